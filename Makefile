@@ -1,0 +1,40 @@
+# make demo     set up, then the whole pipeline on the built-in sample
+# make test     set up, then the tests: the quick ones first
+# make lint     ruff and mypy
+# make install  set up only; again after every change of the requirements
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test lint install
+.DELETE_ON_ERROR:
+
+demo: install
+	@$(BIN)/python -m projects.main
+	@echo 'Open the pages: source .venv/bin/activate && mlflow ui --backend-store-uri sqlite:///mlflow.db'
+
+# pytest ends with 5 where it has nothing to run, as when all tests are quick.
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m slow || test $$? -eq 5
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: .venv/installed.stamp
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo 'error: expected Python 3.11 as $(PYTHON) on the PATH, found none; install it (Debian: apt-get install python3.11 python3.11-venv) or type make PYTHON=/path/to/python3.11' >&2; exit 2; }
+	@echo 'Making the environment .venv and installing into it (about two minutes, 2 GB, once)'
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 2; }
+
+.venv/installed.stamp: requirements.txt pyproject.toml hemacell/tracking/environment.py | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --editable .
+	$(BIN)/python -m hemacell.tracking.environment
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt .venv/installed.stamp
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,151 @@
+"""Image files of any usual kind, read as 8-bit RGB."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hemacell.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+# Named, so that Pillow does not offer bytes from outside to parsers that nobody needs here (EPS starts Ghostscript).
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+MAX_PIXELS = 89_478_485  # Pillow's own border of a decompression bomb: a quarter of a GiB as RGB
+INSIDE = 0.25  # of a mask's largest value: the cytoplasm is drawn at half of the nucleus, JPEG noise lies far below
+
+
+class UnreadableImage(ValueError):
+    """An image file that cannot be read; the text is the reason, without the file's name."""
+
+
+def _open(source: Path | bytes) -> Image.Image:
+    """Open and check the header; the pixels are not decoded yet."""
+    if isinstance(source, Path):
+        try:
+            source = source.read_bytes()
+        except OSError as error:
+            raise UnreadableImage(f"cannot be opened: {error.strerror}") from error
+    if not source:
+        raise UnreadableImage("has zero size")
+    try:
+        image = Image.open(io.BytesIO(source), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImage(f"has more than {MAX_PIXELS} pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise UnreadableImage("is not an image, or of an unknown kind") from error
+    except Exception as error:  # Pillow's plugins let errors of many types through on damaged headers
+        raise UnreadableImage(f"has a damaged header: {_line(error)}") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage(f"has more than {MAX_PIXELS} pixels")
+    return image
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{error}".split()) or type(error).__name__
+
+
+def _load(source: Path | bytes) -> Image.Image:
+    image = _open(source)
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # as above: OSError, SyntaxError, EOFError, struct.error, zlib.error ...
+        kind = "is truncated" if "truncated" in str(error).lower() else "cannot be decoded"
+        raise UnreadableImage(f"{kind}: {_line(error)}") from error
+    return image
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Bring 16-bit grey down to 8 bits by the whole range (65535 -> 255), which keeps files comparable."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise UnreadableImage("has 32 bits a pixel; 8 or 16 are expected")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def read_rgb(source: Path | bytes) -> Image.Image:
+    """Read an image file, or its bytes, as 8-bit RGB.
+
+    Grey, palette, CMYK and 16-bit images are converted (16-bit by the whole range), transparency is laid on white, of
+    several frames the first is taken. The EXIF orientation is ignored: masks are drawn on the pixels as stored.
+
+    Raises:
+        UnreadableImage: zero size, truncated, not an image, a decompression bomb, 32 bits a pixel.
+    """
+    image = _load(source)
+    if image.mode == "F":
+        raise UnreadableImage("has floating-point pixels; 8 or 16 bits are expected")
+    image = _eight_bit(image)
+    try:
+        if image.mode != "RGB" and image.has_transparency_data:
+            clear = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+        return image.convert("RGB")
+    except (OSError, ValueError) as error:
+        raise UnreadableImage(f"of mode {image.mode} cannot be turned into RGB: {_line(error)}") from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) from the file's header, the pixels not decoded. Raises UnreadableImage."""
+    return _open(path).size
+
+
+def check_mask_size(path: Path, mask_size: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raise UserError where a mask and its image differ in (width, height)."""
+    if mask_size != size:
+        raise UserError(
+            f"the mask {path} has {mask_size[0]}x{mask_size[1]} pixels, its image {size[0]}x{size[1]}: expected the "
+            "same size; draw the mask again, remove it, or type masks=off"
+        )
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Read a mask as grey values: 255 nucleus (or lesion), about 128 cytoplasm, 0 outside.
+
+    Args:
+        path: the mask's file, of any mode.
+        size: (width, height) of the image that it belongs to.
+
+    Returns:
+        uint8 [H, W].
+
+    Raises:
+        UserError: the mask has another size than its image.
+        UnreadableImage: as for `read_rgb`.
+    """
+    image = _load(path)
+    check_mask_size(path, image.size, size)
+    return np.asarray(_eight_bit(image).convert("L"))
+
+
+def inside(mask: np.ndarray) -> np.ndarray:
+    """Which pixels [H, W] of a mask belong to the cell or lesion; none where the mask is empty.
+
+    Relative to the mask's largest value, so that masks of 0/1/2 work like those of 0/128/255.
+    """
+    return mask > INSIDE * mask.max(initial=0)
+
+
+def keep_inside(image: Image.Image, mask: np.ndarray) -> Image.Image:
+    """A copy with everything outside the mask in the colour of the image's border (its median: the background)."""
+    pixels = np.asarray(image).copy()
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    pixels[~inside(mask)] = np.median(border, axis=0).astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+def to_square(image: Image.Image, size: int) -> np.ndarray:
+    """Crop an RGB image to its central square and resize that to uint8 [size, size, 3].
+
+    Bilinear with antialiasing (Pillow widens the filter when it shrinks). Training and inference both come through
+    here, so a stored picture and the same picture sent to a served model have the same pixels.
+    """
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    # Not resize(box=...), whose filter reaches over the border of the box.
+    square = image.crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))

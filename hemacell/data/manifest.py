@@ -1,0 +1,119 @@
+"""The one table that says which images there are, what they show and which side of the split they are on."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+SPLITS = ("train", "val", "test")
+
+
+class Row(NamedTuple):
+    """One line of a manifest; the fields are its columns."""
+
+    path: str
+    """Absolute path of the image file."""
+    label: str
+    """Class name, '' where the image has none."""
+    split: str
+    """'train', 'val', 'test', or '' as long as none is decided."""
+    group: str
+    """What must stay on one side of a split: a patient, a field of view, or the image itself (its sha256)."""
+    mask: str
+    """Absolute path of the mask that is **applied** to this row when it is decoded; '' leaves the image as it is."""
+    sha256: str
+    """Hex digest of the image file; of a masked copy, the digest of the image's and the mask's digests."""
+    source: str
+    """'original', 'masked' (a masked copy of an original) or 'extra' (from `mask_from`, masked or not)."""
+
+
+COLUMNS = Row._fields
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """Images with labels, splits and digests. Never changed: every method gives a new one."""
+
+    table: pd.DataFrame
+    """One row an image, columns as in `Row`, index 0..N-1."""
+    classes: tuple[str, ...]
+    """Class names in the order of the class indices; empty for images without labels."""
+    name: str
+    root: Path
+
+    def __post_init__(self) -> None:
+        if tuple(self.table.columns) != COLUMNS:
+            raise ValueError(f"a manifest has the columns {COLUMNS}, not {tuple(self.table.columns)}")
+        unknown = sorted(set(self.table["label"]) - set(self.classes) - {""})
+        if unknown:
+            raise ValueError(f"labels outside the classes: {unknown}")
+        unknown = sorted(set(self.table["split"]) - {*SPLITS, ""})
+        if unknown:
+            raise ValueError(f"unknown splits: {unknown}")
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Row], classes: tuple[str, ...], name: str, root: Path) -> "Manifest":
+        """Build a manifest, sorted by content, so that neither file names nor folders decide the order of training."""
+        ordered = sorted(rows, key=lambda row: (row.sha256, row.label, row.path))
+        table = pd.DataFrame(ordered, columns=list(COLUMNS)).astype("str")
+        return cls(table, tuple(classes), name, Path(root))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (64 hex digits) of what is shown, labelled and split, whatever the folder, names and row order."""
+        columns = (self.table[name] for name in ("split", "label", "source", "sha256"))
+        lines = sorted("\t".join(row) for row in zip(*columns, strict=True))
+        return hashlib.sha256("\n".join(["\t".join(self.classes), *lines]).encode()).hexdigest()
+
+    @property
+    def digest32(self) -> str:
+        """First 32 hex digits of the digest: what fits MLflow's field for it."""
+        return self.digest[:32]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Class index of every row, int64 [N]; -1 where there is no label."""
+        index = {name: number for number, name in enumerate(self.classes)}
+        return np.array([index.get(label, -1) for label in self.table["label"]], dtype=np.int64)
+
+    def select(self, rows: np.ndarray | list[int] | list[bool]) -> "Manifest":
+        """The rows of a boolean mask [N] or of an array of positions, in that order."""
+        chosen = np.asarray(rows)
+        if chosen.dtype == bool:
+            if len(chosen) != len(self):
+                raise ValueError(f"a mask of {len(chosen)} values for {len(self)} rows")
+            chosen = np.flatnonzero(chosen)
+        return replace(self, table=self.table.iloc[chosen.astype(np.int64)].reset_index(drop=True))
+
+    def part(self, split: str) -> "Manifest":
+        """The rows of one split."""
+        if split not in SPLITS:
+            raise ValueError(f"a split is one of {SPLITS}, not {split!r}")
+        return self.select((self.table["split"] == split).to_numpy())
+
+    def readable(self, decoded: "Manifest") -> "Manifest":
+        """The rows that are among those of `decoded`, which has none that cannot be read."""
+        there = set(zip(decoded.table["path"], decoded.table["mask"], strict=True))
+        return self.select([row in there for row in zip(self.table["path"], self.table["mask"], strict=True)])
+
+    def with_splits(self, splits: Iterable[str]) -> "Manifest":
+        """The same rows on the given sides."""
+        return replace(self, table=self.table.assign(split=pd.Series(list(splits), dtype="str")))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of rows a split and class, masked copies included; only splits that have rows.
+
+        Images without labels are counted under the class ''.
+        """
+        names = [*self.classes, *([""] if (self.table["label"] == "").any() else [])]
+        pairs = self.table.groupby(["split", "label"]).size().to_dict()
+        present = [split for split in (*SPLITS, "") if (self.table["split"] == split).any()]
+        return {split: {name: int(pairs.get((split, name), 0)) for name in names} for split in present}

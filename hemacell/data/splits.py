@@ -1,0 +1,137 @@
+"""Who is on which side: decided on images, or what must stay together, before any augmentation."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hemacell.data.manifest import Manifest
+from hemacell.errors import UserError
+
+SEED = 0  # fixed, so that every job and every arm sees the same val and test images
+VAL_AND_TEST = {"val": 0.3, "test": 0.7}
+TRAIN_AND_VAL = {"train": 0.875, "val": 0.125}  # 70 to 10, as where all three are made
+ALL_THREE = {"train": 0.7, "val": 0.1, "test": 0.2}
+UNLABELLED = {"train": 0.8, "val": 0.1, "test": 0.1}
+
+
+def seeded_hash(*parts: object) -> str:
+    """A hex digest to sort by: an order that looks random, yet depends on nothing but the parts."""
+    return hashlib.sha256("\t".join(map(str, parts)).encode()).hexdigest()
+
+
+def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
+    """Complete the splits found on disk to train, val and test.
+
+    With an official test: as it is (a missing val is taken from train, 1 in 8). Without: val is divided into 30 % val
+    and 70 % test. Only train: 70 % train, 10 % val, 20 % test, where a class of one image stays in train. Divided are
+    classes for themselves and groups as a whole; masked copies and extra images never leave train, and a copy whose
+    image has left it goes.
+    """
+    present = set(manifest.table["split"])
+    if "test" in present:
+        shares, divided = (TRAIN_AND_VAL, "train") if "val" not in present else ({}, "")
+    elif "val" in present:
+        shares, divided = VAL_AND_TEST, "val"
+    else:
+        shares, divided = ALL_THREE, "train"
+    if not divided:
+        return manifest
+    table = manifest.table
+    movable = ((table["split"] == divided) & (table["source"] == "original")).to_numpy()
+    kept_apart = _divide(manifest.select(movable), shares, seed)
+    splits = table["split"].to_numpy(dtype=object)
+    splits[movable] = kept_apart
+    moved = {
+        (group, label)
+        for group, label, split in zip(table["group"], table["label"], splits, strict=True)
+        if split != "train"
+    }
+    lost_image = np.array(
+        [
+            source == "masked" and (group, label) in moved
+            for source, group, label in zip(table["source"], table["group"], table["label"], strict=True)
+        ],
+        dtype=bool,
+    )
+    return manifest.with_splits(splits).select(~lost_image)
+
+
+def prcc_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
+    """Divide unlabelled tiles 80/10/10 by patient or field of view, about: a group is never cut.
+
+    Raises:
+        UserError: fewer than three groups.
+    """
+    groups = manifest.table["group"].nunique()
+    if groups < 3:
+        raise UserError(
+            f"{manifest.root / manifest.name} has tiles of {groups} patients or fields: expected 3 or more, one each "
+            "for train, val and test; add tiles of other patients"
+        )
+    return manifest.with_splits(_divide(manifest, UNLABELLED, seed))
+
+
+def duplicates_across_splits(manifest: Manifest) -> list[list[int]]:
+    """Positions of rows that show the very same file in different splits, one list a file; masked copies left out."""
+    return _differing(manifest, "split")
+
+
+def conflicting_labels(manifest: Manifest) -> list[list[int]]:
+    """Positions of rows that show the very same file under different labels, one list a file."""
+    return _differing(manifest, "label")
+
+
+def _differing(manifest: Manifest, column: str) -> list[list[int]]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    values = manifest.table[column].tolist()
+    for position, (digest, mask) in enumerate(zip(manifest.table["sha256"], manifest.table["mask"], strict=True)):
+        if not mask:
+            rows[digest].append(position)
+    return [positions for positions in rows.values() if len({values[position] for position in positions}) > 1]
+
+
+def _divide(manifest: Manifest, shares: Mapping[str, float], seed: int) -> np.ndarray:
+    """A split for every row, class by class and groups uncut; object [N]."""
+    splits = np.empty(len(manifest), dtype=object)
+    members: dict[str, list[int]] = defaultdict(list)
+    for position, group in enumerate(manifest.table["group"]):
+        members[group].append(position)
+    labels = manifest.table["label"].tolist()
+    # A group with two labels (one file in two class folders) counts with its first, so that it stays uncut.
+    strata: dict[str, list[str]] = defaultdict(list)
+    for group, positions in members.items():
+        strata[min(labels[position] for position in positions)].append(group)
+    for groups in strata.values():
+        sides = apportion({group: len(members[group]) for group in groups}, shares, seed)
+        for group, side in sides.items():
+            splits[members[group]] = side
+    return splits
+
+
+def apportion(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Give every group to a side so that the sides come close to their shares of all members.
+
+    The largest groups go first (equals in an order that the seed decides), each to the side that so far has the
+    smallest part of what it should get; of two equal sides to the larger. So large groups spread over all sides, and
+    the small ones even the sides out.
+    """
+    total = sum(sizes.values())
+    wanted = {side: share * total for side, share in shares.items() if share > 0}
+    given: dict[str, int] = dict.fromkeys(wanted, 0)
+    sides = {}
+    for group in _largest_first(sizes, seed):
+        side = min(wanted, key=lambda name: (given[name] / wanted[name], -wanted[name]))
+        given[side] += sizes[group]
+        sides[group] = side
+    return sides
+
+
+def _largest_first(sizes: Mapping[str, int], seed: int) -> Sequence[str]:
+    return sorted(sizes, key=lambda group: (-sizes[group], seeded_hash("split", seed, group)))
+
+
+def split_counts(manifest: Manifest) -> dict[str, int]:
+    """Rows a split, only those that have rows."""
+    return {split: sum(row.values()) for split, row in manifest.counts().items()}

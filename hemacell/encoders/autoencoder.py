@@ -1,0 +1,84 @@
+"""The convolutional autoencoder that learns from unlabelled kidney tiles."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hemacell import torchvision_compat  # noqa: F401  (must come before torchmetrics, which imports torchvision)
+
+from torchmetrics.functional.image import structural_similarity_index_measure  # isort: skip
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions with GroupNorm around an identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(8, width), nn.GroupNorm(8, width)
+        self.conv1 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.conv2(F.gelu(self.norm2(self.conv1(F.gelu(self.norm1(features))))))
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder with a narrow code between them.
+
+    Args:
+        widths: channels of the stages; each halves the resolution, by 2 x 2 patches without overlap.
+        code: channels of the code, at 1 / 2^len(widths) of the resolution. With four stages a 128 px image
+            (49,152 numbers) has 64 x code numbers: 36 channels are 1/21 of the input.
+    """
+
+    def __init__(self, widths: Sequence[int] = (32, 64, 128, 192), code: int = 36) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        inputs = (3, *widths[:-1])
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(before, width, 2, 2), _Residual(width))
+            for before, width in zip(inputs, widths, strict=True)
+        )
+        self.to_code = nn.Conv2d(widths[-1], code, 1)
+        self.from_code = nn.Conv2d(code, widths[-1], 1)
+        self.up = nn.ModuleList(
+            nn.Sequential(_Residual(width), nn.Conv2d(width, 4 * after, 1), nn.PixelShuffle(2))
+            for after, width in reversed(list(zip(inputs, widths, strict=True)))
+        )
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Features after each stage and the code, for images float [N, 3, H, W] in [0, 1]."""
+        features = [images * 2 - 1]
+        for layer in self.down:
+            features.append(layer(features[-1]))
+        return [*features[1:], self.to_code(features[-1])]
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The code [N, code, H / 16, W / 16] with four stages."""
+        return self.stages(images)[-1]
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Images [N, 3, H, W], near [0, 1] but not clamped, so that gradients reach every pixel."""
+        features = self.from_code(code)
+        for layer in self.up:
+            features = layer(features)
+        return (features + 1) / 2
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.decode(self.encode(images))
+
+
+def reconstruction_loss(reconstructed: Tensor, images: Tensor, l1_weight: float = 0.5) -> Tensor:
+    """(1 - SSIM) + l1_weight * L1, for images float [N, 3, H, W] in [0, 1] (so SSIM's data range is 1; Zhao et al. 2017)."""
+    reconstructed = reconstructed.float()
+    similarity = structural_similarity_index_measure(reconstructed, images, data_range=1.0)
+    assert isinstance(similarity, Tensor)
+    return 1 - similarity + l1_weight * F.l1_loss(reconstructed, images)
+
+
+@torch.no_grad()
+def reconstruct(network: nn.Module, images: Tensor, batch: int = 64) -> Tensor:
+    """Reconstructions float32 [N, 3, H, W], clamped to [0, 1]."""
+    return torch.cat([network(part).float().clamp(0, 1) for part in images.split(batch)])

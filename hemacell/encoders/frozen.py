@@ -1,0 +1,170 @@
+"""Frozen encoders: what pretraining hands over, as a folder with weights and a description, and as a network."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hemacell.errors import UserError
+
+WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
+
+
+class EncoderConfig(BaseModel):
+    """What is needed to build an encoder again; `body` are the arguments of its network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["autoencoder", "backbone"]
+    body: dict[str, Any]
+    input_size: int
+    field: float = 1.0
+    """Side of the part around the centre that the encoder is shown, in sides of the image, when it sees cells."""
+
+
+class _Backbone(nn.Module):
+    def __init__(self, arch: str) -> None:
+        super().__init__()
+        from hemacell.encoders.backbone import create_backbone
+
+        self.network = create_backbone(arch, weights="none")
+        pretrained = self.network.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(pretrained["mean"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(pretrained["std"]).view(1, 3, 1, 1), persistent=False)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        return self.network.forward_intermediates((images - self.mean) / self.std, intermediates_only=True)
+
+
+def _build(config: EncoderConfig) -> nn.Module:
+    if config.kind == "backbone":
+        return _Backbone(**config.body)
+    from hemacell.encoders.autoencoder import Autoencoder
+
+    return Autoencoder(**config.body)
+
+
+class FrozenEncoder(nn.Module):
+    """An encoder that stays as it is: always in eval mode, without gradients, whatever its parent does.
+
+    `forward` takes float [N, 3, H, W] in [0, 1] of any size and returns the embedding [N, width]: means and standard
+    deviations over the places, of the features after each stage. Early stages carry colour and texture, late ones
+    shape; the last alone is worth much less when labels are few.
+    """
+
+    def __init__(self, config: EncoderConfig, body: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self.body = body.to(memory_format=torch.channels_last)
+        self.requires_grad_(False)
+        super().train(False)
+        self.width = self(torch.zeros(1, 3, config.input_size, config.input_size)).shape[1]
+
+    def train(self, mode: bool = True) -> "FrozenEncoder":
+        """Do nothing: a parent's `.train()` must not put BatchNorm back into training mode."""
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        size = self.config.input_size
+        if images.shape[-2:] != (size, size):
+            images = F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        pooled = []
+        for features in self.body.stages(images.contiguous(memory_format=torch.channels_last)):
+            variance, mean = torch.var_mean(features.float(), dim=(2, 3), correction=0)
+            pooled += [mean, (variance + 1e-6).sqrt()]
+        return torch.cat(pooled, 1)
+
+    def looking_at(self, size: int, field: float) -> "FrozenEncoder":
+        """The same encoder, shown the central `field` of an image at `size` pixels."""
+        return FrozenEncoder(self.config.model_copy(update={"input_size": size, "field": field}), self.body)
+
+    def weights(self) -> dict[str, Tensor]:
+        """What `save_encoder` takes as the state of the body."""
+        return (self.body.network if isinstance(self.body, _Backbone) else self.body).state_dict()
+
+    def embed(self, images: Tensor, precision: str = "float32") -> Tensor:
+        """Like `forward`, on the encoder's device and in `float32` or `bf16` (autocast); float32 results."""
+        device = next(self.body.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return self(images.to(device))
+
+
+def default_config(kind: Literal["autoencoder", "backbone"]) -> EncoderConfig:
+    """The architecture that the pretraining jobs make unless told otherwise."""
+    body = {} if kind == "autoencoder" else {"arch": "tf_efficientnet_lite0"}
+    return EncoderConfig(kind=kind, body=body, input_size=96)
+
+
+def random_encoder(config: EncoderConfig, seed: int = 0) -> FrozenEncoder:
+    """The same architecture, untrained: the control that shows what pretraining brought."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return FrozenEncoder(config, _build(config))
+
+
+def imagenet_encoder(config: EncoderConfig) -> FrozenEncoder:
+    """The backbone with its ImageNet weights only: the control for the Camelyon encoder.
+
+    Raises:
+        UserError: the configuration is an autoencoder's, or the weights cannot be had.
+    """
+    from hemacell.encoders.backbone import create_backbone
+
+    if config.kind != "backbone":
+        raise UserError("imagenet: there are ImageNet weights for the Camelyon backbone only, not for an autoencoder")
+    body = _Backbone(**config.body)
+    body.network.load_state_dict(create_backbone(config.body["arch"], weights="imagenet").state_dict())
+    return FrozenEncoder(config, body)
+
+
+def save_encoder(folder: Path, config: EncoderConfig, body_state: dict[str, Tensor]) -> Path:
+    """Write an encoder's folder: `encoder.safetensors` and `encoder.json`.
+
+    Args:
+        folder: made where it is missing.
+        config: its description.
+        body_state: the state of the network: of the `Autoencoder`, or of the timm network without its head.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in body_state.items()}, folder / WEIGHTS)
+    (folder / DESCRIPTION).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def load_encoder(folder: Path) -> FrozenEncoder:
+    """Read what `save_encoder` wrote.
+
+    Raises:
+        UserError: the folder does not hold an encoder.
+    """
+    try:
+        config = EncoderConfig.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, ValidationError, SafetensorError) as error:
+        raise UserError(f"{folder}: expected an encoder ({DESCRIPTION} and {WEIGHTS}), found {error}") from error
+    body = _build(config)
+    target = body.network if isinstance(body, _Backbone) else body
+    try:
+        target.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"{folder}: the weights are not those of the encoder described: {str(error).splitlines()[0]}"
+        ) from error
+    return FrozenEncoder(config, body)
+
+
+def encoder_digest(encoder: FrozenEncoder) -> str:
+    """sha256 of an encoder's description and weights, in hex."""
+    digest = hashlib.sha256(encoder.config.model_dump_json().encode())
+    for name, tensor in sorted(encoder.body.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,36 @@
+"""A linear code of the same size as the autoencoder's: PCA of patches. What the network adds is judged against it."""
+
+import numpy as np
+import torch.nn.functional as F
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+
+class PatchPCA:
+    """Images cut into patches without overlap, each kept as its coordinates along the first principal axes.
+
+    Args:
+        patch: side of a patch in pixels; it divides the images' side.
+        components: numbers kept a patch.
+    """
+
+    def __init__(self, patch: int, components: int) -> None:
+        self.patch, self.components = patch, components
+
+    def fit(self, images: Tensor, seed: int = 0, most: int = 60_000) -> "PatchPCA":
+        """Find the axes on images float [N, 3, H, W] in [0, 1]; at most `most` patches are looked at."""
+        patches = self._patches(images)
+        if len(patches) > most:
+            patches = patches[np.random.default_rng(seed).choice(len(patches), most, replace=False)]
+        self.pca = PCA(self.components, svd_solver="covariance_eigh").fit(patches)
+        return self
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """What the code keeps of the images, float32 [N, 3, H, W] clamped to [0, 1]."""
+        patches = self.pca.inverse_transform(self.pca.transform(self._patches(images)))
+        columns = Tensor(patches).reshape(len(images), -1, patches.shape[1]).transpose(1, 2)
+        return F.fold(columns, tuple(images.shape[-2:]), self.patch, stride=self.patch).clamp(0, 1)
+
+    def _patches(self, images: Tensor) -> np.ndarray:
+        columns = F.unfold(images, self.patch, stride=self.patch)
+        return columns.transpose(1, 2).reshape(-1, columns.shape[1]).numpy()

@@ -1,0 +1,158 @@
+"""A folder with a classifier -> probabilities of images. Knows no MLflow, and nothing that only training needs."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from hemacell.classify.answer import tempered, view_probabilities
+from hemacell.classify.fusion import FusedClassifier
+from hemacell.data.images import to_square
+from hemacell.encoders.frozen import FrozenEncoder, load_encoder, save_encoder
+from hemacell.encoders.views import dihedral_views, render
+from hemacell.errors import UserError
+
+WEIGHTS, DESCRIPTION, ENCODERS = "classifier.safetensors", "classifier.json", "encoders"
+TRAINED_ON = "training_images.json"
+
+
+class ClassifierConfig(BaseModel):
+    """All that a classifier is, beside its weights and encoders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    classes: tuple[str, ...]
+    store_size: int
+    """side to which an image's central square is brought first, in pixels"""
+    size: int
+    """side of what the cell network sees, in pixels"""
+    field: float
+    """side of the part around the centre that is looked at, in sides of the image"""
+    views: int
+    """flips and quarter turns over which an answer is averaged, 1 to 8"""
+    temperature: float
+    review_below: float
+    """a cell whose probability is below this needs to be looked at by a person"""
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    blocks: tuple[int, ...] = (1, 2, 2, 1)
+    projection: int = 128
+    encoders: tuple[str, ...]
+    """slugs of the encoders, in the order in which the network takes them"""
+
+
+class Predictor:
+    """A classifier with its encoders, ready for images.
+
+    Args:
+        config: its description.
+        network: in eval mode.
+        encoders: as `config.encoders` names them.
+        precision: `float32` (answers agree to 1e-5 everywhere) or `bf16` (faster; probabilities differ by some 0.01).
+    """
+
+    def __init__(
+        self,
+        config: ClassifierConfig,
+        network: FusedClassifier,
+        encoders: Sequence[FrozenEncoder],
+        precision: str = "float32",
+    ) -> None:
+        self.config, self.network, self.encoders, self.precision = config, network.eval(), list(encoders), precision
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return self.config.classes
+
+    @property
+    def review_below(self) -> float:
+        """Probability below which a person should look."""
+        return self.config.review_below
+
+    def predict_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Calibrated probabilities float32 [N, classes] of RGB images of any size."""
+        return self.predict_pixels(np.stack([to_square(image, self.config.store_size) for image in images]))
+
+    def predict_pixels(self, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
+        """The same for decoded images, uint8 [N, store_size, store_size, 3]."""
+        answers = []
+        for start in range(0, len(pixels), batch):
+            part = np.ascontiguousarray(pixels[start : start + batch])
+            answers.append(
+                view_probabilities(
+                    self.network,
+                    part,
+                    np.arange(len(part)),
+                    [self._embeddings(encoder, part) for encoder in self.encoders],
+                    size=self.config.size,
+                    field=self.config.field,
+                    views=self.config.views,
+                    precision=self.precision,
+                )
+            )
+        return tempered(np.concatenate(answers), self.config.temperature)
+
+    def _embeddings(self, encoder: FrozenEncoder, pixels: np.ndarray) -> np.ndarray:
+        images = torch.from_numpy(pixels)
+        turns = [
+            encoder.embed(
+                render(images, dihedral_views(len(images), view), encoder.config.input_size, encoder.config.field),
+                self.precision,
+            )
+            for view in range(self.config.views)
+        ]
+        return torch.stack(turns, 1).cpu().numpy()
+
+
+def build_network(config: ClassifierConfig, widths: Sequence[int]) -> FusedClassifier:
+    """The untrained network of a description; `widths` are those of its encoders' embeddings."""
+    return FusedClassifier(
+        len(config.classes),
+        dict(zip(config.encoders, widths, strict=True)),
+        widths=config.widths,
+        blocks=config.blocks,
+        projection=config.projection,
+    )
+
+
+def save_folder(
+    folder: Path,
+    config: ClassifierConfig,
+    network: torch.nn.Module,
+    encoders: Sequence[FrozenEncoder],
+    trained_on: Sequence[str],
+) -> Path:
+    """Write a classifier's folder: description, weights, each encoder in a folder of its own, and the digests of the
+    images that it learnt from, so that nobody starts from it and then tests on them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS
+    )
+    for slug, encoder in zip(config.encoders, encoders, strict=True):
+        save_encoder(folder / ENCODERS / slug, encoder.config, encoder.weights())
+    (folder / TRAINED_ON).write_text(json.dumps(list(trained_on), indent=0), encoding="utf-8")
+    (folder / DESCRIPTION).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def load_folder(folder: Path, precision: str = "float32") -> Predictor:
+    """Read what `save_folder` wrote.
+
+    Raises:
+        UserError: the folder does not hold a classifier.
+    """
+    try:
+        config = ClassifierConfig.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, ValidationError, SafetensorError) as error:
+        raise UserError(f"{folder}: expected a classifier ({DESCRIPTION} and {WEIGHTS}), found {error}") from error
+    encoders = [load_encoder(folder / ENCODERS / slug) for slug in config.encoders]
+    network = build_network(config, [encoder.width for encoder in encoders])
+    network.load_state_dict(weights)
+    return Predictor(config, network.to(memory_format=torch.channels_last), encoders, precision)

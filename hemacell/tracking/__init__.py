@@ -1,0 +1,1 @@
+"""Runs, the model registry and served models: the only package that imports MLflow."""

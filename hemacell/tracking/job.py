@@ -1,0 +1,135 @@
+"""What every job does before and around its own work: settings, data, threads, and whether there is anything to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from hemacell.data.cache import cache_dir
+from hemacell.data.source import DataSource, resolve_data
+from hemacell.provenance import sources_digest, step_key
+from hemacell.settings import JobSettings
+from hemacell.tracking.finished import KEY, finished_run
+from hemacell.tracking.lookup import DATA_KIND
+from hemacell.tracking.runs import DRIVING, params_of, point_to_result, track, use_store
+from hemacell.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from hemacell.data.manifest import Manifest
+
+Settings = TypeVar("Settings", bound=JobSettings)
+
+#: Settings that say how a job is driven and shown, not what it computes.
+NOT_IN_KEY = DRIVING | {"data", "checkpoint_seconds", "pretrain_data", "external", "threads"}
+
+
+@dataclass(frozen=True)
+class Job(Generic[Settings]):
+    """A job that is about to start."""
+
+    name: str
+    settings: Settings
+    source: DataSource
+    cache: Path
+    threads: int
+
+    def key(self, module: str, inputs: Mapping[str, str]) -> str:
+        """The digest of all that decides this job's result (see `hemacell.provenance`)."""
+        values = {name: text for name, text in self.settings.canonical().items() if name not in NOT_IN_KEY}
+        return step_key(self.name, sources_digest(module), values, inputs, self.threads)
+
+    def finished(self, key: str) -> str | None:
+        """The run that did all this already, unless the settings ask for it again; it is then said on the screen."""
+        driven: Any = self.settings
+        if driven.force or driven.resume:
+            return None
+        run_id = finished_run(self.name, key)
+        if run_id is not None:
+            point_to_result(use_store(), run_id)
+            say(f"{self.name}: run {run_id} has done exactly this already; type force=true to do it again")
+        return run_id
+
+    def open(
+        self, manifest: Manifest, key: str, tags: Mapping[str, object] | None = None, **params: object
+    ) -> AbstractContextManager[Tracker]:
+        """The run of this job: `hemacell.tracking.runs.track` with what is the same for all jobs."""
+        driven: Any = self.settings
+        kind = {DATA_KIND: self.source.kind, "data.digest": manifest.digest, "threads": self.threads, KEY: key}
+        return track(
+            self.name,
+            {**self.settings.canonical(), **params},
+            experiment=driven.experiment,
+            run_name=driven.run_name,
+            tags={**kind, **(tags or {})},
+            resume=driven.resume,
+        )
+
+    def checkpoint(self, run: Tracker) -> Path:
+        """Where the checkpoint of a run lies until it has ended well."""
+        return self.cache / "checkpoints" / f"{run.run_id}.safetensors"
+
+
+def begin(name: str, settings: Settings) -> Job[Settings]:
+    """Settle settings (a resumed run's are its own), data folder and threads; says so if it is the built-in sample.
+
+    Raises:
+        UserError: no such folder or run, or the tracking server is down.
+    """
+    use_store()  # a server that is down is said before any work
+    given: Any = settings
+    if given.resume:
+        known = {key: text for key, text in params_of(given.resume).items() if key in type(settings).model_fields}
+        driving = {key: text for key, text in settings.canonical().items() if key in DRIVING}
+        settings = type(settings).from_strings({**known, **driving})
+        given = settings
+    cache = cache_dir()
+    source = resolve_data(given.data, cache)
+    if source.kind == "sample":
+        say(
+            "data: the built-in sample, drawn by this package; its scores are no result (type data=DIR for real images)"
+        )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Job(name, settings, source, cache, given.threads or cores)
+
+
+def said_problems(manifest: Manifest) -> dict[str, int]:
+    """Count what is wrong with a set of labelled images without being an error, and say it; the counts are tags."""
+    from hemacell.data.splits import conflicting_labels, duplicates_across_splits
+
+    copies, conflicts = len(duplicates_across_splits(manifest)), len(conflicting_labels(manifest))
+    if copies:
+        say(f"warning: {copies} images lie in more than one split, file for file: test scores are too good")
+    if conflicts:
+        say(f"warning: {conflicts} images have more than one label")
+    return {"data.duplicates_across_splits": copies, "data.conflicting_labels": conflicts}
+
+
+def said_bad(bad: list[tuple[str, str]]) -> str:
+    """List the images that could not be read; returns the list as text."""
+    if bad:
+        say(
+            f"warning: {len(bad)} images could not be read and are left out (bad_images.txt); the first: {bad[0][0]}: {bad[0][1]}"
+        )
+    return "".join(f"{path}\t{reason}\n" for path, reason in bad)
+
+
+def use_threads(threads: int) -> None:
+    """Give torch its threads; another number gives other last digits."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def say(line: str) -> None:
+    """A line for the user, beside the results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def after(job: Job[Any], run: Tracker) -> None:
+    """What is left to do when a run has ended well: its checkpoint is not needed any more."""
+    job.checkpoint(run).unlink(missing_ok=True)

@@ -1,0 +1,35 @@
+"""A registered WBC classifier as MLflow serves it. MLflow runs this file ("models from code"); nothing is pickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+
+from hemacell.inference.predictor import load_folder
+from hemacell.tracking.answers import answer_table
+from hemacell.tracking.images import column, decode
+
+
+class ServedClassifier(mlflow.pyfunc.PythonModel):
+    """Table with one column `image` (bytes or base64 text of image files) -> table of classes and probabilities."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the classifier from the artifact `model`."""
+        self.predictor = load_folder(Path(context.artifacts["model"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Classify every row, in order; see `hemacell.tracking.answers.answer_table` for the columns.
+
+        The probabilities of an image that cannot be read are None, not NaN: MLflow's server would write NaN into its
+        answer, which is no JSON.
+        """
+        table = answer_table(self.predictor, map(decode, column(model_input)))
+        for name in table.columns[table.isna().any()]:
+            table[name] = table[name].astype(object).where(table[name].notna(), None)
+        return table
+
+
+mlflow.models.set_model(ServedClassifier())

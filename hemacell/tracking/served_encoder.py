@@ -1,0 +1,46 @@
+"""A registered encoder as MLflow serves it. MLflow runs this file ("models from code"); nothing is pickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import torch
+from PIL.Image import Image
+
+from hemacell.data.images import to_square
+from hemacell.encoders.frozen import load_encoder
+from hemacell.tracking.images import chunks, column, decode
+
+
+class ServedEncoder(mlflow.pyfunc.PythonModel):
+    """Table with one column `image` (bytes or base64 text of image files) -> table with one embedding a row."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the frozen encoder from the artifact `model`."""
+        self.encoder = load_encoder(Path(context.artifacts["model"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Embed every row, in order.
+
+        Returns:
+            `embedding` (a list of D numbers, empty for an image that cannot be read) and `why` (the reason, else '').
+        """
+        rows: list[tuple[list[float], str]] = []
+        for chunk in chunks(map(decode, column(model_input))):
+            embeddings = iter(self._embed([picture for picture in chunk if not isinstance(picture, str)]))
+            rows += [([], picture) if isinstance(picture, str) else (next(embeddings), "") for picture in chunk]
+        return pd.DataFrame(rows, columns=["embedding", "why"])
+
+    def _embed(self, images: list[Image]) -> list[list[float]]:
+        if not images:
+            return []
+        pixels = np.stack([to_square(image, self.encoder.config.input_size) for image in images])
+        with torch.inference_mode():
+            return self.encoder(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).float().tolist()
+
+
+mlflow.models.set_model(ServedEncoder())

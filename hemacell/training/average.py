@@ -1,0 +1,32 @@
+"""Exponential moving average of a network's weights and buffers."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class AveragedNetwork:
+    """Keeps a slow copy of a network, which generalises better than the last weights (Polyak & Juditsky 1992).
+
+    The decay grows with the steps, so that the random initial weights are soon forgotten. Floating-point buffers
+    (BatchNorm's statistics) are averaged like the weights that they belong to; integer ones are copied.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval()
+        self.network.requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after `step` (counted from 0)."""
+        decay = min(self.decay, (step + 1) / (step + 10))
+        slow, fast = [], []
+        for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                slow.append(mine)
+                fast.append(theirs)
+            else:
+                mine.copy_(theirs)
+        torch._foreach_lerp_(slow, fast, 1 - decay)

@@ -1,0 +1,40 @@
+"""Start a classifier from one that was trained before."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import nn
+
+from hemacell.errors import UserError
+from hemacell.inference.predictor import TRAINED_ON, WEIGHTS
+
+
+def start_from(network: nn.Module, folder: Path, images: Collection[str]) -> None:
+    """Take over the weights of a registered classifier: the cell network always, the rest where it fits.
+
+    Args:
+        network: a `FusedClassifier`, changed in place.
+        folder: of the classifier to start from.
+        images: digests of the images of this draw.
+
+    Raises:
+        UserError: it learnt from images outside this draw (val or test may be among them), or it is another network.
+    """
+    try:
+        seen = set(json.loads((folder / TRAINED_ON).read_text(encoding="utf-8")))
+        weights = load_file(folder / WEIGHTS)
+    except OSError as error:
+        raise UserError(f"init: expected a registered classifier, found {folder} without {error.filename}") from error
+    outside = len(seen - set(images))
+    if outside:
+        raise UserError(
+            f"init: that model learnt from {outside} of {len(seen)} images that are not in this draw, so its test would "
+            "not be fair; name a model of the same draw and at most the same fraction"
+        )
+    own = network.state_dict()
+    fitting = {name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape}
+    if any(name.startswith("cell.") and name not in fitting for name in own):
+        raise UserError("init: that model has another cell network; leave init= out")
+    network.load_state_dict({**own, **fitting})

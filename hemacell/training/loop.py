@@ -1,0 +1,242 @@
+"""The one training loop. It knows neither MLflow nor what it trains: a task gives losses, a callback takes reports."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from hemacell.errors import UserError
+from hemacell.seeds import seed_of
+from hemacell.training.average import AveragedNetwork
+from hemacell.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from hemacell.training.schedule import Schedule, learning_rate
+
+Row = dict[str, float]
+
+
+class Task(Protocol):
+    """What is learnt."""
+
+    #: images in a step, for the throughput
+    images_per_step: int
+    #: the entry of `validate` that `select=best` looks at; larger is better
+    monitor: str
+
+    def loss(self, network: nn.Module, step: int) -> Tensor:
+        """The loss of one step's batch, a scalar. All its randomness comes from the step and from torch's own seed."""
+
+    def validate(self, network: nn.Module) -> Row:
+        """Metrics on the validation images, for a network in eval mode."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a task is learnt: number of steps, AdamW's peak rate and decay, and what is kept in the end."""
+
+    steps: int
+    learning_rate: float
+    weight_decay: float = 0.05
+    schedule: Schedule = "onecycle"
+    clip: float = 1.0
+    average: float = 0.99
+    select: str = "last"
+    reports: int = 10
+    checkpoint_seconds: float = 30.0
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "bf16"
+
+
+@dataclass
+class Trained:
+    """The network that was selected (averaged weights, eval mode), and what was reported on the way."""
+
+    network: nn.Module
+    history: list[Row]
+    seconds: float
+    step: int
+    fabric: Fabric = field(repr=False)
+
+
+def make_fabric(device: str = "auto", precision: str = "bf16") -> Fabric:
+    """Device and precision: `auto`, `cpu` or `cuda`; `bf16` (mixed) or `float32`.
+
+    Raises:
+        UserError: a GPU is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda: this machine has no GPU that torch can use; type device=auto or device=cpu")
+    accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    return Fabric(accelerator=accelerator, devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
+
+
+def _optimizer(network: nn.Module, settings: LoopSettings) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019); biases and normalisation are not decayed."""
+    weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+    )
+
+
+def fit(
+    task: Task,
+    network: nn.Module,
+    settings: LoopSettings,
+    report: Callable[[Row], None] | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+    checkpoint: Path | None = None,
+) -> Trained:
+    """Train a network, from its beginning or from where its checkpoint stopped; both end with the same numbers.
+
+    Args:
+        task: gives losses and validation metrics.
+        network: float32 weights; trained in place.
+        settings: see `LoopSettings`.
+        report: called `settings.reports` times with `step`, `train/loss`, `lr`, `images_per_second` and what
+            `task.validate` gave for the averaged weights.
+        progress: called after each step with steps done, steps in all and the loss.
+        checkpoint: a file that is written every `settings.checkpoint_seconds` and continued from where it exists.
+
+    Raises:
+        UserError: the loss is not a number any more, or the checkpoint cannot be read or written.
+    """
+    fabric = make_fabric(settings.device, settings.precision)
+    network = network.to(memory_format=torch.channels_last)
+    optimizer = _optimizer(network, settings)
+    averaged = AveragedNetwork(network.to(fabric.device), settings.average)
+    trained, optimizer = fabric.setup(network, optimizer)
+    state = _State()
+    if checkpoint is not None and checkpoint.exists():
+        state = _restore(checkpoint, network, averaged, optimizer)
+    started = saved = time.monotonic()
+    window = _Throughput(task.images_per_step)
+    for step in range(state.step, settings.steps):
+        torch.manual_seed(seed_of(settings.seed, "step", step))
+        rate = learning_rate(step, settings.steps, settings.learning_rate, settings.schedule)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        trained.train()
+        loss = task.loss(trained, step)
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        fabric.clip_gradients(trained, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+        optimizer.step()
+        averaged.update(network, step)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise UserError(
+                f"the loss is {value} at step {step + 1} of {settings.steps}: expected a finite number; "
+                "type a smaller learning_rate= or precision=float32"
+            )
+        state.step, state.losses = step + 1, [*state.losses, value]
+        window.step()
+        if progress is not None:
+            progress(step + 1, settings.steps, value)
+        if _is_report(step, settings):
+            metrics = task.validate(averaged.network)
+            row = {
+                "step": step + 1,
+                "train/loss": sum(state.losses) / len(state.losses),
+                "lr": rate,
+                "images_per_second": window.images_per_second,
+                **metrics,
+            }
+            window.reset()
+            state.history.append(row)
+            state.losses = []
+            if settings.select == "best" and metrics[task.monitor] > state.best_score:
+                state.best_score = metrics[task.monitor]
+                state.best = {name: tensor.clone() for name, tensor in averaged.network.state_dict().items()}
+            if report is not None:
+                report(row)
+        if checkpoint is not None and time.monotonic() - saved > settings.checkpoint_seconds:
+            _save(checkpoint, state, network, averaged, optimizer, state.seconds + time.monotonic() - started)
+            saved = time.monotonic()
+    state.seconds += time.monotonic() - started
+    if checkpoint is not None and state.step == settings.steps:
+        _save(checkpoint, state, network, averaged, optimizer, state.seconds)
+    if state.best:
+        averaged.network.load_state_dict(state.best)
+    return Trained(averaged.network.eval(), state.history, state.seconds, state.step, fabric)
+
+
+def _is_report(step: int, settings: LoopSettings) -> bool:
+    """`reports` steps, evenly spread, the last of them the last step."""
+    return (step + 1) * settings.reports // settings.steps > step * settings.reports // settings.steps
+
+
+class _Throughput:
+    """Images a second since the last reset; validation is not counted."""
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self.reset()
+
+    def reset(self) -> None:
+        self.started, self.steps = time.monotonic(), 0
+
+    def step(self) -> None:
+        self.steps += 1
+
+    @property
+    def images_per_second(self) -> float:
+        return self.steps * self.images / max(time.monotonic() - self.started, 1e-9)
+
+
+@dataclass
+class _State:
+    """Where a training stands, beside the tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
+    best_score: float = -math.inf
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def _save(
+    file: Path,
+    state: _State,
+    network: nn.Module,
+    averaged: AveragedNetwork,
+    optimizer: torch.optim.Optimizer,
+    seconds: float,
+) -> None:
+    facts = {"step": state.step, "seconds": seconds, "losses": state.losses, "history": state.history}
+    if state.best:
+        facts["best_score"] = state.best_score
+    tensors = {
+        "network": network.state_dict(),
+        "averaged": averaged.network.state_dict(),
+        "optimizer": optimizer_tensors(optimizer),
+        "best": state.best,
+    }
+    # safetensors refuses names that share memory; nothing here does, and channels-last strides are made contiguous
+    save_checkpoint(file, tensors, facts)
+
+
+def _restore(file: Path, network: nn.Module, averaged: AveragedNetwork, optimizer: torch.optim.Optimizer) -> _State:
+    tensors, facts = load_checkpoint(file)
+    network.load_state_dict(tensors["network"])
+    averaged.network.load_state_dict(tensors["averaged"])
+    restore_optimizer(optimizer, tensors.get("optimizer", {}))
+    return _State(
+        step=facts["step"],
+        seconds=facts["seconds"],
+        losses=facts["losses"],
+        history=facts["history"],
+        best_score=facts.get("best_score", -math.inf),
+        best=tensors.get("best", {}),
+    )

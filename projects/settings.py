@@ -1,0 +1,165 @@
+"""Every setting of every job, with its default: the one place to look, and the one place to change."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from hemacell.settings import JobSettings
+
+
+class CommonSettings(JobSettings):
+    """What all jobs have in common."""
+
+    data: str = Field(
+        "",
+        description="folder with the course layout; without it $HEMACELL_DATA, else the built-in sample",
+        examples=["DIR"],
+    )
+    limit: int = Field(0, ge=0, description="use only so many images, for a quick try; 0 for all", examples=[100])
+    max_bad: float = Field(0.01, ge=0, le=1, description="share of images that may be unreadable")
+    seed: int = Field(0, ge=0, description="picks everything random but the draw")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
+    precision: Literal["bf16", "float32"] = Field("bf16", description="bf16 is two to three times as fast")
+    threads: int = Field(
+        0, ge=0, description="processor threads; 0 for one a core. Another number gives other last digits"
+    )
+    reports: int = Field(10, ge=1, description="how often the val metrics are computed and logged")
+    checkpoint_seconds: float = Field(30.0, ge=0, description="time between two checkpoints")
+    resume: str = Field(
+        "", description="id of a killed run to continue; its settings are taken from it", examples=["RUN_ID"]
+    )
+    force: bool = Field(False, description="run again even where the same run has finished before")
+    experiment: str = Field("", description="MLflow experiment; hemacell-<job> without it", examples=["NAME"])
+    run_name: str = Field("", description="name of the run", examples=["NAME"])
+
+
+class PrccSettings(CommonSettings):
+    """Pretrain an autoencoder on unlabelled kidney (pRCC) tiles and register its encoder.
+
+    python -m projects.prcc --data DIR
+    """
+
+    tile_size: int = Field(128, ge=32, multiple_of=16, description="side of what the network sees, in pixels")
+    pieces: int = Field(4, ge=1, description="pieces that a very large tile is cut into, at most")
+    code: int = Field(36, ge=1, description="channels of the code, at 1/16 of the resolution: 36 are 1/21 of the input")
+    steps: int = Field(
+        0, ge=0, description="training steps; 0 for 75 times the root of the number of tiles", examples=[500]
+    )
+    batch_size: int = Field(16, ge=1, description="tiles a step")
+    learning_rate: float = Field(2e-3, gt=0, description="peak learning rate")
+    l1_weight: float = Field(0.5, ge=0, description="weight of L1 beside 1 - SSIM in the loss")
+
+
+class CamelyonSettings(CommonSettings):
+    """Fine-tune an ImageNet backbone on lymph node (Camelyon16) patches, normal against tumor, and register it.
+
+    python -m projects.camelyon --data DIR
+    """
+
+    arch: str = Field("tf_efficientnet_lite0", description="a timm model")
+    weights: str = Field("imagenet", description="imagenet, none, or a .safetensors file")
+    patch_size: int = Field(96, ge=32, description="side of what the network sees, in pixels")
+    masks: Literal["on", "off"] = Field("on", description="add masked copies of training patches that have a mask")
+    balance: Literal["none", "sampler", "augment"] = Field("none", description="how rare classes are made up for")
+    class_weights: bool = Field(False, description="weigh the loss by 1 / class frequency")
+    steps: int = Field(
+        0, ge=0, description="training steps; 0 for 12 times the root of the number of patches", examples=[300]
+    )
+    batch_size: int = Field(32, ge=1, description="patches a step")
+    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
+    select: Literal["last", "best"] = Field("last", description="averaged weights of the end, or those best on val")
+
+
+class WbcSettings(CommonSettings):
+    """Train a white-blood-cell classifier on a share of the labels, with frozen encoders or without, and register it.
+
+    python -m projects.wbc --fraction 0.5 --data DIR
+    python -m projects.wbc --fraction 0.01 --encoders none --draw 3
+    """
+
+    fraction: float = Field(1.0, gt=0, le=1, description="share of the training labels", examples=[0.5])
+    labels_per_class: int | None = Field(None, ge=1, description="labels a class, instead of fraction", examples=[10])
+    draw: Annotated[int, Field(ge=0)] | Literal["official"] = Field(
+        0, description="which images are drawn; official takes the folders WBC_50, WBC_10, WBC_1", examples=[0]
+    )
+    encoders: tuple[str, ...] = Field(
+        ("prcc", "camelyon"),
+        description="prcc, camelyon, imagenet, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
+        examples=["prcc,camelyon"],
+    )
+    wbc_folder: str = Field("WBC_100", description="name of the folder with the cells, in data")
+    masks: Literal["on", "off"] = Field("on", description="add masked copies of training cells that have a mask")
+    mask_from: str = Field(
+        "",
+        description="another folder in data whose cells and masked copies are added to the training images",
+        examples=["WBC_JTSC"],
+    )
+    pretrain_data: str = Field(
+        "",
+        description="folder for the pretraining of encoders that are not registered yet; data without it",
+        examples=["DIR"],
+    )
+    init: str = Field(
+        "",
+        description="registered classifier whose weights the training starts from",
+        examples=["models:/hemacell-wbc/1"],
+    )
+    external: str = Field("", description="another laboratory's folder of class folders, scored too", examples=["DIR"])
+    external_field: float = Field(0, ge=0, le=1, description="like field, for external; 0 for the same", examples=[1.0])
+    balance: Literal["none", "sampler", "augment"] = Field("none", description="how rare classes are made up for")
+    class_weights: bool = Field(False, description="weigh the loss by 1 / class frequency")
+    store_size: int = Field(192, ge=32, description="side at which images are stored, in pixels")
+    image_size: int = Field(64, ge=32, description="side of what the cell network sees, in pixels")
+    encoder_size: int = Field(96, ge=32, multiple_of=16, description="side of what the encoders see, in pixels")
+    field: float = Field(
+        0.55, gt=0, le=1, description="side of the part around the centre that is looked at, in sides of the image"
+    )
+    views: int = Field(0, ge=0, description="stored views a training image; 0 for 6000 / images, 2 to 16", examples=[8])
+    test_views: int = Field(8, ge=1, le=8, description="flips and quarter turns that an answer is averaged over")
+    steps: int = Field(
+        0, ge=0, description="training steps; 0 for 30 x images^0.41 (162 for 61 images, 1074 for 6160)", examples=[500]
+    )
+    batch_size: int = Field(64, ge=1, description="cells a step")
+    learning_rate: float = Field(3e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's decay")
+    schedule: Literal["onecycle", "cosine"] = Field("onecycle", description="of the learning rate")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    average: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
+    own_heads: float = Field(1.0, ge=0, description="weight of the loss of each branch's own head")
+    select: Literal["last", "best"] = Field("last", description="averaged weights of the end, or those best on val")
+    review_error: float = Field(
+        0.01, ge=0, lt=1, description="share of wrong answers among those that need no review, on val"
+    )
+    register_model: bool = Field(True, description="register the classifier")
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> WbcSettings:
+        if self.fraction != 1.0 and self.labels_per_class is not None:
+            raise ValueError("fraction and labels_per_class: expected one of the two, found both; leave one out")
+        if "none" in self.encoders and len(self.encoders) > 1:
+            raise ValueError("encoders: none stands alone; type encoders=none, or leave it out of the list")
+        return self
+
+
+class MainSettings(CommonSettings):
+    """Run everything, small, on the built-in sample: both pretrainings, then the classifier with and without them.
+
+    python -m projects.main
+    """
+
+    fraction: float = Field(0.5, gt=0, le=1, description="share of the training labels")
+    prcc_steps: int = Field(120, ge=1, description="steps of the autoencoder")
+    camelyon_steps: int = Field(80, ge=1, description="steps of the patch classifier")
+    wbc_steps: int = Field(200, ge=1, description="steps of each cell classifier")
+
+
+JOBS: dict[str, type[CommonSettings]] = {
+    "main": MainSettings,
+    "prcc": PrccSettings,
+    "camelyon": CamelyonSettings,
+    "wbc": WbcSettings,
+}

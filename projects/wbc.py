@@ -1,0 +1,278 @@
+"""The classifier of five white blood cells: trained on a share of the labels, with frozen encoders or without.
+
+    mlflow run . -e wbc -P fraction=0.5 -P data=DIR
+    mlflow run . -e wbc -P fraction=0.01 -P encoders=none -P draw=3 -P data=DIR
+
+An encoder that is not registered yet is pretrained first, as a child run. Every arm of one draw sees the same images
+and makes the same number of steps; `benchmarks/accuracy.py` prints the scores to expect.
+"""
+
+from projects.cli import main
+from projects.settings import CamelyonSettings, PrccSettings, WbcSettings
+
+CLASSIFIER = "hemacell-wbc"
+
+
+def run(settings: WbcSettings) -> str:
+    """Train, test, log and register; returns the id of the run that holds the result."""
+    from hemacell.data import layout, splits
+    from hemacell.data.draws import draw, limit
+    from hemacell.tracking.encoders import choose
+    from hemacell.tracking.job import begin
+    from hemacell.tracking.runs import encoders_of
+
+    job = begin("wbc", settings)
+    settings = job.settings
+    choices = choose(settings.encoders, job.source.kind, encoders_of(settings.resume))
+    _check_pretraining(job, choices)
+    everything = splits.official_splits(
+        layout.wbc_manifest(job.source.root, settings.wbc_folder, settings.masks == "on", settings.mask_from)
+    )
+    if settings.limit:
+        everything = limit(everything, settings.limit)
+    amount = (
+        {"labels_per_class": settings.labels_per_class}
+        if settings.labels_per_class
+        else {"fraction": settings.fraction}
+    )
+    manifest = draw(everything, draw=settings.draw, root=job.source.root, wbc_folder=settings.wbc_folder, **amount)
+    external = layout.folder_manifest(settings.external, manifest.classes) if settings.external else None
+
+    def key() -> str:
+        inputs = {choice.slug: choice.identity for choice in choices}
+        return job.key(
+            "projects.wbc", inputs | {"data": manifest.digest, "external": external.digest if external else ""}
+        )
+
+    missing = [choice for choice in choices if choice.missing]
+    done = None if missing else job.finished(key())
+    if done:
+        return done
+    with job.open(
+        manifest, "" if missing else key(), fraction="" if settings.labels_per_class else settings.fraction
+    ) as run:
+        if missing:
+            _pretrain(job, [choice.name for choice in missing])
+            choices = choose(settings.encoders, job.source.kind)
+            run.tags({"hemacell.key": key()})
+        return _train(job, run, choices, everything, manifest, external)
+
+
+def _check_pretraining(job, choices) -> None:
+    """Say at once, before any work, that an encoder is neither registered nor can be made from this folder."""
+    from pathlib import Path
+
+    from hemacell.data.layout import has_part
+    from hemacell.errors import UserError
+
+    root = Path(job.settings.pretrain_data or job.source.root)
+    for choice in choices:
+        if choice.missing and not has_part(root, choice.name):
+            raise UserError(
+                f"encoders={choice.name}: it is not registered yet, and {root} has no images to pretrain it on; "
+                "type encoders=none or encoders=imagenet, or pretrain_data=DIR with a folder that has them"
+            )
+
+
+def _pretrain(job, names) -> None:
+    from hemacell.tracking.job import say
+    from projects import camelyon, prcc
+
+    settings = job.settings
+    shared = {name: getattr(settings, name) for name in ("device", "precision", "threads", "checkpoint_seconds")}
+    shared["data"] = settings.pretrain_data or settings.data
+    for name in names:
+        say(f"wbc: the encoder {name} is not registered yet; pretraining it first")
+        if name == "prcc":
+            prcc.run(PrccSettings.checked(**shared))
+        else:
+            camelyon.run(CamelyonSettings.checked(**shared))
+
+
+def _train(job, run, choices, everything, manifest, external) -> str:
+    import torch
+
+    from hemacell.training.initial import start_from
+    from hemacell.data import store
+    from hemacell.data.balance import balanced, class_weights
+    from hemacell.encoders.embed import ViewSet
+    from hemacell.evaluation import figures
+    from hemacell.evaluation.metrics import classification_metrics
+    from hemacell.inference.predictor import ClassifierConfig, build_network, save_folder
+    from hemacell.progress import Progress
+    from hemacell.tracking import cards, registry
+    from hemacell.tracking.encoders import load_chosen
+    from hemacell.tracking.job import after, said_bad, said_problems, say, use_threads
+    from hemacell.tracking.results import log_classification, score_table
+    from hemacell.training.calibrate import calibrated
+    from hemacell.training.cells import CellTask, cell_images, training_views
+    from hemacell.training.loop import LoopSettings, fit, make_fabric
+
+    settings = job.settings
+    use_threads(job.threads)
+    fabric = make_fabric(settings.device, settings.precision)
+
+    run.tags({**said_problems(everything), "draw.digest": manifest.part("train").digest})
+    run.tags({f"encoder.{choice.name}": choice.uri for choice in choices})
+    run.model_inputs([choice.uri for choice in choices if choice.model])
+    run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
+
+    cells = store.decode(everything, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
+    if cells.bad:
+        run.text(said_bad(cells.bad), "bad_images.txt")
+    readable = manifest.readable(cells.manifest)
+    parts = {split: readable.part(split) for split in ("train", "val", "test")}
+    encoders = load_chosen(choices, job.source.kind, job.cache, settings.encoder_size, settings.field, settings.seed)
+    encoders = [encoder.to(fabric.device) for encoder in encoders]
+
+    # each stored view is embedded once, and read back ever after
+    stored = ViewSet(settings.views or min(16, max(2, 6000 // len(parts["train"]))), augmented=True)
+    turns = ViewSet(settings.test_views, augmented=False)
+    images = {
+        split: cell_images(
+            cells,
+            part,
+            encoders,
+            stored if split == "train" else turns,
+            job.cache,
+            settings.precision,
+            lambda what: Progress(f"embedding {what}", "views"),
+        )
+        for split, part in parts.items()
+    }
+    train, weights = balanced(parts["train"].labels, settings.balance)
+    images["train"] = images["train"].select(train)
+
+    config = ClassifierConfig(
+        classes=manifest.classes,
+        store_size=settings.store_size,
+        size=settings.image_size,
+        field=settings.field,
+        views=settings.test_views,
+        temperature=1.0,
+        review_below=0.0,
+        encoders=tuple(choice.slug for choice in choices),
+    )
+    torch.manual_seed(settings.seed)
+    network = build_network(config, [encoder.width for encoder in encoders])
+    for projection, embeddings in zip(network.projections, images["train"].embeddings, strict=True):
+        projection.standardise(torch.from_numpy(embeddings).flatten(0, 1))
+    if settings.init:
+        start_from(network, registry.fetch(settings.init, job.cache), set(parts["train"].table["sha256"]))
+    run.text(
+        f"{network}\n\ntrained: {sum(p.numel() for p in network.parameters()):,} parameters\n", "model_summary.txt"
+    )
+
+    steps = settings.steps or round(30 * len(parts["train"]) ** 0.41)
+    task = CellTask(
+        cells.array,
+        images["train"],
+        images["val"],
+        training_views(parts["train"].select(train), stored),
+        size=settings.image_size,
+        field=settings.field,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        smoothing=settings.smoothing,
+        class_weights=class_weights(parts["train"].labels, len(manifest.classes)) if settings.class_weights else None,
+        sampler_weights=weights,
+        own_heads=settings.own_heads,
+        precision=settings.precision,
+        device=fabric.device,
+    )
+    progress = Progress("training")
+    loop = LoopSettings(
+        steps=steps,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        schedule=settings.schedule,
+        clip=settings.clip,
+        average=settings.average,
+        select=settings.select,
+        reports=settings.reports,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        seed=settings.seed,
+        device=settings.device,
+        precision=settings.precision,
+    )
+    trained = fit(
+        task,
+        network,
+        loop,
+        report=lambda row: run.metrics(row, int(row["step"])),
+        progress=lambda done, all_, loss: progress(done, all_, f"loss {loss:.3f}", settings.batch_size),
+        checkpoint=job.checkpoint(run),
+    )
+    run.figure(figures.loss_curves(trained.history), "loss_curves.png")
+    run.metrics({"train_seconds": trained.seconds, "train_images": len(parts["train"])}, steps)
+
+    # val calibrates; then test is looked at, once
+    config, answers = calibrated(task, trained.network, config, images["val"], settings.review_error)
+    val_scores = classification_metrics(parts["val"].labels, answers(images["val"]), manifest.classes)
+    run.metrics({f"calibrated_val/{name}": value for name, value in val_scores.items()}, steps)
+    pixels = cells.array[images["test"].rows]
+    scores = {"test": log_classification(run, parts["test"], answers(images["test"]), pixels, step=steps)}
+    if external is not None:
+        run.data_input(external.digest32, external.name, str(external.root), external.counts(), "external")
+        scores["external"] = _score_external(job, run, external, config, trained.network, encoders, steps)
+
+    with registry.scratch() as folder:
+        save_folder(folder, config, trained.network, encoders, sorted(set(parts["train"].table["sha256"])))
+        run.artifact(folder / "classifier.json")
+        if settings.register_model:
+            version = registry.register(
+                folder,
+                CLASSIFIER,
+                run=run,
+                model="classifier",
+                kind=job.source.kind,
+                val_score=val_scores["macro_f1"],
+                val_digest=parts["val"].digest,
+                cache=job.cache,
+                tags={"fraction": settings.fraction, "draw": settings.draw, "encoders": settings.encoders},
+                card=cards.classifier_card(
+                    "White blood cell classifier",
+                    job,
+                    readable,
+                    {f"test/{name}": value for name, value in scores["test"].items()},
+                    {choice.name: choice.uri for choice in choices},
+                ),
+                rescore=lambda champion: _score_champion(job, champion, everything, parts["val"]),
+            )
+            say(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
+    after(job, run)
+    print(score_table(list(scores.items()), ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"]))
+    say(f"wbc: {len(parts['train'])} training images, {steps} steps in {trained.seconds:.0f} s; run {run.run_id}")
+    return run.run_id
+
+
+def _score_external(job, run, external, config, network, encoders, steps) -> dict[str, float]:
+    """The classifier on another laboratory's images, seen at their own field."""
+    from hemacell.data import store
+    from hemacell.inference.predictor import Predictor
+    from hemacell.progress import Progress
+    from hemacell.tracking.results import log_classification
+
+    settings = job.settings
+    field = settings.external_field or settings.field
+    decoded = store.decode(external, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
+    looking = [encoder.looking_at(settings.encoder_size, field) for encoder in encoders]
+    predictor = Predictor(config.model_copy(update={"field": field}), network, looking, settings.precision)
+    probabilities = predictor.predict_pixels(decoded.array)
+    return log_classification(run, decoded.manifest, probabilities, decoded.array, "external", steps)
+
+
+def _score_champion(job, folder, everything, val) -> float:
+    """Macro-F1 of the present champion on this run's val images."""
+    from hemacell.data import store
+    from hemacell.evaluation.metrics import classification_metrics
+    from hemacell.inference.predictor import load_folder
+
+    champion = load_folder(folder, job.settings.precision)
+    cells = store.decode(everything, champion.config.store_size, job.cache, job.settings.max_bad)
+    probabilities = champion.predict_pixels(cells.array[cells.rows(val)])
+    return classification_metrics(val.labels, probabilities, val.classes)["macro_f1"]
+
+
+if __name__ == "__main__":
+    main(WbcSettings, run)

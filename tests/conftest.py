@@ -1,0 +1,27 @@
+"""Images for the tests: the drawn sample, always; real ones where they lie beside the project."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hemacell.data.sample import sample_folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """A folder with real images in the course layout; the test is skipped where there is none."""
+    folder = Path(__file__).parents[2] / "shared" / "data" / "cs5242"
+    if not folder.is_dir():
+        pytest.skip("no real images beside the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The built-in sample in a cache of its own, which `$HEMACELL_CACHE` names until the session ends."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEMACELL_CACHE", str(cache))
+        patch.delenv("HEMACELL_DATA", raising=False)
+        yield sample_folder(cache)

@@ -1,0 +1,126 @@
+"""Packaging and set-up: the versions agree, MLproject is up to date, `mlflow run` starts as typed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pins(name):
+    lines = (ROOT / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_requirement_has_one_exact_version(name):
+    for version in pins(name).values():
+        assert re.fullmatch(r"[0-9]+(\.[0-9]+)+", version)
+
+
+def test_this_environment_has_the_versions():
+    from importlib.metadata import version
+
+    wanted = pins("requirements.txt") | pins("requirements-dev.txt")
+    # a build tag, as in 2.13.0+cpu, is not part of the version
+    assert {name: version(name).split("+")[0] for name in wanted} == wanted
+
+
+def test_pyproject_conda_and_mlflow_read_the_same_file():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "dependencies" not in pyproject["project"]
+    assert pyproject["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
+
+    *conda, pip = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
+    assert pip == {"pip": ["-r requirements.txt"]}
+    assert set(conda) == {"python=3.11", "pip"}
+    assert pyproject["project"]["requires-python"] == ">=3.11"
+
+    assert yaml.safe_load((ROOT / "python_env.yaml").read_text()) == {"dependencies": ["-r requirements.txt"]}
+
+
+def test_mlproject_is_what_the_settings_say():
+    from projects.mlproject import render
+    from projects.settings import JOBS
+
+    assert (ROOT / "MLproject").read_text() == render(JOBS), "type: python -m projects.mlproject"
+
+
+def test_mlproject_has_its_entry_points_and_one_environment():
+    from mlflow.projects import load_project
+    from mlflow.projects.env_type import PYTHON
+
+    project = load_project(str(ROOT))
+    assert project.name == "hemacell"
+    assert project.env_type == PYTHON
+    for job in ("main", "prcc", "camelyon", "wbc"):
+        assert project.get_entry_point(job).command.startswith(f"python -m projects.{job}")
+
+
+def test_entering_the_environment_replaces_the_entry_of_earlier_requirements(tmp_path):
+    from hemacell.tracking.environment import enter
+
+    for name in ("requirements.txt", "python_env.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    root, prefix = tmp_path / "envs", Path(sys.prefix)
+    built_by_mlflow = root / "mlflow-0123" / "bin" / "activate"
+    built_by_mlflow.parent.mkdir(parents=True)
+    built_by_mlflow.touch()
+
+    first = enter(tmp_path, prefix, root)
+    assert enter(tmp_path, prefix, root) == first
+    assert (first / "bin" / "activate").resolve() == (prefix / "bin" / "activate").resolve()
+    with open(tmp_path / "requirements.txt", "a") as requirements:
+        requirements.write("one-more==1.0\n")
+    second = enter(tmp_path, prefix, root)
+    assert set(root.iterdir()) == {second, built_by_mlflow.parents[1]} and first != second
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pyenv", [False, True], ids=["without pyenv", "with pyenv"])
+def test_mlflow_run_as_typed_uses_the_activated_environment(tmp_path, pyenv):
+    """A bare shell after `source .venv/bin/activate`; a pyenv on the PATH must not be asked to build anything."""
+    activate = Path(sys.prefix) / "bin" / "activate"
+    assert activate.exists(), "these tests run in the environment that `make` makes"
+    for name in ("requirements.txt", "python_env.yaml", "conda.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "MLproject").write_text(
+        "python_env: python_env.yaml\n"
+        "entry_points: {where: {parameters: {data: {type: string, default: ''}}, command: 'python where.py {data}'}}\n"
+    )
+    (tmp_path / "where.py").write_text("import sys; print('ran in', sys.prefix, 'with', sys.argv[1:])")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    if pyenv:
+        (tools / "pyenv").write_text("#!/bin/sh\necho pyenv was asked: $* >&2; exit 1\n")
+        (tools / "pyenv").chmod(0o755)
+    environment = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-c", f"source {activate} && mlflow run . -e where -P 'data=a b;c'"],
+        cwd=tmp_path,
+        env=environment | ({"LANG": lang} if (lang := os.environ.get("LANG")) else {}),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"ran in {sys.prefix} with ['a b;c']" in done.stdout
+
+
+def test_make_says_what_is_missing(tmp_path):
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+    done = subprocess.run(
+        [make, "-C", tmp_path, "-f", ROOT / "Makefile", ".venv/bin/python", "PYTHON=python3.11-missing"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "error: expected Python 3.11 as python3.11-missing on the PATH, found none" in done.stderr

@@ -1,0 +1,203 @@
+"""The hand-off: what one job registers, another finds, fetches and can use, on SQLite and over HTTP."""
+
+import json
+import math
+import re
+
+import pytest
+
+from hemacell.errors import UserError
+from hemacell.tracking import registry
+from hemacell.tracking.registration import DECISION, REQUIREMENTS
+from hemacell.tracking.runs import track
+
+CARD = "# Two kinds of cell\n\nMade up for a test."
+
+
+def register(
+    folder, tmp_path, *, name="hemacell-wbc", model="classifier", kind="folder", score=0.9, digest="v1", **more
+):
+    with track("wbc", {"fraction": 0.5}) as run:
+        return registry.register(
+            folder,
+            name,
+            run=run,
+            model=model,
+            kind=kind,
+            val_score=score,
+            val_digest=digest,
+            cache=tmp_path / "cache",
+            card=CARD,
+            **more,
+        )
+
+
+def files_of(version, tmp_path):
+    registry.fetch(version, tmp_path / "look")
+    root = tmp_path / "look" / "models" / version.model_id
+    return {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("http", marks=pytest.mark.slow)])
+def any_store(request):
+    return request.getfixturevalue("store" if request.param == "sqlite" else "over_http")
+
+
+def test_what_is_registered_is_found_and_fetched_whole(any_store, stand_ins, classifier, tmp_path):
+    version = register(classifier, tmp_path, name="hemacell-whole", tags={"fraction": 0.5})
+    assert (version.version, version.aliases, version.data_kind) == ("1", ("champion",), "folder")
+    assert version.tags["fraction"] == "0.5" and version.tags["val.score"] == "0.9"
+    assert registry.find("hemacell-whole", "folder") == version
+    assert registry.find("hemacell-whole", "sample") is None
+    assert registry.find("hemacell-none", "folder") is None
+    assert registry.card_of(version) == CARD
+    folder = registry.fetch("models:/hemacell-whole@champion", tmp_path / "cache")
+    assert json.loads((folder / "settings.json").read_text()) == json.loads((classifier / "settings.json").read_text())
+
+    files = files_of(version, tmp_path)
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".pyc"))]
+    assert files["README.md"].read_text() == CARD
+    assert {"MLmodel", "input_example.json", "served_classifier.py", "code/hemacell/errors.py"} <= files.keys()
+    pinned = dict(line.split("==") for line in files["requirements.txt"].read_text().split())
+    assert set(pinned) == set(REQUIREMENTS) and not any("+" in number for number in pinned.values())
+    # MLmodel names a pickled object under `python_model`, and the file to run under `model_code_path`.
+    assert "python_model:" not in files["MLmodel"].read_text() and "model_code_path:" in files["MLmodel"].read_text()
+
+
+def test_a_model_is_downloaded_once(store, stand_ins, classifier, tmp_path, monkeypatch):
+    import mlflow
+
+    version = register(classifier, tmp_path)
+    first = registry.fetch(version, tmp_path / "cache")
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda **_: pytest.fail("downloaded again"))
+    assert registry.fetch(version, tmp_path / "cache") == first
+    assert [path.name for path in (tmp_path / "cache" / "models").iterdir()] == [version.model_id]
+
+
+def test_a_download_that_breaks_off_leaves_nothing(store, stand_ins, classifier, tmp_path, monkeypatch):
+    import mlflow
+
+    version = register(classifier, tmp_path)
+    whole = mlflow.artifacts.download_artifacts
+
+    def break_off(artifact_uri, dst_path):
+        whole(artifact_uri=artifact_uri, dst_path=dst_path)
+        raise OSError("the line is dead")
+
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="dead"):
+        broken.setattr(mlflow.artifacts, "download_artifacts", break_off)
+        registry.fetch(version, tmp_path / "cache")
+    assert not list((tmp_path / "cache" / "models").iterdir())
+    assert (registry.fetch(version, tmp_path / "cache") / "settings.json").is_file()
+
+
+def test_the_champion_changes_only_for_a_better_one(store, stand_ins, classifier, tmp_path):
+    assert register(classifier, tmp_path, score=0.90).aliases == ("champion",)
+    assert register(classifier, tmp_path, score=0.90).aliases == ()
+    worse = register(classifier, tmp_path, score=0.80)
+    assert worse.aliases == () and "0.8000 <= 0.9000 of models:/hemacell-wbc/1" in worse.tags[DECISION]
+    assert register(classifier, tmp_path, score=0.91).aliases == ("champion",)
+    assert registry.find("hemacell-wbc", "folder").version == "4"
+
+
+def test_a_champion_of_other_images_is_scored_on_these(store, stand_ins, classifier, tmp_path):
+    register(classifier, tmp_path, score=0.5)
+    scored = []
+
+    def rescore(folder):
+        scored.append((folder / "settings.json").is_file())
+        return 0.95
+
+    assert register(classifier, tmp_path, score=0.9, digest="v2", rescore=rescore).aliases == ()
+    assert register(classifier, tmp_path, score=0.96, digest="v2").aliases == ()  # cannot be compared
+    assert register(classifier, tmp_path, score=0.96, digest="v2", rescore=rescore).aliases == ("champion",)
+    assert scored == [True, True]
+
+
+def test_the_sample_never_makes_a_champion(store, stand_ins, classifier, tmp_path):
+    first = register(classifier, tmp_path, kind="sample", score=0.9)
+    second = register(classifier, tmp_path, kind="sample", score=0.1)
+    assert second.aliases == ("sample",) and registry.resolve(first.uri).aliases == ()
+    assert registry.find("hemacell-wbc", "folder") is None
+    with pytest.raises(UserError, match="built-in sample"):
+        registry.resolve("models:/hemacell-wbc@sample", "folder")
+    assert registry.resolve("models:/hemacell-wbc@sample", "sample") == second
+    assert registry.resolve("hemacell-wbc", "sample") == second
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("hemacell-wcb", "no model 'hemacell-wcb' .* registered are: hemacell-wbc"),
+        ("models:/hemacell-wcb@champion", "registered are: hemacell-wbc"),
+        ("hemacell-wbc@champion", "did you mean models:/hemacell-wbc@champion"),
+        ("hemacell-wbc/1", "did you mean models:/hemacell-wbc/1"),
+        ("model:/hemacell-wbc/1", "did you mean models:/hemacell-wbc/1"),
+        ("models:/hemacell-wbc/7", "no version '7': type one of models:/hemacell-wbc@champion, models:/hemacell-wbc/1"),
+        ("models:/hemacell-wbc/Production", "no version 'Production'"),
+        ("models:/hemacell-wbc@best", "no alias 'best': type one of models:/hemacell-wbc@champion"),
+        ("models:/hemacell-wbc", "names no version: type models:/hemacell-wbc@champion"),
+        ("models:/m-00000000000000000000000000000000", "no model with the id"),
+        ("runs:/abc/model", "no address of a registered model"),
+        ("", "no address of a registered model|no model ''"),
+    ],
+)
+def test_a_mistyped_address_gets_one_helpful_line(any_store, stand_ins, classifier, tmp_path, typed, line):
+    if registry.find("hemacell-wbc", "folder") is None:
+        register(classifier, tmp_path)
+    with pytest.raises(UserError, match=line) as caught:
+        registry.resolve(typed)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_registry_says_so(store):
+    with pytest.raises(UserError, match="nothing is registered yet"):
+        registry.resolve("models:/hemacell-wbc@champion")
+
+
+def test_good_addresses(store, stand_ins, classifier, tmp_path):
+    version = register(classifier, tmp_path)
+    for typed in (
+        "hemacell-wbc",
+        "models:/hemacell-wbc@champion",
+        "models:/hemacell-wbc/1",
+        "models:/hemacell-wbc/latest",
+    ):
+        assert registry.resolve(typed, "folder") == version
+    assert re.fullmatch("m-[0-9a-f]{32}", version.model_id)
+    by_id = registry.resolve(f"models:/{version.model_id}", "folder")
+    assert (by_id.model_id, by_id.run_id, by_id.data_kind) == (version.model_id, version.run_id, "folder")
+    assert registry.fetch(by_id, tmp_path / "cache") == registry.fetch(version, tmp_path / "cache")
+
+
+def test_anybodys_other_model_is_refused(store, tmp_path):
+    import mlflow
+
+    (tmp_path / "m.py").write_text(
+        "import mlflow\n\nclass M(mlflow.pyfunc.PythonModel):\n    def predict(self, model_input: list[str]):\n"
+        "        return model_input\n\nmlflow.models.set_model(M())\n"
+    )
+    with track("other", {}):
+        mlflow.pyfunc.log_model(
+            name="m", python_model=str(tmp_path / "m.py"), registered_model_name="anybodys", pip_requirements=["mlflow"]
+        )
+    with pytest.raises(UserError, match="models:/anybodys/1 is no model that hemacell registered"):
+        registry.fetch("models:/anybodys/1", tmp_path / "cache")
+
+
+def test_what_must_not_be_registered(store, stand_ins, classifier, tmp_path):
+    with pytest.raises(ValueError, match="nan"):
+        register(classifier, tmp_path, score=math.nan)
+    (classifier / "weights.pth").touch()
+    with pytest.raises(ValueError, match=r"weights\.pth"):
+        register(classifier, tmp_path)
+    assert registry.find("hemacell-wbc", "folder") is None
+
+
+def test_registered_encoders_are_inputs_of_a_run(any_store, stand_ins, encoder, tmp_path):
+    version = register(encoder, tmp_path, name="hemacell-prcc-encoder", model="encoder")
+    with track("wbc", {}) as run:
+        run.model_inputs(["models:/hemacell-prcc-encoder@champion"])
+    logged = run.client.get_run(run.run_id)
+    assert [model.model_id for model in logged.inputs.model_inputs] == [version.model_id]
+    assert logged.data.tags["encoder.prcc"] == version.uri
