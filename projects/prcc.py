@@ -2,7 +2,7 @@
 
     mlflow run . -e prcc -P data=DIR
 
-About five minutes on two cores for the 576 tiles of 256 px that it was developed on. Registers `hemacell-prcc-encoder`.
+About eight minutes on two cores for the 576 tiles of 256 px that it was developed on. Registers `hemacell-prcc-encoder`.
 Beside the network stands a linear code of the same size, so that one sees what the network adds.
 """
 
@@ -52,7 +52,7 @@ def _train(job, manifest, key) -> str:
         manifest, 2 * settings.tile_size, job.cache, settings.pieces, settings.max_bad, progress=Progress("decoding")
     )
     rows = {split: np.flatnonzero(tiles.manifest.table["split"] == split) for split in ("train", "val", "test")}
-    steps = settings.steps or round(75 * math.sqrt(len(rows["train"])))
+    steps = settings.steps or round(40 * math.sqrt(len(rows["train"])))
     with job.open(manifest, key) as run:
         run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
         if tiles.bad:

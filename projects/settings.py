@@ -45,7 +45,7 @@ class PrccSettings(CommonSettings):
     pieces: int = Field(4, ge=1, description="pieces that a very large tile is cut into, at most")
     code: int = Field(36, ge=1, description="channels of the code, at 1/16 of the resolution: 36 are 1/21 of the input")
     steps: int = Field(
-        0, ge=0, description="training steps; 0 for 75 times the root of the number of tiles", examples=[500]
+        0, ge=0, description="training steps; 0 for 40 times the root of the number of tiles", examples=[500]
     )
     batch_size: int = Field(16, ge=1, description="tiles a step")
     learning_rate: float = Field(2e-3, gt=0, description="peak learning rate")

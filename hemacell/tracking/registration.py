@@ -186,11 +186,11 @@ def signature(model: ModelType, folder: Path) -> ModelSignature:
     whereas a `binary` column leaves the base64 of a CSV undecoded.
     """
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, Schema, TensorSpec
     from mlflow.types.schema import Array, DataType
 
     if model == "encoder":
-        outputs = [ColSpec(Array(DataType.double), "embedding"), ColSpec("string", "why")]
+        outputs: list[ColSpec | TensorSpec] = [ColSpec(Array(DataType.double), "embedding"), ColSpec("string", "why")]
     else:
         from hemacell.inference.predictor import load_folder
 

@@ -34,9 +34,11 @@ __all__ = [
     "Tracker",
     "check_server",
     "encoders_of",
+    "how_to_look",
     "mark_stale_runs",
     "params_of",
     "point_to_result",
+    "scores_of",
     "track",
     "use_store",
 ]
@@ -135,7 +137,8 @@ def track(
                 point_to_result(client, tracker.run_id)
             log_settings(client, tracker.run_id, settings, may_change)
             yield tracker
-        except Stopped as stopped:
+        except KeyboardInterrupt as interrupt:
+            stopped = interrupt if isinstance(interrupt, Stopped) else Stopped(signal.SIGINT)
             signals.ignore()
             outer = launch.outer_run if enclosing is None else ""
             _close(client, tracker, "KILLED", f"stopped by {stopped}", outer)
@@ -166,6 +169,25 @@ def params_of(run_id: str) -> dict[str, str]:
         UserError: there is no such run.
     """
     return dict(_existing_run(use_store(), run_id).data.params)
+
+
+def scores_of(run_id: str) -> dict[str, float]:
+    """The last value of every metric of a run.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    return dict(_existing_run(use_store(), run_id).data.metrics)
+
+
+def how_to_look() -> str:
+    """The line that opens the MLflow pages on the store in use."""
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        return f"the runs are at {uri}"
+    return f"to look at the runs: mlflow ui --backend-store-uri {uri}   (then choose Model training)"
 
 
 def encoders_of(run_id: str) -> dict[str, str]:

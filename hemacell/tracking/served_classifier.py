@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 
 from hemacell.inference.predictor import load_folder
 from hemacell.tracking.answers import answer_table
 from hemacell.tracking.images import column, decode
 
 
-class ServedClassifier(mlflow.pyfunc.PythonModel):
+class ServedClassifier(PythonModel):
     """Table with one column `image` (bytes or base64 text of image files) -> table of classes and probabilities."""
 
     def load_context(self, context: Any) -> None:
@@ -32,4 +33,4 @@ class ServedClassifier(mlflow.pyfunc.PythonModel):
         return table
 
 
-mlflow.models.set_model(ServedClassifier())
+set_model(ServedClassifier())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import torch
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 from PIL.Image import Image
 
 from hemacell.data.images import to_square
@@ -16,7 +17,7 @@ from hemacell.encoders.frozen import load_encoder
 from hemacell.tracking.images import chunks, column, decode
 
 
-class ServedEncoder(mlflow.pyfunc.PythonModel):
+class ServedEncoder(PythonModel):
     """Table with one column `image` (bytes or base64 text of image files) -> table with one embedding a row."""
 
     def load_context(self, context: Any) -> None:
@@ -43,4 +44,4 @@ class ServedEncoder(mlflow.pyfunc.PythonModel):
             return self.encoder(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).float().tolist()
 
 
-mlflow.models.set_model(ServedEncoder())
+set_model(ServedEncoder())

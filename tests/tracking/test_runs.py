@@ -238,10 +238,16 @@ def test_a_job_that_is_stopped_is_marked_killed(store, job, number, code):
     waiting = job(WAITING_JOB, store)
     run_id = waiting.stdout.readline().strip()
     waiting.send_signal(number)
-    _, err = waiting.communicate(timeout=30)
+    _, err = waiting.communicate(timeout=300)
     assert waiting.returncode == code, err
     assert err.splitlines() == [f"stopped by {number.name}: run {run_id} is marked KILLED; go on with resume={run_id}"]
     assert get(run_id).info.status == "KILLED"
+
+
+def test_an_interrupt_of_any_source_is_no_failure(store):
+    with pytest.raises(SystemExit, match="130"), runs.track("wbc", {}) as run:
+        raise KeyboardInterrupt
+    assert get(run.run_id).info.status == "KILLED"
 
 
 def test_both_parent_and_child_are_marked_killed(store, job):
@@ -257,7 +263,7 @@ with track("study", {}) as parent, track("wbc", {}) as child:
 """,
         store,
     )
-    out, err = waiting.communicate(timeout=30)
+    out, err = waiting.communicate(timeout=300)
     assert waiting.returncode == 143, err
     assert [get(run_id).info.status for run_id in out.split()] == ["KILLED", "KILLED"]
 
@@ -278,7 +284,7 @@ with track("wbc", {}) as run:
 """,
         store,
     )
-    out, err = done.communicate(timeout=30)
+    out, err = done.communicate(timeout=300)
     run_id, exit_code, status = out.split()
     assert (exit_code, status, get(run_id).info.status) == ("-15", "RUNNING", "FINISHED"), err
 

@@ -140,7 +140,7 @@ Image.new("RGB", (40, 30), (250, 90, 90)).save(file, "PNG")
 print(mlflow.pyfunc.load_model({version.uri!r}).predict(pd.DataFrame({{"image": [file.getvalue()]}})).to_json())
 """
     done = job(script, over_http, sources=tmp_path)
-    out, err = done.communicate(timeout=120)
+    out, err = done.communicate(timeout=300)
     assert done.returncode == 0, err
     answer = json.loads(out.splitlines()[-1])
     assert answer["why"] == {"0": ""}

@@ -97,7 +97,7 @@ except UserError as line:
     run_id = waiting.stdout.readline().strip()
     os.killpg(process.pid, signal.SIGKILL)
     started = time.monotonic()
-    out, err = waiting.communicate("\n", timeout=60)
+    out, err = waiting.communicate("\n", timeout=300)
     assert out.strip() == (
         f"the MLflow server at {url} stopped answering: see that it runs, then go on with resume={run_id}"
     )

@@ -1,0 +1,88 @@
+"""What is claimed about accuracy and training time: the table of the README, computed with the jobs themselves.
+
+    python benchmarks/accuracy.py --data DIR [--draws 3] [--fractions 0.01,0.1,0.5,1.0] [--arms "prcc,camelyon;none"]
+
+Pretrains the two encoders where they are not registered yet, then trains every arm on every draw and fraction, and
+prints test scores as mean and standard deviation over the draws (at 100 % all draws are the same images: there the
+seed differs) with the minutes of training. Cells that were computed before are read back, so that it can be stopped
+and started again. About an hour and a half on two cores.
+"""
+
+import argparse
+import statistics
+
+from hemacell.data.cache import cache_dir
+from hemacell.data.source import resolve_data
+from hemacell.tracking.encoders import PRETRAINED
+from hemacell.tracking.lookup import find
+from hemacell.tracking.runs import scores_of
+from projects import camelyon, prcc, wbc
+from projects.settings import CamelyonSettings, PrccSettings, WbcSettings
+
+
+def main() -> None:
+    """Run the grid and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--fractions", default="0.01,0.1,0.5,1.0")
+    parser.add_argument("--arms", default="prcc,camelyon;none")
+    asked = parser.parse_args()
+    kind = resolve_data(asked.data, cache_dir()).kind
+
+    pretrained = {}
+    for name, job, settings in (("prcc", prcc, PrccSettings), ("camelyon", camelyon, CamelyonSettings)):
+        model = find(PRETRAINED[name], kind)
+        pretrained[name] = scores_of(model.run_id if model else job.run(settings.checked(data=asked.data)))
+
+    fractions, arms = [float(text) for text in asked.fractions.split(",")], asked.arms.split(";")
+    cells: dict[tuple[str, float], list[dict[str, float]]] = {}
+    for draw in range(asked.draws):
+        for fraction in fractions:
+            for arm in arms:
+                settings = WbcSettings.checked(
+                    data=asked.data,
+                    fraction=fraction,
+                    encoders=tuple(arm.split(",")),
+                    draw=draw,
+                    seed=draw,
+                    register_model=False,
+                    run_name=f"{arm} {fraction:g} draw {draw}",
+                )
+                cells.setdefault((arm, fraction), []).append(scores_of(wbc.run(settings)))
+                _print(pretrained, cells, fractions, arms)
+
+
+def _print(pretrained, cells, fractions, arms) -> None:
+    tiles, patches = pretrained["prcc"], pretrained["camelyon"]
+    print(
+        f"\nprcc: test SSIM {tiles['test/ssim']:.3f} (linear code {tiles['test/ssim_linear']:.3f}), "
+        f"{tiles['train_seconds'] / 60:.1f} min of training"
+    )
+    print(
+        f"camelyon: test accuracy {patches['test/accuracy']:.3f}, AUROC {patches['test/auroc']:.3f}, "
+        f"{patches['train_seconds'] / 60:.1f} min of training\n"
+    )
+    print("| | " + " | ".join(f"{fraction:.0%}" for fraction in fractions) + " |")
+    print("| --- |" + " --- |" * len(fractions))
+    rows = {"macro-F1": "test/macro_f1", "accuracy": "test/accuracy", "minutes": "train_seconds"}
+    for title, metric in rows.items():
+        for arm in arms:
+            texts = [
+                _cell(metric, [scores[metric] for scores in cells.get((arm, fraction), [])]) for fraction in fractions
+            ]
+            print(f"| {title}, `encoders={arm}` | " + " | ".join(texts) + " |")
+    print(f"(draws so far: {max(len(scores) for scores in cells.values())})", flush=True)
+
+
+def _cell(metric: str, values: list[float]) -> str:
+    if not values:
+        return "-"
+    if metric == "train_seconds":
+        return f"{statistics.mean(values) / 60:.1f}"
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
+if __name__ == "__main__":
+    main()
