@@ -10,7 +10,6 @@ BIN := .venv/bin
 
 demo: install
 	@$(BIN)/python -m projects.main
-	@echo 'Open the pages: source .venv/bin/activate && mlflow ui --backend-store-uri sqlite:///mlflow.db'
 
 # pytest ends with 5 where it has nothing to run, as when all tests are quick.
 test: .venv/dev.stamp

@@ -1,8 +1,11 @@
-"""Progress of long work on the screen: one line that is rewritten on a terminal, a line now and then elsewhere."""
+"""Progress of long work on the screen, by tqdm: one line, rewritten on a terminal, a line now and then in a log."""
 
 import sys
-import time
 from typing import TextIO
+
+from tqdm import tqdm
+
+_FORMAT = "{desc}: {n_fmt}/{total_fmt}, {rate_fmt}, {elapsed} gone, {remaining} left{postfix}"
 
 
 class Progress:
@@ -23,29 +26,39 @@ class Progress:
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
         self.interval = 0.2 if self.live else seconds
-        self.started = self.shown = time.monotonic()
-        self.first: int | None = None
+        self.bar: tqdm | None = None
 
     def __call__(self, done: int, total: int, note: str = "", per_item: int = 1) -> None:
         """Say that `done` of `total` items are done; `per_item` units belong to an item (images to a step)."""
-        now = time.monotonic()
-        if self.first is None:
-            self.first = done - 1  # a resumed training does not start at 0, and its speed is that of now
-        if done < total and now - self.shown < self.interval:
-            return
-        self.shown = now
-        rate = (done - self.first) / max(now - self.started, 1e-9)
-        left = (total - done) / max(rate, 1e-9)
-        line = f"{self.what}: {done}/{total}, {rate * per_item:.0f} {self.unit}/s"
-        line += f", {_clock(left)} left" if done < total else f", took {_clock(now - self.started)}"
-        line += f", {note}" if note else ""
-        if self.live:
-            self.stream.write(f"\r\x1b[K{line}" + ("\n" if done >= total else ""))
-        else:
+        if self.bar is None:
+            self.bar = tqdm(
+                total=total * per_item,
+                initial=(done - 1) * per_item,  # a resumed training does not start at 0, and its speed is that of now
+                desc=self.what,
+                unit=f" {self.unit}",
+                mininterval=self.interval,
+                maxinterval=self.interval,
+                bar_format=_FORMAT,
+                file=self.stream if self.live else _Lines(self.stream),
+                smoothing=0.1,
+            )
+        if note:
+            self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(done * per_item - self.bar.n)
+        if done >= total:
+            self.bar.close()
+
+
+class _Lines:
+    """A stream for tqdm that ends each state of the line with a line break instead of going back to its start."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        line = text.strip("\r\n ")
+        if line and "?" not in line:  # tqdm's first line, which knows neither speed nor time left
             self.stream.write(line + "\n")
+
+    def flush(self) -> None:
         self.stream.flush()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -28,27 +28,28 @@ def run(settings: CamelyonSettings) -> str:
 
 def _train(job, manifest, key) -> str:
     import math
+    from typing import cast
 
     import torch
 
     from hemacell.data import splits, store
     from hemacell.data.balance import balanced, class_weights
-    from hemacell.encoders.backbone import create_backbone
+    from hemacell.encoders.backbone import Backbone, create_backbone
     from hemacell.encoders.frozen import EncoderConfig, save_encoder
     from hemacell.encoders.views import ViewSettings
     from hemacell.evaluation import figures
     from hemacell.progress import Progress
     from hemacell.tracking import cards, registry
-    from hemacell.tracking.job import after, said_bad, said_problems, say, use_threads
+    from hemacell.tracking.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
     from hemacell.tracking.results import log_classification
     from hemacell.training.loop import LoopSettings, fit, make_fabric
-    from hemacell.training.patches import PatchClassifier, PatchTask, patch_probabilities
+    from hemacell.training.patches import PatchTask, patch_probabilities
 
     settings = job.settings
     use_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
     torch.manual_seed(settings.seed)
-    network = PatchClassifier(create_backbone(settings.arch, settings.weights, len(manifest.classes)))
+    network = Backbone(create_backbone(settings.arch, settings.weights, len(manifest.classes)))
     patches = store.decode(manifest, settings.patch_size, job.cache, settings.max_bad, progress=Progress("decoding"))
     parts = {split: patches.manifest.part(split) for split in ("train", "val", "test")}
     rows = {split: patches.rows(part) for split, part in parts.items()}
@@ -58,6 +59,8 @@ def _train(job, manifest, key) -> str:
         run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
         if patches.bad:
             run.text(said_bad(patches.bad), "bad_images.txt")
+        if settings.channel_stats:
+            log_channel_stats(run, patches.array, rows["train"])
         run.text(str(network), "model_summary.txt")
         task = PatchTask(
             patches.array,
@@ -68,7 +71,7 @@ def _train(job, manifest, key) -> str:
             size=settings.patch_size,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            views=ViewSettings(turn=False),
+            views=ViewSettings(stain=0.2, brightness=0.1),
             smoothing=settings.smoothing,
             class_weights=class_weights(parts["train"].labels, len(manifest.classes))
             if settings.class_weights
@@ -104,7 +107,7 @@ def _train(job, manifest, key) -> str:
         run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), "roc.png")
         run.metrics({"train_seconds": trained.seconds}, steps)
 
-        backbone = trained.network.network
+        backbone = cast(Backbone, trained.network).network
         backbone.reset_classifier(0)
         config = EncoderConfig(kind="backbone", body={"arch": settings.arch}, input_size=settings.patch_size)
         with registry.scratch() as folder:

@@ -2,8 +2,9 @@
 
     mlflow run . -e prcc -P data=DIR
 
-About eight minutes on two cores for the 576 tiles of 256 px that it was developed on. Registers `hemacell-prcc-encoder`.
-Beside the network stands a linear code of the same size, so that one sees what the network adds.
+About eight minutes on two cores for the 576 tiles of 256 px that it was developed on. Registers
+`hemacell-prcc-encoder`. Beside the network stands a linear code of the same size, so that one sees what the network
+adds.
 """
 
 from projects.cli import main
@@ -41,7 +42,7 @@ def _train(job, manifest, key) -> str:
     from hemacell.evaluation.metrics import image_metrics, ssim_per_image
     from hemacell.progress import Progress
     from hemacell.tracking import cards, registry
-    from hemacell.tracking.job import after, said_bad, say, use_threads
+    from hemacell.tracking.job import after, log_channel_stats, said_bad, say, use_threads
     from hemacell.training.loop import LoopSettings, fit, make_fabric
     from hemacell.training.tiles import TileTask, shrunk
 
@@ -57,6 +58,8 @@ def _train(job, manifest, key) -> str:
         run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
         if tiles.bad:
             run.text(said_bad(tiles.bad), "bad_images.txt")
+        if settings.channel_stats:
+            log_channel_stats(run, tiles.array, rows["train"])
         torch.manual_seed(settings.seed)
         network = Autoencoder(code=settings.code)
         run.text(str(network), "model_summary.txt")
@@ -135,7 +138,8 @@ def _train(job, manifest, key) -> str:
     sizes = splits.split_counts(manifest)
     say(
         f"prcc: test SSIM {scores['ssim']:.3f}, PSNR {scores['psnr']:.1f} dB on {sizes['test']} tiles "
-        f"(linear code of the same size: {baseline['ssim']:.3f}, {baseline['psnr']:.1f} dB); {version.uri}, run {run.run_id}"
+        f"(linear code of the same size: {baseline['ssim']:.3f}, {baseline['psnr']:.1f} dB); "
+        f"{version.uri}, run {run.run_id}"
     )
     return run.run_id
 

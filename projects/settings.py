@@ -25,6 +25,7 @@ class CommonSettings(JobSettings):
     threads: int = Field(
         0, ge=0, description="processor threads; 0 for one a core. Another number gives other last digits"
     )
+    channel_stats: bool = Field(False, description="log the training images' channel means and deviations, in 0 to 1")
     reports: int = Field(10, ge=1, description="how often the val metrics are computed and logged")
     checkpoint_seconds: float = Field(30.0, ge=0, description="time between two checkpoints")
     resume: str = Field(

@@ -15,6 +15,8 @@ CLASSIFIER = "hemacell-wbc"
 
 def run(settings: WbcSettings) -> str:
     """Train, test, log and register; returns the id of the run that holds the result."""
+    from pathlib import Path
+
     from hemacell.data import layout, splits
     from hemacell.data.draws import draw, limit
     from hemacell.tracking.encoders import choose
@@ -36,7 +38,7 @@ def run(settings: WbcSettings) -> str:
         else {"fraction": settings.fraction}
     )
     manifest = draw(everything, draw=settings.draw, root=job.source.root, wbc_folder=settings.wbc_folder, **amount)
-    external = layout.folder_manifest(settings.external, manifest.classes) if settings.external else None
+    external = layout.folder_manifest(Path(settings.external), manifest.classes) if settings.external else None
 
     def key() -> str:
         inputs = {choice.slug: choice.identity for choice in choices}
@@ -90,9 +92,11 @@ def _pretrain(job, names) -> None:
 
 
 def _train(job, run, choices, everything, manifest, external) -> str:
+    from typing import cast
+
     import torch
 
-    from hemacell.training.initial import start_from
+    from hemacell.classify.fusion import Projection
     from hemacell.data import store
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.embed import ViewSet
@@ -102,10 +106,11 @@ def _train(job, run, choices, everything, manifest, external) -> str:
     from hemacell.progress import Progress
     from hemacell.tracking import cards, registry
     from hemacell.tracking.encoders import load_chosen
-    from hemacell.tracking.job import after, said_bad, said_problems, say, use_threads
+    from hemacell.tracking.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
     from hemacell.tracking.results import log_classification, score_table
     from hemacell.training.calibrate import calibrated
     from hemacell.training.cells import CellTask, cell_images, training_views
+    from hemacell.training.initial import start_from
     from hemacell.training.loop import LoopSettings, fit, make_fabric
 
     settings = job.settings
@@ -140,6 +145,8 @@ def _train(job, run, choices, everything, manifest, external) -> str:
         )
         for split, part in parts.items()
     }
+    if settings.channel_stats:
+        log_channel_stats(run, cells.array, images["train"].rows)
     train, weights = balanced(parts["train"].labels, settings.balance)
     images["train"] = images["train"].select(train)
 
@@ -156,7 +163,7 @@ def _train(job, run, choices, everything, manifest, external) -> str:
     torch.manual_seed(settings.seed)
     network = build_network(config, [encoder.width for encoder in encoders])
     for projection, embeddings in zip(network.projections, images["train"].embeddings, strict=True):
-        projection.standardise(torch.from_numpy(embeddings).flatten(0, 1))
+        cast(Projection, projection).standardise(torch.from_numpy(embeddings).flatten(0, 1))
     if settings.init:
         start_from(network, registry.fetch(settings.init, job.cache), set(parts["train"].table["sha256"]))
     run.text(

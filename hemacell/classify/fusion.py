@@ -11,7 +11,7 @@ from hemacell.classify.network import CellNetwork
 class Projection(nn.Module):
     """One encoder's embedding, standardised and projected.
 
-    `standardise` fixes mean and deviation of the draw's training images as buffers, so that they travel with the weights.
+    `standardise` fixes mean and deviation of the draw's training images as buffers, which travel with the weights.
     """
 
     mean: Tensor

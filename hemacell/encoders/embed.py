@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ class ViewSet:
 
     count: int
     augmented: bool
-    settings: ViewSettings = ViewSettings()
+    settings: ViewSettings = field(default_factory=ViewSettings)
 
     def name(self, number: int) -> str:
         """The key of one view."""
@@ -112,14 +112,15 @@ class _Store:
             self.connection.execute("PRAGMA synchronous=NORMAL")
             with self.connection:
                 self.connection.execute(
-                    "CREATE TABLE IF NOT EXISTS vectors (view TEXT, image TEXT, vector BLOB, PRIMARY KEY (view, image)) WITHOUT ROWID"
+                    "CREATE TABLE IF NOT EXISTS vectors "
+                    "(view TEXT, image TEXT, vector BLOB, PRIMARY KEY (view, image)) WITHOUT ROWID"
                 )
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
 
     def read(self, view: str, images: Sequence[str], into: np.ndarray) -> np.ndarray:
         """Fill `into` [N, width] with what is known; returns which rows are, bool [N]."""
-        found = {}
+        found: dict[str, bytes] = {}
         for start in range(0, len(images), 500):
             part = list(images[start : start + 500])
             marks = ",".join("?" * len(part))
@@ -145,7 +146,8 @@ class _Store:
 
     def _failed(self, error: Exception) -> UserError:
         return UserError(
-            f"{self.file}: embeddings could not be kept ({error}); free some space or set HEMACELL_CACHE to another folder"
+            f"{self.file}: embeddings could not be kept ({error}); "
+            "free some space or set HEMACELL_CACHE to another folder"
         )
 
     def close(self) -> None:

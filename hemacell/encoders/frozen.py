@@ -29,26 +29,19 @@ class EncoderConfig(BaseModel):
     """Side of the part around the centre that the encoder is shown, in sides of the image, when it sees cells."""
 
 
-class _Backbone(nn.Module):
-    def __init__(self, arch: str) -> None:
-        super().__init__()
-        from hemacell.encoders.backbone import create_backbone
-
-        self.network = create_backbone(arch, weights="none")
-        pretrained = self.network.pretrained_cfg
-        self.register_buffer("mean", torch.tensor(pretrained["mean"]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(pretrained["std"]).view(1, 3, 1, 1), persistent=False)
-
-    def stages(self, images: Tensor) -> list[Tensor]:
-        return self.network.forward_intermediates((images - self.mean) / self.std, intermediates_only=True)
-
-
 def _build(config: EncoderConfig) -> nn.Module:
     if config.kind == "backbone":
-        return _Backbone(**config.body)
+        from hemacell.encoders.backbone import Backbone, create_backbone
+
+        return Backbone(create_backbone(**config.body, weights="none"))
     from hemacell.encoders.autoencoder import Autoencoder
 
     return Autoencoder(**config.body)
+
+
+def _weights_of(body: Any) -> nn.Module:
+    """The network whose state is stored: of a backbone timm's, without what only normalises its images."""
+    return body.network if hasattr(body, "network") else body
 
 
 class FrozenEncoder(nn.Module):
@@ -62,7 +55,7 @@ class FrozenEncoder(nn.Module):
     def __init__(self, config: EncoderConfig, body: nn.Module) -> None:
         super().__init__()
         self.config = config
-        self.body = body.to(memory_format=torch.channels_last)
+        self.body: Any = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.requires_grad_(False)
         super().train(False)
         self.width = self(torch.zeros(1, 3, config.input_size, config.input_size)).shape[1]
@@ -88,7 +81,7 @@ class FrozenEncoder(nn.Module):
 
     def weights(self) -> dict[str, Tensor]:
         """What `save_encoder` takes as the state of the body."""
-        return (self.body.network if isinstance(self.body, _Backbone) else self.body).state_dict()
+        return _weights_of(self.body).state_dict()
 
     def embed(self, images: Tensor, precision: str = "float32") -> Tensor:
         """Like `forward`, on the encoder's device and in `float32` or `bf16` (autocast); float32 results."""
@@ -116,13 +109,11 @@ def imagenet_encoder(config: EncoderConfig) -> FrozenEncoder:
     Raises:
         UserError: the configuration is an autoencoder's, or the weights cannot be had.
     """
-    from hemacell.encoders.backbone import create_backbone
+    from hemacell.encoders.backbone import Backbone, create_backbone
 
     if config.kind != "backbone":
         raise UserError("imagenet: there are ImageNet weights for the Camelyon backbone only, not for an autoencoder")
-    body = _Backbone(**config.body)
-    body.network.load_state_dict(create_backbone(config.body["arch"], weights="imagenet").state_dict())
-    return FrozenEncoder(config, body)
+    return FrozenEncoder(config, Backbone(create_backbone(**config.body, weights="imagenet")))
 
 
 def save_encoder(folder: Path, config: EncoderConfig, body_state: dict[str, Tensor]) -> Path:
@@ -151,9 +142,8 @@ def load_encoder(folder: Path) -> FrozenEncoder:
     except (OSError, ValueError, ValidationError, SafetensorError) as error:
         raise UserError(f"{folder}: expected an encoder ({DESCRIPTION} and {WEIGHTS}), found {error}") from error
     body = _build(config)
-    target = body.network if isinstance(body, _Backbone) else body
     try:
-        target.load_state_dict(weights)
+        _weights_of(body).load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(
             f"{folder}: the weights are not those of the encoder described: {str(error).splitlines()[0]}"

@@ -155,4 +155,5 @@ def load_folder(folder: Path, precision: str = "float32") -> Predictor:
     encoders = [load_encoder(folder / ENCODERS / slug) for slug in config.encoders]
     network = build_network(config, [encoder.width for encoder in encoders])
     network.load_state_dict(weights)
-    return Predictor(config, network.to(memory_format=torch.channels_last), encoders, precision)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Predictor(config, network, encoders, precision)

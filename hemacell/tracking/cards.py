@@ -27,7 +27,8 @@ def classifier_card(
 ) -> str:
     """Card (Markdown) of a cell classifier; `encoders` maps what was asked for to what was used."""
     use = (
-        "Sorts pictures of single, centred, stained white blood cells into five classes, for research. **Not for clinical use.** "
+        "Sorts pictures of single, centred, stained white blood cells into five classes, for research. "
+        "**Not for clinical use.** "
         "Trained on one laboratory's stain and scanner: expect worse scores on another's, and measure them first "
         "(`external=DIR`). Other cells and pictures of anything else are given one of the five names too."
     )
@@ -41,7 +42,8 @@ def _card(title: str, job: Job[Any], manifest: Manifest, scores: Mapping[str, fl
     settings = "".join(f"- {name}: `{text}`\n" for name, text in job.settings.canonical().items() if text)
     return (
         f"# {title}\n\n{_SAMPLE if job.source.kind == 'sample' else ''}{use}\n\n"
-        f"## Data\n\n{manifest.name}, sha256 of the manifest `{manifest.digest}`.\n\n| split | images |\n| --- | --- |\n{sizes}\n"
+        f"## Data\n\n{manifest.name}, sha256 of the manifest `{manifest.digest}`.\n\n"
+        f"| split | images |\n| --- | --- |\n{sizes}\n"
         f"## Scores on the test split, looked at once\n\n| metric | value |\n| --- | --- |\n{table}\n"
         f"## Settings\n\n{settings}\n## Licences\n\n{_LICENCES}\n"
     )

@@ -20,6 +20,8 @@ from hemacell.tracking.runs import DRIVING, params_of, point_to_result, track, u
 from hemacell.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hemacell.data.manifest import Manifest
 
 Settings = TypeVar("Settings", bound=JobSettings)
@@ -113,9 +115,22 @@ def said_bad(bad: list[tuple[str, str]]) -> str:
     """List the images that could not be read; returns the list as text."""
     if bad:
         say(
-            f"warning: {len(bad)} images could not be read and are left out (bad_images.txt); the first: {bad[0][0]}: {bad[0][1]}"
+            f"warning: {len(bad)} images could not be read and are left out (bad_images.txt); "
+            f"the first: {bad[0][0]}: {bad[0][1]}"
         )
     return "".join(f"{path}\t{reason}\n" for path, reason in bad)
+
+
+def log_channel_stats(run: Tracker, pixels: np.ndarray, rows: np.ndarray) -> None:
+    """Tag a run with the mean and deviation of each channel over some of the decoded images, in 0..1."""
+    from hemacell.data.stats import channel_stats
+
+    mean, deviation = channel_stats(pixels[rows])
+    texts = {
+        name: ",".join(f"{value:.4f}" for value in values) for name, values in (("mean", mean), ("std", deviation))
+    }
+    run.tags({f"data.channel_{name}": text for name, text in texts.items()})
+    say(f"channels (red, green, blue) of the training images: mean {texts['mean']}, deviation {texts['std']}")
 
 
 def use_threads(threads: int) -> None:

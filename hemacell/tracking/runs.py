@@ -112,7 +112,7 @@ def track(
         experiment_id = _experiment_id(client, job, experiment, parent, launch)
     how_to_go_on = ""
 
-    with _signals_raise(outermost=enclosing is None) as signals:
+    with _signals_raise(outermost=enclosing is None):
         tracker = None
         try:
             if resume:
@@ -139,7 +139,6 @@ def track(
             yield tracker
         except KeyboardInterrupt as interrupt:
             stopped = interrupt if isinstance(interrupt, Stopped) else Stopped(signal.SIGINT)
-            signals.ignore()
             outer = launch.outer_run if enclosing is None else ""
             _close(client, tracker, "KILLED", f"stopped by {stopped}", outer)
             if enclosing is not None:
@@ -286,7 +285,7 @@ def _system_metrics() -> bool:
 
 
 class _Signals:
-    """SIGINT and SIGTERM raise `Stopped` in this process, until told to be ignored."""
+    """The first SIGINT or SIGTERM raises `Stopped` in this process."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -298,11 +297,6 @@ class _Signals:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self.before[number] = signal.signal(number, self._stop)
 
-    def ignore(self) -> None:
-        """Ctrl-C under `mlflow run` arrives twice, as SIGINT and as SIGTERM: the second must not cut short the end."""
-        for number in self.before:
-            signal.signal(number, signal.SIG_IGN)
-
     def restore(self) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
@@ -313,16 +307,24 @@ class _Signals:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
+        # Ctrl-C under `mlflow run` arrives twice, as SIGINT and as SIGTERM: the second must not cut short the end. No
+        # SIG_IGN: Python would complain of one that has arrived already.
+        for own in self.before:
+            signal.signal(own, _do_nothing)
         raise Stopped(number)
 
 
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Handle a signal that comes while the run is being closed."""
+
+
 @contextmanager
-def _signals_raise(outermost: bool) -> Iterator[_Signals]:
+def _signals_raise(outermost: bool) -> Iterator[None]:
     """Handlers are set once, by the outermost run, and only in the main thread, where Python allows it."""
     signals = _Signals()
     if outermost and threading.current_thread() is threading.main_thread():
         signals.install()
     try:
-        yield signals
+        yield
     finally:
         signals.restore()

@@ -38,7 +38,7 @@ def load_checkpoint(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
     try:
         with safe_open(file, "pt") as stored:
             facts = json.loads(stored.metadata()["facts"])
-            for key in stored.keys():
+            for key in stored.keys():  # noqa: SIM118  (not a dict)
                 group, name = key.split(":", 1)
                 tensors.setdefault(group, {})[name] = stored.get_tensor(key)
     except (OSError, SafetensorError) as error:

@@ -30,8 +30,8 @@ def start_from(network: nn.Module, folder: Path, images: Collection[str]) -> Non
     outside = len(seen - set(images))
     if outside:
         raise UserError(
-            f"init: that model learnt from {outside} of {len(seen)} images that are not in this draw, so its test would "
-            "not be fair; name a model of the same draw and at most the same fraction"
+            f"init: that model learnt from {outside} of {len(seen)} images that are not in this draw, so its "
+            "test would not be fair; name a model of the same draw and at most the same fraction"
         )
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape}

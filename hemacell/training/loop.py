@@ -112,7 +112,7 @@ def fit(
         UserError: the loss is not a number any more, or the checkpoint cannot be read or written.
     """
     fabric = make_fabric(settings.device, settings.precision)
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, settings)
     averaged = AveragedNetwork(network.to(fabric.device), settings.average)
     trained, optimizer = fabric.setup(network, optimizer)

@@ -12,20 +12,6 @@ from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 
 
-class PatchClassifier(nn.Module):
-    """A timm network with a head, which normalises its images itself: float [N, 3, H, W] in [0, 1] -> logits."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        pretrained = network.pretrained_cfg
-        self.register_buffer("mean", torch.tensor(pretrained["mean"]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(pretrained["std"]).view(1, 3, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network((images - self.mean) / self.std)
-
-
 class PatchTask:
     """Cross-entropy on augmented patches; validation on upright ones.
 

@@ -28,7 +28,7 @@ class TileTask:
     Args:
         pixels: uint8 [M, H, W, 3], tiles at least as large as `size`.
         rows, val_rows: int64.
-        size: side in pixels at which the network sees a cut: at least this much of a tile is cut out, at most all of it.
+        size: side in pixels at which the network sees a cut: at least so much of a tile is cut out, at most all.
         l1_weight: see `reconstruction_loss`.
         show: called at each report with val originals and reconstructions, float [n, 3, size, size].
     """

@@ -1,0 +1,107 @@
+"""What is claimed about speed: images a second of each step, on this machine.
+
+    python benchmarks/speed.py --data DIR [--images 512]
+
+Decoding from files and reading back, embedding by each frozen encoder, training steps with and without encoders, and
+classifying in use. Nothing is read from or written to the user's cache. About two minutes on two cores.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hemacell.classify.fusion import FusedClassifier
+from hemacell.data import layout, store
+from hemacell.data.draws import limit
+from hemacell.data.splits import official_splits
+from hemacell.encoders.embed import ViewSet
+from hemacell.encoders.frozen import default_config, random_encoder
+from hemacell.inference.predictor import ClassifierConfig, Predictor
+from hemacell.training.cells import CellTask, cell_images, training_views
+from hemacell.training.loop import LoopSettings, fit
+from projects.settings import WbcSettings
+
+
+def main() -> None:
+    """Measure each step once and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=30)
+    asked = parser.parse_args()
+    settings = WbcSettings()
+    manifest = limit(official_splits(layout.wbc_manifest(Path(asked.data))), asked.images)
+    print(
+        f"{len(manifest)} images, {torch.get_num_threads()} threads, {settings.precision}\n"
+        "| step | images/s |\n| --- | --- |"
+    )
+
+    with tempfile.TemporaryDirectory() as scratch:
+        cache = Path(scratch)
+        _row("decode from files", len(manifest), lambda: store.decode(manifest, settings.store_size, cache))
+        cells = store.decode(manifest, settings.store_size, cache)
+        _row("read back", len(cells), lambda: np.asarray(cells.array).copy())
+        encoders = {
+            name: random_encoder(default_config(kind)).looking_at(settings.encoder_size, settings.field)
+            for name, kind in (("prcc", "autoencoder"), ("camelyon", "backbone"))
+        }
+        part = cells.manifest
+        for name, encoder in encoders.items():
+            for what in ("embed with", "read back the embeddings of"):
+                views = ViewSet(1, augmented=True)
+                _row(
+                    f"{what} {name}",
+                    len(part),
+                    lambda e=encoder, v=views: cell_images(cells, part, [e], v, cache, settings.precision),
+                )
+        for arm, used in {"none": [], "prcc,camelyon": list(encoders.values())}.items():
+            stored = ViewSet(1, augmented=True)
+            images = cell_images(cells, part, used, stored, cache, settings.precision)
+            task = CellTask(
+                cells.array,
+                images,
+                images,
+                training_views(part, stored),
+                size=settings.image_size,
+                field=settings.field,
+                batch_size=settings.batch_size,
+                seed=0,
+            )
+            rates: list[float] = []
+            network = FusedClassifier(len(manifest.classes), {str(i): e.width for i, e in enumerate(used)})
+            loop = LoopSettings(steps=2 * asked.steps, learning_rate=1e-3, reports=2)
+            fit(task, network, loop, report=lambda row, rates=rates: rates.append(row["images_per_second"]))
+            print(f"| train, encoders={arm} | {rates[-1]:.0f} |", flush=True)
+            for views, precision in ((1, "bf16"), (8, "bf16"), (1, "float32")):
+                config = ClassifierConfig(
+                    classes=manifest.classes,
+                    store_size=settings.store_size,
+                    size=settings.image_size,
+                    field=settings.field,
+                    views=views,
+                    temperature=1.0,
+                    review_below=0.0,
+                    encoders=tuple(encoders if used else ()),
+                )
+                predictor = Predictor(config, network, used, precision)
+                few = np.asarray(cells.array[:128])
+                _row(
+                    f"classify, encoders={arm}, {views} views, {precision}",
+                    128,
+                    lambda p=predictor, f=few: p.predict_pixels(f),
+                )
+
+
+def _row(what: str, count: int, work: Callable[[], object]) -> None:
+    started = time.perf_counter()
+    work()
+    print(f"| {what} | {count / (time.perf_counter() - started):.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
