@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from hemacell.errors import UserError
 
-_BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+_BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "multiple_of": "a multiple of"}
 
 
 class JobSettings(BaseModel):

@@ -22,8 +22,17 @@ def run(settings: CamelyonSettings) -> str:
     manifest = splits.official_splits(layout.camelyon_manifest(job.source.root, job.settings.masks == "on"))
     if job.settings.limit:
         manifest = limit(manifest, job.settings.limit)
-    key = job.key("projects.camelyon", {"data": manifest.digest})
+    key = job.key("projects.camelyon", {"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})
     return job.finished(key) or _train(job, manifest, key)
+
+
+def _weights_digest(weights: str) -> str:
+    """sha256 of a file with weights, which may change under its name; '' for a word such as imagenet."""
+    import hashlib
+    from pathlib import Path
+
+    file = Path(weights).expanduser()
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def _train(job, manifest, key) -> str:
@@ -42,7 +51,8 @@ def _train(job, manifest, key) -> str:
     from hemacell.tracking import cards, registry
     from hemacell.tracking.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
     from hemacell.tracking.results import log_classification
-    from hemacell.training.loop import LoopSettings, fit, make_fabric
+    from hemacell.tracking.training import train
+    from hemacell.training.loop import make_fabric
     from hemacell.training.patches import PatchTask, patch_probabilities
 
     settings = job.settings
@@ -80,36 +90,17 @@ def _train(job, manifest, key) -> str:
             precision=settings.precision,
             device=fabric.device,
         )
-        progress = Progress("training")
-        loop = LoopSettings(
-            steps=steps,
-            learning_rate=settings.learning_rate,
-            select=settings.select,
-            reports=settings.reports,
-            checkpoint_seconds=settings.checkpoint_seconds,
-            seed=settings.seed,
-            device=settings.device,
-            precision=settings.precision,
-        )
-        trained = fit(
-            task,
-            network,
-            loop,
-            report=lambda row: run.metrics(row, int(row["step"])),
-            progress=lambda done, all_, loss: progress(done, all_, f"loss {loss:.3f}", settings.batch_size),
-            checkpoint=job.checkpoint(run),
-        )
-        run.figure(figures.loss_curves(trained.history), "loss_curves.png")
+        trained = train(job, run, task, network, steps)
         probabilities = patch_probabilities(
             trained.network, patches.array, rows["test"], settings.patch_size, 8, settings.precision
         )
         scores = log_classification(run, parts["test"], probabilities, patches.array[rows["test"]], step=steps)
         run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), "roc.png")
-        run.metrics({"train_seconds": trained.seconds}, steps)
 
         backbone = cast(Backbone, trained.network).network
         backbone.reset_classifier(0)
         config = EncoderConfig(kind="backbone", body={"arch": settings.arch}, input_size=settings.patch_size)
+        val_scores = [row[task.monitor] for row in trained.history]
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, backbone.state_dict()),
@@ -117,7 +108,7 @@ def _train(job, manifest, key) -> str:
                 run=run,
                 model="encoder",
                 kind=job.source.kind,
-                val_score=trained.history[-1]["val/macro_f1"],
+                val_score=max(val_scores) if settings.select == "best" else val_scores[-1],
                 val_digest=parts["val"].digest,
                 cache=job.cache,
                 card=cards.encoder_card(

@@ -8,55 +8,72 @@ Takes two to three minutes on two cores. Its scores show that the parts work tog
 from projects.cli import main
 from projects.settings import CamelyonSettings, MainSettings, PrccSettings, WbcSettings
 
+ARMS = {"prcc-camelyon": ("prcc", "camelyon"), "none": ("none",)}
+SHOWN = ("test/accuracy", "test/macro_f1", "test/auroc")
+PASSED_ON = (
+    "data",
+    "limit",
+    "max_bad",
+    "seed",
+    "device",
+    "precision",
+    "threads",
+    "reports",
+    "checkpoint_seconds",
+    "force",
+)
+
 
 def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
-    from hemacell.data.layout import wbc_manifest
-    from hemacell.tracking.job import begin, say
+    from hemacell.data import layout
+    from hemacell.tracking.job import begin
     from hemacell.tracking.results import score_table
     from hemacell.tracking.runs import how_to_look, scores_of
-    from projects import camelyon, prcc, wbc
 
     job = begin("main", settings)
-    passed_on = (
-        "data",
-        "limit",
-        "max_bad",
-        "seed",
-        "device",
-        "precision",
-        "threads",
-        "reports",
-        "checkpoint_seconds",
-        "force",
-    )
-    shared = {name: getattr(settings, name) for name in passed_on}
-    with job.open(wbc_manifest(job.source.root), key="") as parent:
-        say("1/4 pretraining on kidney tiles (prcc)")
-        prcc.run(PrccSettings.checked(**shared, steps=settings.prcc_steps))
-        say("2/4 pretraining on lymph node patches (camelyon)")
-        camelyon.run(CamelyonSettings.checked(**shared, steps=settings.camelyon_steps))
-        arms = {"prcc,camelyon": ("prcc", "camelyon"), "none": ("none",)}
-        finished = {}
-        for number, (name, encoders) in enumerate(arms.items(), start=3):
-            say(f"{number}/4 white blood cells, {settings.fraction:.0%} of the labels, encoders={name}")
-            cells = WbcSettings.checked(
-                **shared,
-                fraction=settings.fraction,
-                steps=settings.wbc_steps,
-                encoders=encoders,
-                run_name=f"wbc {name}",
-            )
-            finished[name] = scores_of(wbc.run(cells))
-    print(f"\ntest scores, {settings.fraction:.0%} of the labels")
-    print(
-        score_table(
-            [(f"encoders={name}", scores) for name, scores in finished.items()],
-            ["test/accuracy", "test/macro_f1", "test/auroc"],
+    cells = layout.wbc_manifest(job.source.root)
+    parts = {
+        "wbc": cells.digest,
+        "camelyon": layout.camelyon_manifest(job.source.root).digest,
+        "prcc": layout.prcc_manifest(job.source.root).digest,
+    }
+    key = job.key("projects.main", parts)
+    run_id = job.finished(key)
+    if not run_id:
+        with job.open(cells, key) as parent:
+            run_id = parent.run_id
+            _all_jobs(job.settings, parent)
+    scores = scores_of(run_id)
+    rows = [
+        (f"encoders={','.join(encoders)}", {name: scores[key] for name in SHOWN if (key := f"{name}/{arm}") in scores})
+        for arm, encoders in ARMS.items()
+    ]
+    print(f"\ntest scores, {job.settings.fraction:.0%} of the labels\n{score_table(rows, SHOWN)}\n\n{how_to_look()}")
+    return run_id
+
+
+def _all_jobs(settings, parent) -> None:
+    from hemacell.tracking.job import say
+    from hemacell.tracking.runs import scores_of
+    from projects import camelyon, prcc, wbc
+
+    shared = {name: getattr(settings, name) for name in PASSED_ON}
+    say("1/4 pretraining on kidney tiles (prcc)")
+    prcc.run(PrccSettings.checked(**shared, steps=settings.prcc_steps))
+    say("2/4 pretraining on lymph node patches (camelyon)")
+    camelyon.run(CamelyonSettings.checked(**shared, steps=settings.camelyon_steps))
+    children = {}
+    for number, (arm, encoders) in enumerate(ARMS.items(), start=3):
+        name = ",".join(encoders)
+        say(f"{number}/4 white blood cells, {settings.fraction:.0%} of the labels, encoders={name}")
+        cells = WbcSettings.checked(
+            **shared, fraction=settings.fraction, steps=settings.wbc_steps, encoders=encoders, run_name=f"wbc {name}"
         )
-    )
-    print(f"\n{how_to_look()}")
-    return parent.run_id
+        children[arm] = wbc.run(cells)
+        scores = scores_of(children[arm])
+        parent.metrics({f"{score}/{arm}": scores[score] for score in SHOWN if score in scores})
+    parent.json(children, "runs.json")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def _train(job, manifest, key) -> str:
     from hemacell.progress import Progress
     from hemacell.tracking import cards, registry
     from hemacell.tracking.job import after, log_channel_stats, said_bad, say, use_threads
-    from hemacell.training.loop import LoopSettings, fit, make_fabric
+    from hemacell.tracking.training import train
+    from hemacell.training.loop import make_fabric
     from hemacell.training.tiles import TileTask, shrunk
 
     settings = job.settings
@@ -82,26 +83,7 @@ def _train(job, manifest, key) -> str:
             device=fabric.device,
             show=show,
         )
-        progress = Progress("training")
-        loop = LoopSettings(
-            steps=steps,
-            learning_rate=settings.learning_rate,
-            weight_decay=0.01,
-            reports=settings.reports,
-            checkpoint_seconds=settings.checkpoint_seconds,
-            seed=settings.seed,
-            device=settings.device,
-            precision=settings.precision,
-        )
-        trained = fit(
-            task,
-            network,
-            loop,
-            report=lambda row: run.metrics(row, int(row["step"])),
-            progress=lambda done, all_, loss: progress(done, all_, f"loss {loss:.3f}", settings.batch_size),
-            checkpoint=job.checkpoint(run),
-        )
-        run.figure(figures.loss_curves(trained.history), "loss_curves.png")
+        trained = train(job, run, task, network, steps, weight_decay=0.01)
 
         test = shrunk(tiles.array[rows["test"]], settings.tile_size)
         restored = reconstruct(trained.network, test.to(fabric.device)).cpu()
@@ -112,7 +94,6 @@ def _train(job, manifest, key) -> str:
         baseline = image_metrics(test, linear.reconstruct(test))
         run.metrics({f"test/{name}": value for name, value in scores.items()}, steps)
         run.metrics({f"test/{name}_linear": value for name, value in baseline.items()}, steps)
-        run.metrics({"train_seconds": trained.seconds}, steps)
         run.figure(
             figures.reconstructions(_pixels(test), _pixels(restored), ssim_per_image(test, restored)),
             "reconstructions.png",

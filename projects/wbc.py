@@ -21,10 +21,12 @@ def run(settings: WbcSettings) -> str:
     from hemacell.data.draws import draw, limit
     from hemacell.tracking.encoders import choose
     from hemacell.tracking.job import begin
+    from hemacell.tracking.lookup import resolve
     from hemacell.tracking.runs import encoders_of
 
     job = begin("wbc", settings)
     settings = job.settings
+    start = resolve(settings.init, job.source.kind) if settings.init else None
     choices = choose(settings.encoders, job.source.kind, encoders_of(settings.resume))
     _check_pretraining(job, choices)
     everything = splits.official_splits(
@@ -42,9 +44,8 @@ def run(settings: WbcSettings) -> str:
 
     def key() -> str:
         inputs = {choice.slug: choice.identity for choice in choices}
-        return job.key(
-            "projects.wbc", inputs | {"data": manifest.digest, "external": external.digest if external else ""}
-        )
+        inputs |= {"data": manifest.digest, "external": external.digest if external else ""}
+        return job.key("projects.wbc", inputs | {"init": start.model_id if start else ""})
 
     missing = [choice for choice in choices if choice.missing]
     done = None if missing else job.finished(key())
@@ -57,7 +58,7 @@ def run(settings: WbcSettings) -> str:
             _pretrain(job, [choice.name for choice in missing])
             choices = choose(settings.encoders, job.source.kind)
             run.tags({"hemacell.key": key()})
-        return _train(job, run, choices, everything, manifest, external)
+        return _train(job, run, choices, start, everything, manifest, external)
 
 
 def _check_pretraining(job, choices) -> None:
@@ -91,7 +92,7 @@ def _pretrain(job, names) -> None:
             camelyon.run(CamelyonSettings.checked(**shared))
 
 
-def _train(job, run, choices, everything, manifest, external) -> str:
+def _train(job, run, choices, start, everything, manifest, external) -> str:
     from typing import cast
 
     import torch
@@ -100,7 +101,6 @@ def _train(job, run, choices, everything, manifest, external) -> str:
     from hemacell.data import store
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.embed import ViewSet
-    from hemacell.evaluation import figures
     from hemacell.evaluation.metrics import classification_metrics
     from hemacell.inference.predictor import ClassifierConfig, build_network, save_folder
     from hemacell.progress import Progress
@@ -108,18 +108,19 @@ def _train(job, run, choices, everything, manifest, external) -> str:
     from hemacell.tracking.encoders import load_chosen
     from hemacell.tracking.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
     from hemacell.tracking.results import log_classification, score_table
+    from hemacell.tracking.training import train
     from hemacell.training.calibrate import calibrated
     from hemacell.training.cells import CellTask, cell_images, training_views
     from hemacell.training.initial import start_from
-    from hemacell.training.loop import LoopSettings, fit, make_fabric
+    from hemacell.training.loop import make_fabric
 
     settings = job.settings
     use_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
 
     run.tags({**said_problems(everything), "draw.digest": manifest.part("train").digest})
-    run.tags({f"encoder.{choice.name}": choice.uri for choice in choices})
     run.model_inputs([choice.uri for choice in choices if choice.model])
+    run.tags({f"encoder.{choice.slug}": choice.uri for choice in choices} | ({"init": start.uri} if start else {}))
     run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
 
     cells = store.decode(everything, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
@@ -147,8 +148,8 @@ def _train(job, run, choices, everything, manifest, external) -> str:
     }
     if settings.channel_stats:
         log_channel_stats(run, cells.array, images["train"].rows)
-    train, weights = balanced(parts["train"].labels, settings.balance)
-    images["train"] = images["train"].select(train)
+    chosen, weights = balanced(parts["train"].labels, settings.balance)
+    images["train"] = images["train"].select(chosen)
 
     config = ClassifierConfig(
         classes=manifest.classes,
@@ -164,8 +165,8 @@ def _train(job, run, choices, everything, manifest, external) -> str:
     network = build_network(config, [encoder.width for encoder in encoders])
     for projection, embeddings in zip(network.projections, images["train"].embeddings, strict=True):
         cast(Projection, projection).standardise(torch.from_numpy(embeddings).flatten(0, 1))
-    if settings.init:
-        start_from(network, registry.fetch(settings.init, job.cache), set(parts["train"].table["sha256"]))
+    if start:
+        start_from(network, registry.fetch(start, job.cache), set(parts["train"].table["sha256"]))
     run.text(
         f"{network}\n\ntrained: {sum(p.numel() for p in network.parameters()):,} parameters\n", "model_summary.txt"
     )
@@ -175,7 +176,7 @@ def _train(job, run, choices, everything, manifest, external) -> str:
         cells.array,
         images["train"],
         images["val"],
-        training_views(parts["train"].select(train), stored),
+        training_views(parts["train"].select(chosen), stored),
         size=settings.image_size,
         field=settings.field,
         batch_size=settings.batch_size,
@@ -187,31 +188,8 @@ def _train(job, run, choices, everything, manifest, external) -> str:
         precision=settings.precision,
         device=fabric.device,
     )
-    progress = Progress("training")
-    loop = LoopSettings(
-        steps=steps,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        schedule=settings.schedule,
-        clip=settings.clip,
-        average=settings.average,
-        select=settings.select,
-        reports=settings.reports,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        seed=settings.seed,
-        device=settings.device,
-        precision=settings.precision,
-    )
-    trained = fit(
-        task,
-        network,
-        loop,
-        report=lambda row: run.metrics(row, int(row["step"])),
-        progress=lambda done, all_, loss: progress(done, all_, f"loss {loss:.3f}", settings.batch_size),
-        checkpoint=job.checkpoint(run),
-    )
-    run.figure(figures.loss_curves(trained.history), "loss_curves.png")
-    run.metrics({"train_seconds": trained.seconds, "train_images": len(parts["train"])}, steps)
+    trained = train(job, run, task, network, steps)
+    run.metrics({"train_images": len(parts["train"])}, steps)
 
     # val calibrates; then test is looked at, once
     config, answers = calibrated(task, trained.network, config, images["val"], settings.review_error)

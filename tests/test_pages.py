@@ -141,7 +141,7 @@ def server(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
             process.wait(20)
 
 
-def wait_for(address: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
+def wait_for(address: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert process.poll() is None, f"the server ended:\n{log.read_text()}"

@@ -34,8 +34,8 @@ class Choice:
 
     @property
     def slug(self) -> str:
-        """The name as a part of file names and metrics."""
-        return "".join(letter if letter.isalnum() else "-" for letter in self.name.removeprefix("models:/"))
+        """The name as a part of file names, metrics and tags."""
+        return _slug(self.name)
 
     @property
     def identity(self) -> str:
@@ -54,7 +54,7 @@ def choose(names: Sequence[str], kind: DataKind, used: dict[str, str] | None = N
     Args:
         names: `prcc`, `camelyon`, a built-in name or `models:/…`; or only `none`.
         kind: of the data: a job on real data takes no encoder of the sample.
-        used: names -> addresses that a resumed run was started with.
+        used: slugs -> addresses that a resumed run was started with.
 
     Raises:
         UserError: a misspelt name, or a model that the registry does not have.
@@ -63,8 +63,9 @@ def choose(names: Sequence[str], kind: DataKind, used: dict[str, str] | None = N
     for name in names:
         if name == "none":
             continue
-        if used and name in used:
-            choices.append(Choice(name, resolve(used[name], kind) if used[name].startswith("models:/") else None))
+        if used and _slug(name) in used:
+            address = used[_slug(name)]
+            choices.append(Choice(name, resolve(address, kind) if address.startswith("models:/") else None))
         elif name in PRETRAINED:
             choices.append(Choice(name, find(PRETRAINED[name], kind)))
         elif name in BUILT_IN:
@@ -77,6 +78,10 @@ def choose(names: Sequence[str], kind: DataKind, used: dict[str, str] | None = N
     if len({choice.slug for choice in choices}) < len(choices):
         raise UserError(f"encoders={','.join(names)}: expected each encoder once")
     return choices
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name.removeprefix("models:/"))
 
 
 def load_chosen(

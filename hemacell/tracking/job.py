@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -82,6 +83,8 @@ def begin(name: str, settings: Settings) -> Job[Settings]:
     Raises:
         UserError: no such folder or run, or the tracking server is down.
     """
+    # Fabric tells its precision in words of its own; ours is a setting, logged with the run
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     use_store()  # a server that is down is said before any work
     given: Any = settings
     if given.resume:

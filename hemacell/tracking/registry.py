@@ -35,4 +35,4 @@ __all__ = [
 def scratch() -> Iterator[Path]:
     """A temporary folder to write a model into before it is registered."""
     with tempfile.TemporaryDirectory(prefix="hemacell-model-") as folder:
-        yield Path(folder)
+        yield Path(folder) / "model"

@@ -1,0 +1,307 @@
+"""Every mistake of a user: exit code 2, one line that says what to type instead, and no run left RUNNING."""
+
+import contextlib
+import importlib
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from projects.cli import main
+from projects.settings import JOBS
+
+CELLS = {"limit": "0", "steps": "2", "reports": "1", "batch_size": "8", "views": "1", "test_views": "1", "threads": "1"}
+SMALL = {"store_size": "32", "image_size": "32", "encoder_size": "32", "encoders": "none", "register_model": "false"}
+
+
+@pytest.fixture
+def refused(store, course, capsys):
+    """Start a job that cannot work; returns its error line."""
+
+    def start(job: str, *, lines: int | None = 1, environment: dict[str, str] | None = None, **given: object) -> str:
+        values = {"data": str(course), **(CELLS | SMALL if job == "wbc" else {}), **given}
+        arguments = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+        with store.here(**(environment or {})), pytest.raises(SystemExit) as end:
+            main(JOBS[job], importlib.import_module(f"projects.{job}").run, arguments)
+        assert end.value.code == 2
+        printed = capsys.readouterr().err.splitlines()
+        assert [line for line in printed if line.startswith("error: ")] == printed[-1:], printed
+        assert lines is None or len(printed) == lines, printed
+        assert not store.runs("attributes.status = 'RUNNING'")
+        return printed[-1]
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("job", "setting", "value", "words"),
+    [
+        ("wbc", "fraction", "0", "fraction: expected a number, above 0 and at most 1, found '0'; type for example"),
+        ("wbc", "fraction", "1.5", "found '1.5'; type for example fraction=0.5"),
+        ("wbc", "fraction", "half", "found 'half'; type for example fraction=0.5"),
+        ("wbc", "fracton", "0.5", "unknown option '--fracton'; did you mean --fraction?"),
+        ("wbc", "balance", "samler", "did you mean sampler?"),
+        ("wbc", "draw", "offical", "or official, found 'offical'"),
+        ("wbc", "encoders", "none,prcc", "none stands alone"),
+        ("wbc", "image_size", "8", "image_size: expected a whole number, at least 32, found '8'"),
+        ("prcc", "tile_size", "100", "a multiple of 16, found '100'"),
+        ("prcc", "steps", "many", "steps: expected a whole number"),
+        ("camelyon", "device", "gpu", "device: expected one of auto, cpu, cuda, found 'gpu'"),
+        ("main", "prcc_steps", "0", "prcc_steps: expected a whole number, at least 1"),
+    ],
+)
+def test_a_setting(refused, job, setting, value, words):
+    assert words in refused(job, **{setting: value})
+
+
+def test_two_amounts_at_once(refused):
+    assert "leave one out" in refused("wbc", fraction="0.5", labels_per_class="3")
+
+
+@pytest.mark.parametrize("job", ["main", "prcc", "camelyon", "wbc"])
+def test_no_such_folder(refused, job, course):
+    line = refused(job, data=f"{course}x")
+    assert "no such folder" in line and "did you mean course?" in line
+
+
+@pytest.mark.parametrize("job", ["main", "prcc", "camelyon", "wbc"])
+def test_a_folder_without_the_layout(refused, job, tmp_path):
+    (tmp_path / "elsewhere" / "cats").mkdir(parents=True)
+    line = refused(job, data=tmp_path / "elsewhere")
+    assert "expected a folder" in line and "found cats" in line
+
+
+def test_a_file_for_a_folder(refused, tmp_path):
+    (tmp_path / "cells.zip").write_bytes(b"PK")
+    assert "is a file: expected a folder" in refused("wbc", data=tmp_path / "cells.zip")
+
+
+def test_the_part_for_the_whole(refused, course):
+    assert f"type {course} instead" in refused("wbc", data=course / "WBC_100")
+
+
+def test_a_class_folder_is_missing(refused, course):
+    shutil.rmtree(course / "WBC_100" / "train" / "data" / "Monocyte")
+    assert "class folder Monocyte is missing" in refused("wbc")
+
+
+def test_a_class_folder_is_empty(refused, course):
+    for path in (course / "CAM16_100cls_10mask" / "val" / "data" / "tumor").iterdir():
+        path.rename(path.with_suffix(".txt"))
+    line = refused("camelyon")
+    assert "has no images" in line and "found only .txt" in line
+
+
+def test_an_unknown_class(refused, course):
+    (course / "WBC_100" / "train" / "data" / "Basophils").mkdir()
+    line = refused("wbc")
+    assert "unknown class folder Basophils" in line and "did you mean Basophil?" in line
+
+
+def test_too_few_patients(refused, course):
+    for path in sorted((course / "pRCC_nolabel").iterdir())[2:]:
+        path.unlink()
+    assert "expected 3 or more" in refused("prcc")
+
+
+def test_a_mask_of_another_size(refused, course):
+    folder = course / "WBC_100" / "train"
+    (folder / "mask" / "Basophil").mkdir(parents=True)
+    Image.new("L", (41, 40), 255).save(folder / "mask" / "Basophil" / "train0.png")
+    line = refused("wbc")
+    assert "has 41x40 pixels, its image 40x40" in line and "masks=off" in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("wbc_folder", "WBC_10", "did you mean WBC_100?"),
+        ("mask_from", "WBC_JTSC", "expected a folder WBC_JTSC"),
+        ("external", "/no/such/laboratory", "no such folder: /no/such/laboratory"),
+        ("encoders", "prc", "unknown encoder 'prc'; did you mean prcc?"),
+        ("encoders", "imagenet,imagenet", "expected each encoder once"),
+        ("encoders", "models:/hemacell-prcc-encoder/1", "nothing is registered yet"),
+        ("encoders", "models:hemacell-prcc-encoder", "expected models:/NAME/VERSION"),
+        ("init", "models:/hemacell-wbc@champion", "nothing is registered yet"),
+        ("draw", "official", "expected the folder"),
+        ("resume", "0123456789abcdef0123456789abcdef", "there is no run '0123456789abcdef0123456789abcdef'"),
+    ],
+)
+def test_a_name(refused, setting, value, words):
+    line = refused("wbc", **{"fraction": "0.5", setting: value})
+    assert words in line
+
+
+def test_an_external_folder_without_classes(refused, course):
+    assert "no class folders in" in refused("wbc", external=course / "pRCC_nolabel")
+
+
+def test_an_encoder_that_cannot_be_pretrained(refused, course):
+    shutil.rmtree(course / "pRCC_nolabel")
+    line = refused("wbc", encoders="prcc")
+    assert "encoders=none" in line and "pretrain_data=DIR" in line
+
+
+def test_nothing_to_pretrain_on_in_the_folder_for_it(refused, tmp_path):
+    assert f"{tmp_path / 'none'}: " in refused("wbc", encoders="prcc", pretrain_data=tmp_path / "none")
+
+
+def test_the_registry_has_no_such_model(store, refused):
+    import mlflow
+
+    client = mlflow.MlflowClient(store.uri)
+    client.create_registered_model("hemacell-prcc-encoder")
+    line = refused("wbc", encoders="models:/hemacell-prc-encoder/1")
+    assert "there is no model 'hemacell-prc-encoder'" in line and "registered are: hemacell-prcc-encoder" in line
+    assert "has no version '7'" in refused("wbc", encoders="models:/hemacell-prcc-encoder/7")
+    assert "has no alias 'champion'" in refused("wbc", encoders="models:/hemacell-prcc-encoder@champion")
+
+
+def test_the_tracking_server_is_down(refused):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    line = refused("wbc", environment={"MLFLOW_TRACKING_URI": address})
+    assert f"no MLflow server answers at {address}" in line and "unset it" in line
+
+
+# --- found only while the job works
+
+
+def spoil(folder: Path) -> dict[str, str]:
+    """Three files that are no images any more: name -> the reason that must be given."""
+    truncated, empty, text = sorted(folder.iterdir())[:3]
+    truncated.write_bytes(truncated.read_bytes()[:200])
+    empty.write_bytes(b"")
+    text.write_text("not an image")
+    return {truncated.name: "truncated", empty.name: "has zero size", text.name: "is not an image"}
+
+
+def test_too_many_unreadable_images(refused, course):
+    reasons = spoil(course / "WBC_100" / "train" / "data" / "Neutrophil")
+    line = refused("wbc", lines=None)
+    assert "3 of 40 images cannot be read, more than max_bad=0.01 allows" in line and "raise max_bad" in line
+    assert all(name in line and reason in line for name, reason in reasons.items())
+
+
+class Enough(Exception):
+    """The training would begin now."""
+
+
+def test_readable_images_of_every_kind_are_taken_and_the_others_listed(store, course, monkeypatch, capsys):
+    spoiled = spoil(course / "WBC_100" / "train" / "data" / "Neutrophil")
+    odd = sorted((course / "WBC_100" / "train" / "data" / "Basophil").iterdir())
+    pixels = np.random.default_rng(5).integers(0, 256, (40, 40), np.uint8)
+    Image.fromarray(pixels).save(odd[0])
+    Image.fromarray(np.stack([pixels] * 4, 2), "RGBA").save(odd[1])
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(odd[2])
+    odd[3].unlink()
+    Image.fromarray(np.stack([pixels] * 4, 2), "CMYK").save(odd[3].with_suffix(".jpg"))
+    trained_on = []
+
+    def fit(task, *_, **__):
+        trained_on.append(task.train.labels)
+        raise Enough
+
+    monkeypatch.setattr("hemacell.training.loop.fit", fit)
+    with pytest.raises(Enough):
+        store.run("wbc", data=str(course), max_bad=0.1, limit=0, encoders=("none",))
+    assert np.bincount(trained_on[0]).tolist() == [4, 4, 4, 4, 1]
+    assert "warning: 3 images could not be read and are left out" in capsys.readouterr().err
+    (run,) = store.runs()
+    assert run.info.status == "FAILED"
+    listed = store.files(run.info.run_id)["bad_images.txt"].read_text().splitlines()
+    assert {Path(line.split("\t")[0]).name for line in listed} == set(spoiled)
+
+
+def test_the_loss_is_not_a_number(refused, store):
+    line = refused("wbc", lines=None, learning_rate="1e30", clip="1e30", average="0", steps="6")
+    assert "the loss is" in line and "learning_rate=" in line
+    (run,) = store.runs()
+    assert run.info.status == "FAILED" and run.data.tags["hemacell.error"] in line
+
+
+def test_no_gpu(refused):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    for job in ("prcc", "camelyon", "wbc"):
+        assert "device=cuda: this machine has no GPU" in refused(job, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("arch", "tf_efficientnet_lite00", "timm has no such model; near it: "),
+        ("weights", "/no/such.safetensors", "expected imagenet, none or a .safetensors file, found no such file"),
+    ],
+)
+def test_a_backbone(refused, setting, value, words):
+    line = refused("camelyon", **{setting: value})
+    assert f"{setting}={value}" in line and words in line
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int):
+    """A disk of its own in the memory, which only root can mount."""
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and shutil.which("mount") is not None
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if not mounted or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_under_the_cache(refused, tmp_path):
+    with small_disk(tmp_path / "disk", 1):
+        line = refused("wbc", lines=None, store_size="192", environment={"HEMACELL_CACHE": str(tmp_path / "disk")})
+    assert "the disk is full" in line and "HEMACELL_CACHE" in line
+
+
+def test_a_full_disk_under_the_store(refused, store, tmp_path):
+    with small_disk(tmp_path / "disk", 4):
+        uri = f"sqlite:///{shutil.copy(store.folder / 'mlflow.db', tmp_path / 'disk')}"
+        (tmp_path / "disk" / "filling").write_bytes(b"")
+        with open(tmp_path / "disk" / "filling", "wb") as filling, contextlib.suppress(OSError):
+            while True:
+                filling.write(bytes(4096))
+                filling.flush()
+        line = refused("wbc", lines=None, environment={"MLFLOW_TRACKING_URI": uri})
+    assert "is full" in line and "free some space" in line
+
+
+@pytest.mark.slow
+def test_mlflow_run_ends_badly_too(store):
+    """MLflow's own run must not be left RUNNING either; it makes 1 of our exit code 2."""
+    done = store.mlflow_run("wbc", fracton="0.5")
+    assert done.returncode == 1
+    assert "error: unknown option '--fracton'; did you mean --fraction?" in done.stderr.splitlines()
+    (run,) = store.runs()
+    assert run.info.status == "FAILED"
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_answers_with_2(store, tmp_path):
+    command = store.command("wbc", data=tmp_path / "none", encoders="none")
+    done = subprocess.run(command, env=store.environment, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: data=") and done.stderr.count("\n") == 1
+    assert not store.runs()
+
+
+def test_a_resumed_run_of_another_job(store, refused):
+    with store.here():
+        from hemacell.tracking.runs import track
+
+        with track("prcc", {"resume": ""}) as run:
+            pass
+    assert f"run {run.run_id} is a run of prcc, not of wbc" in refused("wbc", resume=run.run_id)

@@ -1,0 +1,263 @@
+"""Every setting of `wbc` that must do something does it: seen in what the training loop is handed."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hemacell.errors import UserError
+
+CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+
+
+class Enough(Exception):
+    """The training would begin now."""
+
+
+@pytest.fixture(scope="module")
+def own(new_store):
+    return new_store("settings")
+
+
+@pytest.fixture
+def handed(own, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """Start a tiny `wbc` up to its training: the task, the network and the settings of the loop."""
+
+    def start(in_store=own, **given: object) -> SimpleNamespace:
+        seen = SimpleNamespace()
+
+        def fit(task, network, loop, **_):
+            seen.task, seen.network, seen.loop = task, network, loop
+            raise Enough
+
+        monkeypatch.setattr("hemacell.training.loop.fit", fit)
+        with pytest.raises(Enough):
+            in_store.run("wbc", **{"encoders": ("none",), **given})
+        return seen
+
+    return start
+
+
+def images_of(seen) -> set[int]:
+    """Which of all decoded images are trained on."""
+    return set(seen.task.train.rows.tolist())
+
+
+def test_masks_add_masked_copies_to_the_training_images_only(handed):
+    on, off = handed(), handed(masks="off")
+    assert len(on.task.train) > len(off.task.train)
+    assert len(on.task.val) == len(off.task.val)
+
+
+def test_mask_from_adds_another_folders_cells_and_their_masked_copies(handed, sample, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "WBC_100").symlink_to(sample / "WBC_100")
+    for number, name in enumerate(CLASSES):
+        for kind in ("data", "mask"):
+            folder = tmp_path / "data" / "WBC_JTSC" / "train" / kind / name
+            folder.mkdir(parents=True)
+            pixels = np.random.default_rng([number, len(kind)]).integers(0, 256, (96, 96, 3), np.uint8)
+            picture = Image.fromarray(pixels) if kind == "data" else Image.new("L", (96, 96), 255)
+            picture.save(folder / "one.png")
+    settings = {"data": str(tmp_path / "data"), "limit": 0}
+    without, with_ = handed(**settings), handed(**settings, mask_from="WBC_JTSC")
+    assert len(with_.task.train) == len(without.task.train) + 10
+    assert len(with_.task.val) == len(without.task.val)
+
+
+def test_labels_per_class(handed):
+    assert np.bincount(handed(labels_per_class=2, masks="off").task.train.labels).tolist() == [2] * 5
+
+
+def test_fractions_are_nested_and_draws_differ(handed):
+    half, tenth = handed(fraction=0.5, masks="off"), handed(fraction=0.1, masks="off")
+    assert images_of(tenth) < images_of(half)
+    other = handed(fraction=0.5, masks="off", draw=1)
+    assert images_of(other) != images_of(half)
+    assert np.bincount(other.task.train.labels).tolist() == np.bincount(half.task.train.labels).tolist()
+    assert set(half.task.val.rows) == set(other.task.val.rows)
+
+
+def test_the_official_draw(handed, sample, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "WBC_100").symlink_to(sample / "WBC_100")
+    for name in CLASSES:
+        folder = tmp_path / "data" / "WBC_10" / "train" / "data" / name
+        folder.mkdir(parents=True)
+        for path in sorted((sample / "WBC_100" / "train" / "data" / name).iterdir())[:3]:
+            shutil.copy(path, folder)
+    seen = handed(data=str(tmp_path / "data"), limit=0, masks="off", fraction=0.1, draw="official")
+    assert np.bincount(seen.task.train.labels).tolist() == [3] * 5
+
+
+def test_limit(handed):
+    small, large = handed(limit=30), handed(limit=90)
+    assert len(small.task.train) < len(large.task.train)
+    assert len(small.task.pixels) < len(large.task.pixels)
+
+
+def test_balance(handed):
+    plain, sampler, augment = (handed(balance=how) for how in ("none", "sampler", "augment"))
+    counts = np.bincount(plain.task.train.labels)
+    assert len(set(counts)) > 1 and plain.task.order.weights is None
+    chances = np.bincount(sampler.task.train.labels, weights=sampler.task.order.weights)
+    np.testing.assert_allclose(chances, 0.2)
+    assert np.bincount(augment.task.train.labels).tolist() == [counts.max()] * 5
+    assert images_of(augment) == images_of(plain)
+    assert len(augment.task.views) == 2 * len(augment.task.train)
+
+
+def test_class_weights(handed):
+    plain, weighed = handed(), handed(class_weights=True)
+    assert plain.task.class_weights is None
+    counts = np.bincount(weighed.task.train.labels)
+    weights = weighed.task.class_weights.numpy()
+    np.testing.assert_allclose(weights * counts, (weights * counts)[0], rtol=1e-5)
+
+
+def test_what_the_loop_is_told(handed):
+    told = {
+        "steps": 7,
+        "learning_rate": 1e-4,
+        "weight_decay": 0.01,
+        "schedule": "cosine",
+        "clip": 0.5,
+        "average": 0.9,
+        "select": "best",
+        "reports": 3,
+        "checkpoint_seconds": 1.5,
+        "seed": 11,
+        "device": "cpu",
+        "precision": "float32",
+    }
+    loop = handed(**told).loop
+    assert {name: getattr(loop, name) for name in told} == told
+
+
+def test_what_the_task_is_told(handed):
+    seen = handed(batch_size=5, smoothing=0.2, own_heads=0.5, image_size=40, field=0.7, views=3, precision="float32")
+    task = seen.task
+    assert (task.images_per_step, task.smoothing, task.own_heads, task.size, task.field) == (5, 0.2, 0.5, 40, 0.7)
+    assert task.stored == 3 and task.precision == "float32"
+    assert handed(store_size=48).task.pixels.shape[1:] == (48, 48, 3)
+
+
+def test_the_seed_decides_the_first_weights_and_the_draw_does_not(handed):
+    def first(**given):
+        return next(handed(fraction=0.5, **given).network.parameters()).detach().clone()
+
+    assert first(seed=1).equal(first(seed=1, draw=2))
+    assert not first(seed=1).equal(first(seed=2))
+
+
+def test_steps_of_their_own_accord_grow_with_the_images_of_the_draw(handed):
+    assert handed(steps=0, fraction=0.1).loop.steps < handed(steps=0).loop.steps
+
+
+@pytest.mark.slow
+def test_built_in_encoders(handed):
+    names = ("random-prcc", "random-imagenet", "imagenet")
+    prcc, untrained, imagenet = (each[:, 0] for each in handed(encoders=names).task.train.embeddings)
+    assert untrained.shape == imagenet.shape and prcc.shape[1] != imagenet.shape[1]
+    assert not np.allclose(untrained, imagenet)
+    other = handed(encoders=names, seed=5).task.train.embeddings
+    assert not np.allclose(other[0][:, 0], prcc)
+    np.testing.assert_array_equal(other[2][:, 0], imagenet)
+    none = handed(encoders=("none",))
+    assert none.task.train.embeddings == [] and len(none.network.projections) == 0
+
+
+@pytest.mark.slow
+def test_registered_encoders_by_name_and_by_address(handed, pipeline):
+    store, _ = pipeline
+    by_name = handed(store, encoders=("prcc",)).task.train.embeddings[0]
+    by_version = handed(store, encoders=("models:/hemacell-prcc-encoder/2",)).task.train.embeddings[0]
+    np.testing.assert_array_equal(by_name, by_version)
+    earlier = handed(store, encoders=("models:/hemacell-prcc-encoder/1",)).task.train.embeddings[0]
+    assert not np.allclose(by_name, earlier)
+    newest = store.runs("tags.`hemacell.job` = 'wbc'")[0]
+    assert newest.data.tags["encoder.hemacell-prcc-encoder-1"] == "models:/hemacell-prcc-encoder/1"
+
+
+@pytest.mark.slow
+def test_an_alias_is_noted_as_the_version_that_it_meant(handed, pipeline):
+    store, _ = pipeline
+    handed(store, encoders=("models:/hemacell-prcc-encoder@sample", "models:/hemacell-prcc-encoder/1"))
+    tags = store.runs("tags.`hemacell.job` = 'wbc'")[0].data.tags
+    assert tags["encoder.hemacell-prcc-encoder-sample"] == "models:/hemacell-prcc-encoder/2"
+    assert tags["encoder.hemacell-prcc-encoder-1"] == "models:/hemacell-prcc-encoder/1"
+
+
+@pytest.mark.slow
+def test_init_starts_from_a_registered_classifier(handed, pipeline):
+    store, _ = pipeline
+    draw = {"fraction": 0.5, "encoders": ("prcc", "camelyon")}
+    seen = handed(store, init="models:/hemacell-wbc/1", **draw)
+    fresh = handed(store, **draw)
+    from safetensors.torch import load_file
+
+    from hemacell.tracking.registry import fetch
+
+    with store.here():
+        weights = load_file(fetch("models:/hemacell-wbc/1", store.cache) / "classifier.safetensors")
+    started, begun = seen.network.state_dict(), fresh.network.state_dict()
+    cell = [name for name in weights if name.startswith("cell.") and weights[name].dtype.is_floating_point]
+    assert all(started[name].equal(weights[name]) for name in cell)
+    assert not all(begun[name].equal(weights[name]) for name in cell)
+    assert store.runs("tags.init = 'models:/hemacell-wbc/1'")
+
+
+@pytest.mark.slow
+def test_init_is_refused_where_that_model_saw_other_images(pipeline):
+    store, _ = pipeline
+    with pytest.raises(UserError, match=r"init: that model learnt from .* not in this draw"):
+        store.run("wbc", fraction=0.1, encoders=("none",), init="models:/hemacell-wbc/1")
+    assert not store.runs("attributes.status = 'RUNNING'")
+
+
+@pytest.mark.slow
+def test_init_wants_a_classifier(pipeline):
+    store, _ = pipeline
+    with pytest.raises(UserError, match="init: expected a registered classifier"):
+        store.run("wbc", encoders=("none",), init="models:/hemacell-prcc-encoder/1")
+
+
+def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, tmp_path):
+    import torch
+
+    from hemacell.data.layout import folder_manifest
+    from hemacell.inference.predictor import ClassifierConfig, build_network
+    from projects.wbc import _score_external
+
+    config = ClassifierConfig(
+        classes=CLASSES,
+        store_size=64,
+        size=32,
+        field=0.5,
+        views=1,
+        temperature=1.0,
+        review_below=0.5,
+        encoders=(),
+    )
+    torch.manual_seed(0)
+    network = build_network(config, [])
+    external = folder_manifest(other_laboratory, CLASSES)
+
+    def answers(**given: object) -> str:
+        logged: dict[str, str] = {}
+        run = SimpleNamespace(
+            metrics=lambda *_: None,
+            figure=lambda *_: None,
+            artifact=lambda path, name: logged.update({name: Path(path).read_text()}),
+        )
+        job = SimpleNamespace(settings=own.settings("wbc", **given), cache=own.cache)
+        _score_external(job, run, external, config, network, [], 1)
+        return logged["external/predictions.json"]
+
+    same, wide = answers(field=0.5), answers(field=0.5, external_field=1.0)
+    assert same != wide
+    assert wide == answers(field=1.0)
