@@ -46,7 +46,10 @@ def run(settings: MainSettings) -> str:
             _all_jobs(job.settings, parent)
     scores = scores_of(run_id)
     rows = [
-        (f"encoders={','.join(encoders)}", {name: scores[key] for name in SHOWN if (key := f"{name}/{arm}") in scores})
+        (
+            f"encoders={','.join(encoders)}",
+            {name: scores[metric] for name in SHOWN if (metric := f"{name}/{arm}") in scores},
+        )
         for arm, encoders in ARMS.items()
     ]
     print(f"\ntest scores, {job.settings.fraction:.0%} of the labels\n{score_table(rows, SHOWN)}\n\n{how_to_look()}")

@@ -6,10 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hemacell import torchvision_compat  # noqa: F401  (must come before torchmetrics, which imports torchvision)
-
-from torchmetrics.functional.image import structural_similarity_index_measure  # isort: skip
-
 
 class _Residual(nn.Module):
     """Two 3x3 convolutions with GroupNorm around an identity."""
@@ -72,6 +68,10 @@ class Autoencoder(nn.Module):
 
 def reconstruction_loss(reconstructed: Tensor, images: Tensor, l1_weight: float = 0.5) -> Tensor:
     """(1 - SSIM) + l1_weight * L1, for images float [N, 3, H, W] in [0, 1] (data range 1; Zhao et al. 2017)."""
+    # only training needs torchmetrics; it imports torchvision, which the first line makes possible
+    from hemacell import torchvision_compat  # noqa: F401  isort: skip
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     reconstructed = reconstructed.float()
     similarity = structural_similarity_index_measure(reconstructed, images, data_range=1.0)
     assert isinstance(similarity, Tensor)

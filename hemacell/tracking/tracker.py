@@ -120,7 +120,7 @@ class Tracker:
         """
         from mlflow.entities import LoggedModelInput
 
-        from hemacell.tracking.registry import resolve
+        from hemacell.tracking.lookup import resolve
 
         versions = [resolve(uri) for uri in uris]
         if not versions:
