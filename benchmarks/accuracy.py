@@ -9,6 +9,7 @@ and started again. About an hour and a half on two cores.
 """
 
 import argparse
+import resource
 import statistics
 
 from hemacell.data.cache import cache_dir
@@ -73,7 +74,8 @@ def _print(pretrained, cells, fractions, arms) -> None:
                 _cell(metric, [scores[metric] for scores in cells.get((arm, fraction), [])]) for fraction in fractions
             ]
             print(f"| {title}, `encoders={arm}` | " + " | ".join(texts) + " |")
-    print(f"(draws so far: {max(len(scores) for scores in cells.values())})", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    print(f"(draws so far: {max(len(scores) for scores in cells.values())}; peak memory {peak:.1f} GiB)", flush=True)
 
 
 def _cell(metric: str, values: list[float]) -> str:
