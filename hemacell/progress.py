@@ -5,6 +5,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+_open: set[tqdm] = set()
 _FORMAT = "{desc}: {n_fmt}/{total_fmt}, {rate_fmt}, {elapsed} gone, {remaining} left{postfix}"
 
 
@@ -42,11 +43,19 @@ class Progress:
                 file=self.stream if self.live else _Lines(self.stream),
                 smoothing=0.1,
             )
+            _open.add(self.bar)
         if note:
             self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done * per_item - self.bar.n)
         if done >= total:
             self.bar.close()
+            _open.discard(self.bar)
+
+
+def end_lines() -> None:
+    """End the lines of work that was cut short: what is said next then begins on a line of its own."""
+    while _open:
+        _open.pop().close()
 
 
 class _Lines:

@@ -28,19 +28,31 @@ def main(settings_class: type[Settings], job: Callable[[Settings], Any], argv: S
         argv: the arguments without the program's name; None takes those of the process.
 
     Raises:
-        SystemExit: 2 after one line `error: ...` for a mistake of the user, in the command line or found by the job;
-            130 where the user interrupted it.
+        SystemExit: 2 after one line `error: ...` for what the user can mend: a mistake in the command line or found by
+            the job, a full disk, a server that went away; 130 where the user interrupted it.
     """
     try:
         settings = parse(settings_class, argv)
         if settings is not None:
             job(settings)
-    except UserError as mistake:
-        print(f"error: {' '.join(str(mistake).split())}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        mistake = error if isinstance(error, UserError) else _mendable(error)
+        if mistake is None:
+            raise
+        print(f"error: {' '.join(str(mistake).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _mendable(error: Exception) -> UserError | None:
+    """Put into words what befell the job before its run was open or after it was closed, and the user can mend."""
+    if "mlflow" not in sys.modules:
+        return None
+    from hemacell.tracking.store import as_user_error
+
+    return as_user_error(error)
 
 
 def parse(settings_class: type[Settings], argv: Sequence[str] | None = None) -> Settings | None:

@@ -27,7 +27,7 @@ PASSED_ON = (
 def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
     from hemacell.data import layout
-    from hemacell.tracking.job import begin
+    from hemacell.tracking.job import begin, say
     from hemacell.tracking.results import score_table
     from hemacell.tracking.runs import how_to_look, scores_of
 
@@ -44,6 +44,7 @@ def run(settings: MainSettings) -> str:
         with job.open(cells, key) as parent:
             run_id = parent.run_id
             _all_jobs(job.settings, parent)
+        say(f"main: run {run_id}")
     scores = scores_of(run_id)
     rows = [
         (

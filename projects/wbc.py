@@ -69,6 +69,8 @@ def _check_pretraining(job, choices) -> None:
     from hemacell.errors import UserError
 
     root = Path(job.settings.pretrain_data or job.source.root)
+    if not root.is_dir():
+        raise UserError(f"pretrain_data={root}: no such folder; type a folder with CAM16_100cls_10mask or pRCC_nolabel")
     for choice in choices:
         if choice.missing and not has_part(root, choice.name):
             raise UserError(
@@ -134,6 +136,10 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     # each stored view is embedded once, and read back ever after
     stored = ViewSet(settings.views or min(16, max(2, 6000 // len(parts["train"]))), augmented=True)
     turns = ViewSet(settings.test_views, augmented=False)
+
+    def watched(split):
+        return lambda what: Progress(f"embedding {what} {split}", "views")
+
     images = {
         split: cell_images(
             cells,
@@ -142,7 +148,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
             stored if split == "train" else turns,
             job.cache,
             settings.precision,
-            lambda what: Progress(f"embedding {what}", "views"),
+            watched(split),
         )
         for split, part in parts.items()
     }

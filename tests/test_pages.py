@@ -162,7 +162,7 @@ def browse(url: str, folder: Path) -> tuple[np.ndarray, list[str]]:
         [*command, f"--screenshot={picture}", "--dump-dom", url],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=300,
         check=False,
     )
     assert picture.exists(), f"no picture:\n{done.stderr}"

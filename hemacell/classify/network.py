@@ -24,7 +24,9 @@ class ResidualBlock(nn.Module):
             nn.Identity()
             if inputs == outputs and stride == 1
             else nn.Sequential(
-                nn.AvgPool2d(stride) if stride > 1 else nn.Identity(), nn.Conv2d(inputs, outputs, 1, bias=False)
+                # rounded up like the convolution, where a side is odd
+                nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity(),
+                nn.Conv2d(inputs, outputs, 1, bias=False),
             )
         )
 

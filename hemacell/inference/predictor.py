@@ -16,7 +16,7 @@ from hemacell.classify.fusion import FusedClassifier
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import FrozenEncoder, load_encoder, save_encoder
 from hemacell.encoders.views import dihedral_views, render
-from hemacell.errors import UserError
+from hemacell.errors import UserError, in_one_line
 
 WEIGHTS, DESCRIPTION, ENCODERS = "classifier.safetensors", "classifier.json", "encoders"
 TRAINED_ON = "training_images.json"
@@ -83,7 +83,7 @@ class Predictor:
         """The same for decoded images, uint8 [N, store_size, store_size, 3]."""
         answers = []
         for start in range(0, len(pixels), batch):
-            part = np.ascontiguousarray(pixels[start : start + batch])
+            part = np.array(pixels[start : start + batch])  # a copy: torch warns of read-only memory maps
             answers.append(
                 view_probabilities(
                     self.network,
@@ -151,9 +151,16 @@ def load_folder(folder: Path, precision: str = "float32") -> Predictor:
         config = ClassifierConfig.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, ValidationError, SafetensorError) as error:
-        raise UserError(f"{folder}: expected a classifier ({DESCRIPTION} and {WEIGHTS}), found {error}") from error
+        raise UserError(
+            f"{folder}: expected a classifier ({DESCRIPTION} and {WEIGHTS}), found {in_one_line(error)}"
+        ) from error
     encoders = [load_encoder(folder / ENCODERS / slug) for slug in config.encoders]
     network = build_network(config, [encoder.width for encoder in encoders])
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"{folder}: the weights are not those of the classifier described: {in_one_line(error)[:300]}"
+        ) from error
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Predictor(config, network, encoders, precision)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from hemacell.data.cache import cache_dir
 from hemacell.data.source import DataSource, resolve_data
+from hemacell.progress import end_lines
 from hemacell.provenance import sources_digest, step_key
 from hemacell.settings import JobSettings
 from hemacell.tracking.finished import KEY, finished_run
@@ -53,24 +54,33 @@ class Job(Generic[Settings]):
             return None
         run_id = finished_run(self.name, key)
         if run_id is not None:
-            point_to_result(use_store(), run_id)
+            client = use_store()
+            import mlflow
+
+            if mlflow.active_run() is None:  # a job inside another leaves that to the other one
+                point_to_result(client, run_id)
             say(f"{self.name}: run {run_id} has done exactly this already; type force=true to do it again")
         return run_id
 
+    @contextmanager
     def open(
         self, manifest: Manifest, key: str, tags: Mapping[str, object] | None = None, **params: object
-    ) -> AbstractContextManager[Tracker]:
+    ) -> Iterator[Tracker]:
         """The run of this job: `hemacell.tracking.runs.track` with what is the same for all jobs."""
         driven: Any = self.settings
         kind = {DATA_KIND: self.source.kind, "data.digest": manifest.digest, "threads": self.threads, KEY: key}
-        return track(
+        with track(
             self.name,
             {**self.settings.canonical(), **params},
             experiment=driven.experiment,
             run_name=driven.run_name,
             tags={**kind, **(tags or {})},
             resume=driven.resume,
-        )
+        ) as run:
+            try:
+                yield run
+            finally:
+                end_lines()
 
     def checkpoint(self, run: Tracker) -> Path:
         """Where the checkpoint of a run lies until it has ended well."""

@@ -209,7 +209,7 @@ def _close(client: MlflowClient, tracker: Tracker | None, status: str, error: st
         if error:
             client.set_tag(tracker.run_id, ERROR, " ".join(error.split())[:_TAG_LENGTH])
         mlflow.end_run(status)
-        # `mlflow run` overwrites a run that is still RUNNING with FAILED, and leaves a KILLED one alone.
+        # Where `mlflow run` was stopped with us, nobody else closes its run; where it lives on, it writes FAILED there.
         if outer_run:
             client.set_terminated(outer_run, status=status)
     except (MlflowException, requests.RequestException, OSError) as unreachable:

@@ -28,7 +28,9 @@ _DEFAULTS = {
 }
 
 # They tell of each table they create and of each sampling thread, between the lines that a user wants to read.
-_CHATTY = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.pyfunc")
+_CHATTY = ("alembic", "mlflow.system_metrics", "mlflow.pyfunc")
+# Raises what it logs, which is told once, in our words.
+_REPEATING = ("mlflow.store.db.utils",)
 
 
 def default_uri(start: Path | None = None) -> str:
@@ -52,6 +54,8 @@ def use_store() -> MlflowClient:
 
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _REPEATING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     for key, value in _DEFAULTS.items():
         os.environ.setdefault(key, value)
     if not is_tracking_uri_set():

@@ -20,7 +20,8 @@ from hemacell.seeds import generator_of
 from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 
-#: What the trainable branch sees on top of a stored view: small, since the embedding beside it does not follow.
+#: What the trainable branch sees on top of a stored view: turned any way, but moved and stained only a little, since
+#: the embedding beside it does not follow.
 JITTER = ViewSettings(zoom=1.1, shift=0.02, stain=0.05, brightness=0.02)
 
 
@@ -82,7 +83,7 @@ class CellTask:
     """Cross-entropy with label smoothing (Szegedy et al. 2016) on the common head, and on each branch's own head.
 
     A step takes a stored view of each image of its batch: the embeddings are read back, the cell network is shown the
-    same view with a small jitter on top, so that it never sees the same pixels twice.
+    same view turned any way and jittered a little, so that it never sees the same pixels twice.
 
     Args:
         pixels: uint8 [M, H, W, 3], all decoded images.

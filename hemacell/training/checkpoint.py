@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hemacell.errors import UserError
+from hemacell.errors import UserError, in_one_line
 
 
 def save_checkpoint(file: Path, tensors: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> None:
@@ -33,16 +33,20 @@ def save_checkpoint(file: Path, tensors: dict[str, dict[str, Tensor]], facts: di
 
 
 def load_checkpoint(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Read what `save_checkpoint` wrote."""
+    """Read what `save_checkpoint` wrote.
+
+    Raises:
+        UserError: it cannot be read or is no checkpoint.
+    """
     tensors: dict[str, dict[str, Tensor]] = {}
     try:
         with safe_open(file, "pt") as stored:
-            facts = json.loads(stored.metadata()["facts"])
+            facts = json.loads((stored.metadata() or {})["facts"])
             for key in stored.keys():  # noqa: SIM118  (not a dict)
                 group, name = key.split(":", 1)
                 tensors.setdefault(group, {})[name] = stored.get_tensor(key)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{file}: expected a checkpoint, could not read it ({error})") from error
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{file}: expected a checkpoint, could not read it ({in_one_line(error)})") from error
     return tensors, facts
 
 

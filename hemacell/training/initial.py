@@ -4,18 +4,19 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 
-from hemacell.errors import UserError
-from hemacell.inference.predictor import TRAINED_ON, WEIGHTS
+from hemacell.classify.fusion import FusedClassifier
+from hemacell.errors import UserError, in_one_line
+from hemacell.inference.predictor import DESCRIPTION, TRAINED_ON, WEIGHTS
 
 
-def start_from(network: nn.Module, folder: Path, images: Collection[str]) -> None:
+def start_from(network: FusedClassifier, folder: Path, images: Collection[str]) -> None:
     """Take over the weights of a registered classifier: the cell network always, the rest where it fits.
 
     Args:
-        network: a `FusedClassifier`, changed in place.
+        network: changed in place.
         folder: of the classifier to start from.
         images: digests of the images of this draw.
 
@@ -24,9 +25,10 @@ def start_from(network: nn.Module, folder: Path, images: Collection[str]) -> Non
     """
     try:
         seen = set(json.loads((folder / TRAINED_ON).read_text(encoding="utf-8")))
+        encoders = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["encoders"]
         weights = load_file(folder / WEIGHTS)
-    except OSError as error:
-        raise UserError(f"init: expected a registered classifier, found {folder} without {error.filename}") from error
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"init: expected a registered classifier, found {folder} ({in_one_line(error)})") from error
     outside = len(seen - set(images))
     if outside:
         raise UserError(
@@ -34,7 +36,16 @@ def start_from(network: nn.Module, folder: Path, images: Collection[str]) -> Non
             "test would not be fair; name a model of the same draw and at most the same fraction"
         )
     own = network.state_dict()
-    fitting = {name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape}
+    # what was learnt on one encoder's embeddings, or fixed by their mean, says nothing about another's of that width
+    taken = ["cell.", "cell_head."]
+    for place, pair in enumerate(zip(encoders, network.names, strict=False)):
+        taken += [f"projections.{place}.", f"heads.{place}."] if pair[0] == pair[1] else []
+    taken += ["fused_head."] if encoders == network.names else []
+    fitting = {
+        name: tensor
+        for name, tensor in weights.items()
+        if name.startswith(tuple(taken)) and name in own and own[name].shape == tensor.shape
+    }
     if any(name.startswith("cell.") and name not in fitting for name in own):
         raise UserError("init: that model has another cell network; leave init= out")
     network.load_state_dict({**own, **fitting})

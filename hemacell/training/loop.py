@@ -144,12 +144,13 @@ def fit(
         if progress is not None:
             progress(step + 1, settings.steps, value)
         if _is_report(step, settings):
+            speed = window.images_per_second  # before validation, which is not counted
             metrics = task.validate(averaged.network)
             row = {
                 "step": step + 1,
                 "train/loss": sum(state.losses) / len(state.losses),
                 "lr": rate,
-                "images_per_second": window.images_per_second,
+                "images_per_second": speed,
                 **metrics,
             }
             window.reset()

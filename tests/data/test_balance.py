@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 
-from hemacell.data.balance import augment_plan, sampler_weights
+from hemacell.data.balance import augment_plan, balanced, class_weights, sampler_weights
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.array)
 
@@ -34,3 +35,25 @@ def test_images_without_labels(labels):
     for function in (sampler_weights, augment_plan):
         with pytest.raises(ValueError, match="label"):
             function(labels)
+
+
+@pytest.mark.parametrize("how", ["none", "sampler", "augment"])
+def test_the_setting_balance(how):
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    positions, chances = balanced(labels, how)
+    if how == "augment":
+        assert Counter(labels[positions].tolist()) == {0: 3, 1: 3, 2: 3} and chances is None
+    else:
+        assert positions.tolist() == [0, 1, 2, 3, 4, 5]
+        expected = None if how == "none" else sampler_weights(labels)
+        assert chances is expected or np.array_equal(chances, expected)
+
+
+@given(LABELS, st.integers(5, 8))
+def test_class_weights_are_those_of_scikit_learn(labels, classes):
+    weights = class_weights(labels, classes)
+    present = np.unique(labels)
+    assert weights.shape == (classes,)
+    assert np.allclose(weights[present], compute_class_weight("balanced", classes=present, y=labels))
+    assert not np.delete(weights, present).any()
+    assert np.isclose(weights[labels].mean(), 1)

@@ -148,7 +148,9 @@ def test_an_encoder_that_cannot_be_pretrained(refused, course):
 
 
 def test_nothing_to_pretrain_on_in_the_folder_for_it(refused, tmp_path):
-    assert f"{tmp_path / 'none'}: " in refused("wbc", encoders="prcc", pretrain_data=tmp_path / "none")
+    assert f"pretrain_data={tmp_path / 'none'}: no such folder" in refused(
+        "wbc", encoders="prcc", pretrain_data=tmp_path / "none"
+    )
 
 
 def test_the_registry_has_no_such_model(store, refused):
@@ -208,7 +210,7 @@ def test_readable_images_of_every_kind_are_taken_and_the_others_listed(store, co
         trained_on.append(task.train.labels)
         raise Enough
 
-    monkeypatch.setattr("hemacell.training.loop.fit", fit)
+    monkeypatch.setattr("hemacell.tracking.training.fit", fit)
     with pytest.raises(Enough):
         store.run("wbc", data=str(course), max_bad=0.1, limit=0, encoders=("none",))
     assert np.bincount(trained_on[0]).tolist() == [4, 4, 4, 4, 1]
@@ -270,11 +272,9 @@ def test_a_full_disk_under_the_cache(refused, tmp_path):
 def test_a_full_disk_under_the_store(refused, store, tmp_path):
     with small_disk(tmp_path / "disk", 4):
         uri = f"sqlite:///{shutil.copy(store.folder / 'mlflow.db', tmp_path / 'disk')}"
-        (tmp_path / "disk" / "filling").write_bytes(b"")
-        with open(tmp_path / "disk" / "filling", "wb") as filling, contextlib.suppress(OSError):
+        with open(tmp_path / "disk" / "filling", "wb", buffering=0) as filling, contextlib.suppress(OSError):
             while True:
                 filling.write(bytes(4096))
-                filling.flush()
         line = refused("wbc", lines=None, environment={"MLFLOW_TRACKING_URI": uri})
     assert "is full" in line and "free some space" in line
 
@@ -298,10 +298,10 @@ def test_a_process_of_its_own_answers_with_2(store, tmp_path):
     assert not store.runs()
 
 
-def test_a_resumed_run_of_another_job(store, refused):
+def test_a_resumed_run_of_another_job(store, refused, course):
     with store.here():
         from hemacell.tracking.runs import track
 
-        with track("prcc", {"resume": ""}) as run:
+        with track("prcc", {"data": str(course), "resume": ""}) as run:
             pass
     assert f"run {run.run_id} is a run of prcc, not of wbc" in refused("wbc", resume=run.run_id)
