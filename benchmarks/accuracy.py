@@ -4,7 +4,7 @@
 
 Pretrains the two encoders where they are not registered yet, then trains every arm on every draw and fraction, and
 prints test scores as mean and standard deviation over the draws (at 100 % all draws are the same images: there the
-seed differs) with the minutes of training. Cells that were computed before are read back, so that it can be stopped
+seed differs) with the minutes of training (median). Cells that were computed before are read back, so that it can be stopped
 and started again. About an hour and a half on two cores.
 """
 
@@ -82,7 +82,7 @@ def _cell(metric: str, values: list[float]) -> str:
     if not values:
         return "-"
     if metric == "train_seconds":
-        return f"{statistics.mean(values) / 60:.1f}"
+        return f"{statistics.median(values) / 60:.1f}"  # what else the machine did must not count
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.3f}{spread}"
 

@@ -54,11 +54,8 @@ class Job(Generic[Settings]):
             return None
         run_id = finished_run(self.name, key)
         if run_id is not None:
-            client = use_store()
-            import mlflow
-
-            if mlflow.active_run() is None:  # a job inside another leaves that to the other one
-                point_to_result(client, run_id)
+            if not _inside_another():  # which points to its own run
+                point_to_result(use_store(), run_id)
             say(f"{self.name}: run {run_id} has done exactly this already; type force=true to do it again")
         return run_id
 
@@ -104,12 +101,19 @@ def begin(name: str, settings: Settings) -> Job[Settings]:
         given = settings
     cache = cache_dir()
     source = resolve_data(given.data, cache)
-    if source.kind == "sample":
+    if source.kind == "sample" and not _inside_another():
         say(
             "data: the built-in sample, drawn by this package; its scores are no result (type data=DIR for real images)"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Job(name, settings, source, cache, given.threads or cores)
+
+
+def _inside_another() -> bool:
+    """Whether this job was started by another one, in this process."""
+    import mlflow
+
+    return mlflow.active_run() is not None
 
 
 def said_problems(manifest: Manifest) -> dict[str, int]:

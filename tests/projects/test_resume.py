@@ -112,7 +112,7 @@ def test_a_killed_run_goes_on_to_the_very_same_numbers(own, start):
     # only the id is needed: the settings are the run's own
     process = start(resume=run_id, steps=5, fraction=0.3, learning_rate=1)
     assert process.wait() == 0, process.printed.read_text()
-    assert f"training: {STEPS}/{STEPS}" in process.printed.read_text()
+    assert f"{STEPS} steps in " in process.printed.read_text()
     assert not (own.cache / "checkpoints" / f"{run_id}.safetensors").exists()
 
     process = start()
