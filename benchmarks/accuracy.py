@@ -4,8 +4,8 @@
 
 Pretrains the two encoders where they are not registered yet, then trains every arm on every draw and fraction, and
 prints test scores as mean and standard deviation over the draws (at 100 % all draws are the same images: there the
-seed differs) with the minutes of training (median). Cells that were computed before are read back, so that it can be stopped
-and started again. About an hour and a half on two cores.
+seed differs) with the minutes of training (median). Cells that were computed before are read back, so that it can be
+stopped and started again. About an hour and a half on two cores.
 """
 
 import argparse

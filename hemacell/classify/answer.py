@@ -1,6 +1,6 @@
 """From pixels and embeddings to probabilities: averaged over flips and turns, the same in training and in use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -38,21 +38,8 @@ def view_probabilities(
     Returns:
         float32 [N, classes], rows sum to 1.
     """
-    return np.concatenate(list(_batches(network, pixels, rows, embeddings, size, field, views, precision, batch)))
-
-
-def _batches(
-    network: nn.Module,
-    pixels: np.ndarray,
-    rows: np.ndarray,
-    embeddings: Sequence[np.ndarray],
-    size: int,
-    field: float,
-    views: int,
-    precision: str,
-    batch: int,
-) -> Iterator[np.ndarray]:
     device = next(network.parameters()).device
+    answers = []
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
         images = torch.from_numpy(pixels[rows[part]]).to(device)
@@ -65,7 +52,8 @@ def _batches(
             probabilities = answer(logits).softmax(1)
             total = probabilities if total is None else total + probabilities
         assert total is not None
-        yield (total / views).cpu().numpy()
+        answers.append((total / views).cpu().numpy())
+    return np.concatenate(answers)
 
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
