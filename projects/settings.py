@@ -153,9 +153,9 @@ class MainSettings(CommonSettings):
     """
 
     fraction: float = Field(0.5, gt=0, le=1, description="share of the training labels")
-    prcc_steps: int = Field(80, ge=1, description="steps of the autoencoder")
-    camelyon_steps: int = Field(60, ge=1, description="steps of the patch classifier")
-    wbc_steps: int = Field(120, ge=1, description="steps of each cell classifier")
+    prcc_steps: int = Field(60, ge=1, description="steps of the autoencoder")
+    camelyon_steps: int = Field(45, ge=1, description="steps of the patch classifier")
+    wbc_steps: int = Field(90, ge=1, description="steps of each cell classifier")
 
 
 JOBS: dict[str, type[CommonSettings]] = {
