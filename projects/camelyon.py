@@ -108,6 +108,7 @@ def _train(job, manifest, key) -> str:
                 run=run,
                 model="encoder",
                 kind=job.source.kind,
+                trial=settings.limit > 0,
                 val_score=max(val_scores) if settings.select == "best" else val_scores[-1],
                 val_digest=parts["val"].digest,
                 cache=job.cache,

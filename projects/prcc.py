@@ -110,6 +110,7 @@ def _train(job, manifest, key) -> str:
                 run=run,
                 model="encoder",
                 kind=job.source.kind,
+                trial=settings.limit > 0,
                 val_score=val_score,
                 val_digest=manifest.part("val").digest,
                 cache=job.cache,

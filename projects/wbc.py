@@ -217,6 +217,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
                 run=run,
                 model="classifier",
                 kind=job.source.kind,
+                trial=settings.limit > 0,
                 val_score=val_scores["macro_f1"],
                 val_digest=parts["val"].digest,
                 cache=job.cache,

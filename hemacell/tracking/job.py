@@ -97,8 +97,15 @@ def begin(name: str, settings: Settings) -> Job[Settings]:
     if given.resume:
         known = {key: text for key, text in params_of(given.resume).items() if key in type(settings).model_fields}
         driving = {key: text for key, text in settings.canonical().items() if key in DRIVING}
-        settings = type(settings).from_strings({**known, **driving})
-        given = settings
+        own = type(settings).from_strings({**known, **driving})
+        defaults = type(settings)().canonical()
+        typed = {
+            key: text for key, text in settings.canonical().items() if text not in (defaults[key], known.get(key, text))
+        }
+        ignored = ", ".join(f"{key}={text}" for key, text in typed.items() if key not in DRIVING)
+        if ignored:
+            say(f"resume: the run goes on with its own settings; {ignored} is not used")
+        given = settings = own
     cache = cache_dir()
     source = resolve_data(given.data, cache)
     if source.kind == "sample" and not _inside_another():

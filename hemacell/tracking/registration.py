@@ -55,6 +55,7 @@ def register(
     tags: Mapping[str, object] | None = None,
     card: str = "",
     rescore: Callable[[Path], float] | None = None,
+    trial: bool = False,
 ) -> RegisteredModel:
     """Log a folder as a model of the run, register it as the next version of `name`, and move its alias.
 
@@ -76,6 +77,7 @@ def register(
         card: the model card (Markdown): README.md inside the model, and the version's description.
         rescore: gives the score, on these validation images, of the model in the folder that it is given. None means
             that a champion of other images stays.
+        trial: trained for a quick try, on a part of the images (`limit=`): never a champion, not even the first.
 
     Returns:
         The new version, with the aliases that it has now.
@@ -96,6 +98,8 @@ def register(
 
     if kind == "sample":
         moves, decision = True, "trained on the built-in sample: never a champion"
+    elif trial:
+        moves, decision = False, "trained on a part of the images (limit=): never a champion"
     else:
         moves, decision = _compare(before, val_score, val_digest, cache, rescore)
     if moves:

@@ -9,7 +9,7 @@ from torch import nn
 
 from hemacell.evaluation import figures
 from hemacell.progress import Progress
-from hemacell.tracking.job import Job
+from hemacell.tracking.job import Job, say
 from hemacell.tracking.tracker import Tracker
 from hemacell.training.loop import LoopSettings, Task, Trained, fit
 
@@ -26,6 +26,8 @@ def train(job: Job[Any], run: Tracker, task: Task, network: nn.Module, steps: in
     """
     known = {each.name for each in fields(LoopSettings)} & set(type(job.settings).model_fields)
     given = {name: getattr(job.settings, name) for name in known} | {"steps": steps} | others
+    if job.settings.resume and not job.checkpoint(run).exists():
+        say(f"resume: no checkpoint of this run in {job.checkpoint(run).parent}; it starts from its first step")
     progress = Progress("training")
     trained = fit(
         task,

@@ -38,6 +38,11 @@ def refused(store, course, capsys):
     return start
 
 
+def test_the_demonstration_is_not_for_real_images(refused, course):
+    assert "type -e wbc -P data=DIR" in refused("main")
+    assert "unset HEMACELL_DATA" in refused("main", data="", environment={"HEMACELL_DATA": str(course)})
+
+
 @pytest.mark.parametrize(
     ("job", "setting", "value", "words"),
     [

@@ -113,6 +113,8 @@ def test_a_killed_run_goes_on_to_the_very_same_numbers(own, start):
     process = start(resume=run_id, steps=5, fraction=0.3, learning_rate=1)
     assert process.wait() == 0, process.printed.read_text()
     assert f"{STEPS} steps in " in process.printed.read_text()
+    (told,) = [line for line in process.printed.read_text().splitlines() if line.startswith("resume:")]
+    assert all(f"{name}=" in told for name in ("steps", "fraction", "learning_rate")) and "is not used" in told
     assert not (own.cache / "checkpoints" / f"{run_id}.safetensors").exists()
 
     process = start()

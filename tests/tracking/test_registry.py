@@ -114,6 +114,12 @@ def test_a_champion_of_other_images_is_scored_on_these(store, stand_ins, classif
     assert scored == [True, True]
 
 
+def test_a_quick_try_never_makes_a_champion(store, stand_ins, classifier, tmp_path):
+    assert register(classifier, tmp_path, score=0.99, trial=True).aliases == ()
+    assert register(classifier, tmp_path, score=0.50).aliases == ("champion",)
+    assert register(classifier, tmp_path, score=0.99, trial=True).aliases == ()
+
+
 def test_the_sample_never_makes_a_champion(store, stand_ins, classifier, tmp_path):
     first = register(classifier, tmp_path, kind="sample", score=0.9)
     second = register(classifier, tmp_path, kind="sample", score=0.1)
