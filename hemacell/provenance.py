@@ -11,8 +11,12 @@ _ROOT = Path(__file__).resolve().parent.parent
 _LEFT_OUT = (
     "hemacell.tracking",
     "hemacell.evaluation.figures",
+    "hemacell.evaluation.study",
     "hemacell.progress",
     "hemacell.provenance",
+    # What a setting was is in the key itself.
+    "hemacell.settings",
+    "projects.settings",
     "projects.cli",
 )
 

@@ -74,23 +74,9 @@ class CamelyonSettings(CommonSettings):
     select: Literal["last", "best"] = Field("last", description="averaged weights of the end, or those best on val")
 
 
-class WbcSettings(CommonSettings):
-    """Train a white-blood-cell classifier on a share of the labels, with frozen encoders or without, and register it.
+class CellSettings(CommonSettings):
+    """The recipe of a cell classifier, and its images: the same for every arm of a study."""
 
-    python -m projects.wbc --fraction 0.5 --data DIR
-    python -m projects.wbc --fraction 0.01 --encoders none --draw 3
-    """
-
-    fraction: float = Field(1.0, gt=0, le=1, description="share of the training labels", examples=[0.5])
-    labels_per_class: int | None = Field(None, ge=1, description="labels a class, instead of fraction", examples=[10])
-    draw: Annotated[int, Field(ge=0)] | Literal["official"] = Field(
-        0, description="which images are drawn; official takes the folders WBC_50, WBC_10, WBC_1", examples=[0]
-    )
-    encoders: tuple[str, ...] = Field(
-        ("prcc", "camelyon"),
-        description="prcc, camelyon, imagenet, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
-        examples=["prcc,camelyon"],
-    )
     wbc_folder: str = Field("WBC_100", description="name of the folder with the cells, in data")
     masks: Literal["on", "off"] = Field("on", description="add masked copies of training cells that have a mask")
     mask_from: str = Field(
@@ -102,11 +88,6 @@ class WbcSettings(CommonSettings):
         "",
         description="folder for the pretraining of encoders that are not registered yet; data without it",
         examples=["DIR"],
-    )
-    init: str = Field(
-        "",
-        description="registered classifier whose weights the training starts from",
-        examples=["models:/hemacell-wbc/1"],
     )
     external: str = Field("", description="another laboratory's folder of class folders, scored too", examples=["DIR"])
     external_field: float = Field(0, ge=0, le=1, description="like field, for external; 0 for the same", examples=[1.0])
@@ -131,10 +112,34 @@ class WbcSettings(CommonSettings):
     average: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     own_heads: float = Field(1.0, ge=0, description="weight of the loss of each branch's own head")
-    select: Literal["last", "best"] = Field("last", description="averaged weights of the end, or those best on val")
     review_error: float = Field(
         0.01, ge=0, lt=1, description="share of wrong answers among those that need no review, on val"
     )
+
+
+class WbcSettings(CellSettings):
+    """Train a white-blood-cell classifier on a share of the labels, with frozen encoders or without, and register it.
+
+    python -m projects.wbc --fraction 0.5 --data DIR
+    python -m projects.wbc --fraction 0.01 --encoders none --draw 3
+    """
+
+    fraction: float = Field(1.0, gt=0, le=1, description="share of the training labels", examples=[0.5])
+    labels_per_class: int | None = Field(None, ge=1, description="labels a class, instead of fraction", examples=[10])
+    draw: Annotated[int, Field(ge=0)] | Literal["official"] = Field(
+        0, description="which images are drawn; official takes the folders WBC_50, WBC_10, WBC_1", examples=[0]
+    )
+    encoders: tuple[str, ...] = Field(
+        ("prcc", "camelyon"),
+        description="prcc, camelyon, imagenet, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
+        examples=["prcc,camelyon"],
+    )
+    init: str = Field(
+        "",
+        description="registered classifier whose weights the training starts from",
+        examples=["models:/hemacell-wbc/1"],
+    )
+    select: Literal["last", "best"] = Field("last", description="averaged weights of the end, or those best on val")
     register_model: bool = Field(True, description="register the classifier")
 
     @model_validator(mode="after")
@@ -143,6 +148,91 @@ class WbcSettings(CommonSettings):
             raise ValueError("fraction and labels_per_class: expected one of the two, found both; leave one out")
         if "none" in self.encoders and len(self.encoders) > 1:
             raise ValueError("encoders: none stands alone; type encoders=none, or leave it out of the list")
+        return self
+
+
+class StudySettings(CellSettings):
+    """Train every arm on every amount of labels and every draw, and compare: does pretraining help, and how sure is it?
+
+    python -m projects.study --data DIR --arms "none;prcc,camelyon" --draws 5 --workers 2
+    python -m projects.study --data DIR --dry_run true
+    """
+
+    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.01, 0.1, 0.5, 1.0), description="shares of the training labels", examples=["0.01,0.1"]
+    )
+    arms: str = Field(
+        "none;prcc,camelyon",
+        description="values of encoders, separated by semicolons",
+        examples=["none;imagenet;prcc,camelyon"],
+    )
+    baseline: str = Field(
+        "", description="the arm that the others are compared with; none, or the first arm, without it"
+    )
+    draws: int = Field(5, ge=1, description="draws of training images (at 100 %: seeds), the same for all arms")
+    first_draw: int = Field(0, ge=0, description="number of the first draw")
+    budget: Literal["study", "full"] = Field(
+        "study", description="training steps a cell, where steps=0: fewer, for a grid of many runs, or those of wbc"
+    )
+    test_views: int = Field(4, ge=1, le=8, description="flips and quarter turns that an answer is averaged over")
+    reports: int = Field(5, ge=1, description="how often the val metrics are computed and logged")
+    workers: int = Field(1, ge=1, description="cells side by side, each in a process with its share of the cores")
+    dry_run: bool = Field(False, description="only show the grid, what is there already, and the time it will take")
+
+    @property
+    def arm_list(self) -> list[tuple[str, ...]]:
+        """The arms as values of `encoders`."""
+        return [tuple(name.strip() for name in arm.split(",") if name.strip()) for arm in self.arms.split(";")]
+
+    @model_validator(mode="after")
+    def _grid(self) -> StudySettings:
+        arms = [",".join(arm) for arm in self.arm_list]
+        if not all(arms) or len(set(arms)) < len(arms):
+            raise ValueError(
+                f"arms: expected different values of encoders with a semicolon between, found '{self.arms}'; "
+                'type for example arms="none;prcc,camelyon"'
+            )
+        if mixed := [arm for arm in arms if "none" in arm.split(",") and arm != "none"]:
+            raise ValueError(f"arms: none stands alone, found '{mixed[0]}'; put a semicolon between: none;...")
+        if self.baseline and self.baseline not in arms:
+            raise ValueError(f"baseline: expected one of the arms ({'; '.join(arms)}), found '{self.baseline}'")
+        if not self.fractions or len(set(self.fractions)) < len(self.fractions):
+            raise ValueError("fractions: expected different shares of the labels, such as 0.01,0.1,0.5,1.0")
+        return self
+
+
+class CompareSettings(JobSettings):
+    """Compare runs that are there already, and write the report again: trains nothing.
+
+    python -m projects.compare --study RUN_ID
+    python -m projects.compare --runs RUN_A,RUN_B
+    python -m projects.compare --filter "params.fraction = '0.1'"
+    """
+
+    study: tuple[str, ...] = Field((), description="ids of one or more studies, taken as one grid", examples=["RUN_ID"])
+    runs: tuple[str, ...] = Field((), description="ids of runs of wbc; two give one paired answer", examples=["A,B"])
+    filter: str = Field(
+        "",
+        description="a search over the finished runs of wbc, as MLflow writes it",
+        examples=["params.fraction = '0.1'"],
+    )
+    baseline: str = Field("", description="the arm that the others are compared with; none, or the first, without it")
+    resamples: int = Field(2000, ge=200, description="resamples of the bootstrap")
+    permutations: int = Field(5000, ge=500, description="permutations of the test")
+    output: str = Field("", description="folder that the report is written to as well", examples=["DIR"])
+    experiment: str = Field("", description="MLflow experiment; hemacell-study without it", examples=["NAME"])
+    run_name: str = Field("", description="name of the run", examples=["NAME"])
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CompareSettings:
+        given = [name for name in ("study", "runs", "filter") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected one of study, runs and filter, found {' and '.join(given) or 'none of them'}; "
+                "type for example study=RUN_ID"
+            )
+        if len(self.runs) == 1:
+            raise ValueError(f"runs: expected two or more ids with a comma between, found '{self.runs[0]}'")
         return self
 
 
@@ -158,9 +248,11 @@ class MainSettings(CommonSettings):
     wbc_steps: int = Field(90, ge=1, description="steps of each cell classifier")
 
 
-JOBS: dict[str, type[CommonSettings]] = {
+JOBS: dict[str, type[JobSettings]] = {
     "main": MainSettings,
     "prcc": PrccSettings,
     "camelyon": CamelyonSettings,
     "wbc": WbcSettings,
+    "study": StudySettings,
+    "compare": CompareSettings,
 }

@@ -7,91 +7,87 @@ An encoder that is not registered yet is pretrained first, as a child run. Every
 and makes the same number of steps; `benchmarks/accuracy.py` prints the scores to expect.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
 from projects.cli import main
-from projects.settings import CamelyonSettings, PrccSettings, WbcSettings
+from projects.settings import CellSettings, WbcSettings
+
+if TYPE_CHECKING:
+    from hemacell.data.manifest import Manifest
 
 CLASSIFIER = "hemacell-wbc"
 
 
-def run(settings: WbcSettings) -> str:
-    """Train, test, log and register; returns the id of the run that holds the result."""
-    from pathlib import Path
+class Images(NamedTuple):
+    """What is on disk, read once: a study hands the same to each of its cells."""
 
-    from hemacell.data import layout, splits
-    from hemacell.data.draws import draw, limit
+    everything: Manifest
+    external: Manifest | None
+
+
+def run(settings: WbcSettings, images: Images | None = None) -> str:
+    """Train, test, log and register; returns the id of the run that holds the result."""
     from hemacell.tracking.encoders import choose
     from hemacell.tracking.job import begin
     from hemacell.tracking.lookup import resolve
     from hemacell.tracking.runs import encoders_of
+    from projects.pretraining import check_pretraining, pretrain
 
     job = begin("wbc", settings)
     settings = job.settings
     start = resolve(settings.init, job.source.kind) if settings.init else None
     choices = choose(settings.encoders, job.source.kind, encoders_of(settings.resume))
-    _check_pretraining(job, choices)
+    check_pretraining(job, choices)
+    images = images or read_images(settings, job.source.root)
+    manifest = drawn(settings, images, job.source.root)
+
+    missing = [choice.name for choice in choices if choice.missing]
+    key = "" if missing else cell_key(job, manifest, images, choices, start)
+    done = job.finished(key) if key else None
+    if done:
+        return done
+    with job.open(manifest, key, fraction="" if settings.labels_per_class else settings.fraction) as run:
+        if missing:
+            pretrain(job, missing)
+            choices = choose(settings.encoders, job.source.kind)
+            run.tags({"hemacell.key": cell_key(job, manifest, images, choices, start)})
+        return _train(job, run, choices, start, images.everything, manifest, images.external)
+
+
+def read_images(settings: CellSettings, root: Path) -> Images:
+    """The cells with their splits, and the other laboratory's folder, as the settings name them."""
+    from hemacell.data import layout, splits
+    from hemacell.data.draws import limit
+
     everything = splits.official_splits(
-        layout.wbc_manifest(job.source.root, settings.wbc_folder, settings.masks == "on", settings.mask_from)
+        layout.wbc_manifest(root, settings.wbc_folder, settings.masks == "on", settings.mask_from)
     )
     if settings.limit:
         everything = limit(everything, settings.limit)
+    external = layout.folder_manifest(Path(settings.external), everything.classes) if settings.external else None
+    return Images(everything, external)
+
+
+def drawn(settings: WbcSettings, images: Images, root: Path) -> Manifest:
+    """The images of one draw: a part of the training images, all others as they are."""
+    from hemacell.data.draws import draw
+
     amount = (
         {"labels_per_class": settings.labels_per_class}
         if settings.labels_per_class
         else {"fraction": settings.fraction}
     )
-    manifest = draw(everything, draw=settings.draw, root=job.source.root, wbc_folder=settings.wbc_folder, **amount)
-    external = layout.folder_manifest(Path(settings.external), manifest.classes) if settings.external else None
-
-    def key() -> str:
-        inputs = {choice.slug: choice.identity for choice in choices}
-        inputs |= {"data": manifest.digest, "external": external.digest if external else ""}
-        return job.key("projects.wbc", inputs | {"init": start.model_id if start else ""})
-
-    missing = [choice for choice in choices if choice.missing]
-    done = None if missing else job.finished(key())
-    if done:
-        return done
-    with job.open(
-        manifest, "" if missing else key(), fraction="" if settings.labels_per_class else settings.fraction
-    ) as run:
-        if missing:
-            _pretrain(job, [choice.name for choice in missing])
-            choices = choose(settings.encoders, job.source.kind)
-            run.tags({"hemacell.key": key()})
-        return _train(job, run, choices, start, everything, manifest, external)
+    return draw(images.everything, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
 
 
-def _check_pretraining(job, choices) -> None:
-    """Say at once, before any work, that an encoder is neither registered nor can be made from this folder."""
-    from pathlib import Path
-
-    from hemacell.data.layout import has_part
-    from hemacell.errors import UserError
-
-    root = Path(job.settings.pretrain_data or job.source.root)
-    if not root.is_dir():
-        raise UserError(f"pretrain_data={root}: no such folder; type a folder with CAM16_100cls_10mask or pRCC_nolabel")
-    for choice in choices:
-        if choice.missing and not has_part(root, choice.name):
-            raise UserError(
-                f"encoders={choice.name}: it is not registered yet, and {root} has no images to pretrain it on; "
-                "type encoders=none or encoders=imagenet, or pretrain_data=DIR with a folder that has them"
-            )
-
-
-def _pretrain(job, names) -> None:
-    from hemacell.tracking.job import say
-    from projects import camelyon, prcc
-
-    settings = job.settings
-    shared = {name: getattr(settings, name) for name in ("device", "precision", "threads", "checkpoint_seconds")}
-    shared["data"] = settings.pretrain_data or settings.data
-    for name in names:
-        say(f"wbc: the encoder {name} is not registered yet; pretraining it first")
-        if name == "prcc":
-            prcc.run(PrccSettings.checked(**shared))
-        else:
-            camelyon.run(CamelyonSettings.checked(**shared))
+def cell_key(job, manifest, images, choices, start=None) -> str:
+    """The digest of all that decides the result of a cell classifier."""
+    inputs = {choice.slug: choice.identity for choice in choices}
+    inputs |= {"data": manifest.digest, "external": images.external.digest if images.external else ""}
+    return job.key("projects.wbc", inputs | {"init": start.model_id if start else ""})
 
 
 def _train(job, run, choices, start, everything, manifest, external) -> str:
@@ -120,7 +116,9 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     use_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
 
-    run.tags({**said_problems(everything), "draw.digest": manifest.part("train").digest})
+    draw = manifest.part("train")
+    labels = int((draw.table["source"] != "masked").sum())
+    run.tags({**said_problems(everything), "draw.digest": draw.digest, "draw.labels": labels})
     run.model_inputs([choice.uri for choice in choices if choice.model])
     run.tags({f"encoder.{choice.slug}": choice.uri for choice in choices} | ({"init": start.uri} if start else {}))
     run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
@@ -198,8 +196,8 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     run.metrics({"train_images": len(parts["train"])}, steps)
 
     # val calibrates; then test is looked at, once
-    config, answers = calibrated(task, trained.network, config, images["val"], settings.review_error)
-    val_scores = classification_metrics(parts["val"].labels, answers(images["val"]), manifest.classes)
+    config, val_answers, answers = calibrated(task, trained.network, config, images["val"], settings.review_error)
+    val_scores = classification_metrics(parts["val"].labels, val_answers, manifest.classes)
     run.metrics({f"calibrated_val/{name}": value for name, value in val_scores.items()}, steps)
     pixels = cells.array[images["test"].rows]
     scores = {"test": log_classification(run, parts["test"], answers(images["test"]), pixels, step=steps)}

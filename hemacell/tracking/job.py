@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -45,7 +46,7 @@ class Job(Generic[Settings]):
     def key(self, module: str, inputs: Mapping[str, str]) -> str:
         """The digest of all that decides this job's result (see `hemacell.provenance`)."""
         values = {name: text for name, text in self.settings.canonical().items() if name not in NOT_IN_KEY}
-        return step_key(self.name, sources_digest(module), values, inputs, self.threads)
+        return step_key(self.name, _sources(module), values, inputs, self.threads)
 
     def finished(self, key: str) -> str | None:
         """The run that did all this already, unless the settings ask for it again; it is then said on the screen."""
@@ -82,6 +83,10 @@ class Job(Generic[Settings]):
     def checkpoint(self, run: Tracker) -> Path:
         """Where the checkpoint of a run lies until it has ended well."""
         return self.cache / "checkpoints" / f"{run.run_id}.safetensors"
+
+
+# A study asks for every cell; this process runs the sources that it has read.
+_sources = functools.lru_cache(sources_digest)
 
 
 def begin(name: str, settings: Settings) -> Job[Settings]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 RESULT = "hemacell.result"
 DEFAULT_EXPERIMENT_ID = "0"
 
+#: Set by a study for its worker processes: the run that theirs are children of.
+PARENT = "HEMACELL_PARENT_RUN"
+
 _VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
 
@@ -23,7 +26,8 @@ class Launch:
 
     Attributes:
         outer_run: id of the run that `mlflow run` made for this process, '' without it.
-        parent: id of that run's parent: set where a job started this one through `mlflow.projects.run`.
+        parent: id of the parent that this process' runs get: of that run's parent, where a job started this one
+            through `mlflow.projects.run`; or of the study that this process works for.
         experiment_id: experiment that the user named, '' if none.
         experiment_name: the same as a name, which need not exist yet.
     """
@@ -51,7 +55,9 @@ def take_launch(client: MlflowClient) -> Launch:
     """
     global _launch
     run_id, experiment_id, experiment_name = (os.environ.pop(name, "") for name in _VARIABLES)
-    if run_id:
+    if parent := os.environ.pop(PARENT, ""):
+        _launch = Launch(parent=parent)
+    elif run_id:
         from mlflow.exceptions import MlflowException
 
         try:

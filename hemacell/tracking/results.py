@@ -14,6 +14,10 @@ from hemacell.tracking.tracker import Tracker
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
 
+PREDICTIONS = "predictions.json"
+#: The rows that were reported in training, in one file: a comparison of many runs reads them at once.
+HISTORY = "history.json"
+
 
 def log_classification(
     run: Tracker,
@@ -53,9 +57,9 @@ def log_classification(
     run.figure(figures.mistakes(pixels, labels, probabilities, classes), f"{folder}mistakes.png")
     with tempfile.TemporaryDirectory() as scratch:
         names = [Path(path).relative_to(manifest.root).as_posix() for path in manifest.table["path"]]
-        file = Path(scratch) / "predictions.json"
+        file = Path(scratch) / PREDICTIONS
         write_predictions(file, names, labels, probabilities, classes, list(manifest.table["sha256"]), prefix)
-        run.artifact(file, f"{folder}predictions.json")
+        run.artifact(file, f"{folder}{PREDICTIONS}")
     return scores
 
 

@@ -46,7 +46,7 @@ __all__ = [
 JOB, ERROR = "hemacell.job", "hemacell.error"
 
 # Settings that say how a run is driven, not what it computes: a resumed run may have others.
-DRIVING = frozenset({"resume", "experiment", "run_name", "force"})
+DRIVING = frozenset({"resume", "experiment", "run_name", "force", "workers", "dry_run"})
 
 _TAG_LENGTH = 5000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -167,7 +167,7 @@ def params_of(run_id: str) -> dict[str, str]:
     Raises:
         UserError: there is no such run.
     """
-    return dict(_existing_run(use_store(), run_id).data.params)
+    return dict(existing_run(use_store(), run_id).data.params)
 
 
 def scores_of(run_id: str) -> dict[str, float]:
@@ -176,7 +176,7 @@ def scores_of(run_id: str) -> dict[str, float]:
     Raises:
         UserError: there is no such run.
     """
-    return dict(_existing_run(use_store(), run_id).data.metrics)
+    return dict(existing_run(use_store(), run_id).data.metrics)
 
 
 def how_to_look() -> str:
@@ -193,7 +193,7 @@ def encoders_of(run_id: str) -> dict[str, str]:
     """The encoders that a run was started with, name -> address; empty for '' and for one that had none yet."""
     if not run_id:
         return {}
-    tags = _existing_run(use_store(), run_id).data.tags
+    tags = existing_run(use_store(), run_id).data.tags
     return {key.removeprefix("encoder."): uri for key, uri in tags.items() if key.startswith("encoder.")}
 
 
@@ -218,7 +218,12 @@ def _close(client: MlflowClient, tracker: Tracker | None, status: str, error: st
         print(f"run {tracker.run_id} could not be marked as {status}: {unreachable}", file=sys.stderr)
 
 
-def _existing_run(client: MlflowClient, run_id: str) -> Run:
+def existing_run(client: MlflowClient, run_id: str) -> Run:
+    """A run by its id.
+
+    Raises:
+        UserError: there is no such run, or it was deleted.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -237,7 +242,7 @@ def _existing_run(client: MlflowClient, run_id: str) -> Run:
 
 
 def _check_resumable(client: MlflowClient, run_id: str, job: str) -> None:
-    run = _existing_run(client, run_id)
+    run = existing_run(client, run_id)
     was = run.data.tags.get(JOB, "")
     if was != job:
         raise UserError(f"run {run_id} is a run of {was or 'no job of ours'}, not of {job}: give a run of {job}")
@@ -251,7 +256,7 @@ def _check_resumable(client: MlflowClient, run_id: str, job: str) -> None:
 
 def _experiment_id(client: MlflowClient, job: str, given: str, parent: str, launch: Launch) -> str:
     if parent:
-        return _existing_run(client, parent).info.experiment_id
+        return existing_run(client, parent).info.experiment_id
     if not given and not launch.experiment_name and launch.experiment_id:
         return launch.experiment_id
     return _named_experiment(client, given or launch.experiment_name or f"hemacell-{job}")

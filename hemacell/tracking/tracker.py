@@ -76,6 +76,10 @@ class Tracker:
             copy = shutil.copyfile(path, Path(renamed) / target.name)
             self.client.log_artifact(self.run_id, str(copy), folder)
 
+    def artifacts(self, folder: Path) -> None:
+        """Store all that a folder holds, under the same names."""
+        self.client.log_artifacts(self.run_id, str(folder))
+
     def data_input(
         self, digest: str, name: str, source: str, split_counts: Mapping[str, Mapping[str, int]], context: str
     ) -> None:

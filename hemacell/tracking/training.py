@@ -10,6 +10,7 @@ from torch import nn
 from hemacell.evaluation import figures
 from hemacell.progress import Progress
 from hemacell.tracking.job import Job, say
+from hemacell.tracking.results import HISTORY
 from hemacell.tracking.tracker import Tracker
 from hemacell.training.loop import LoopSettings, Task, Trained, fit
 
@@ -37,6 +38,7 @@ def train(job: Job[Any], run: Tracker, task: Task, network: nn.Module, steps: in
         progress=lambda done, total, loss: progress(done, total, f"loss {loss:.3f}", task.images_per_step),
         checkpoint=job.checkpoint(run),
     )
+    run.json(trained.history, HISTORY)
     run.figure(figures.loss_curves(trained.history), "loss_curves.png")
     run.metrics({"train_seconds": trained.seconds}, steps)
     return trained

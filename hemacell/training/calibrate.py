@@ -1,6 +1,7 @@
 """After training: the temperature and the threshold for review, both from val."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from torch import nn
@@ -11,9 +12,20 @@ from hemacell.inference.predictor import ClassifierConfig
 from hemacell.training.cells import CellImages, CellTask
 
 
+class Calibrated(NamedTuple):
+    """What calibration found."""
+
+    config: ClassifierConfig
+    """With temperature and threshold."""
+    val: np.ndarray
+    """Calibrated probabilities of the val cells, float32 [N, classes]."""
+    answers: Callable[[CellImages], np.ndarray]
+    """Other cells -> their calibrated probabilities."""
+
+
 def calibrated(
     task: CellTask, network: nn.Module, config: ClassifierConfig, val: CellImages, review_error: float
-) -> tuple[ClassifierConfig, Callable[[CellImages], np.ndarray]]:
+) -> Calibrated:
     """Calibrate a trained network on the val cells.
 
     Args:
@@ -22,10 +34,6 @@ def calibrated(
         config: the classifier so far.
         val: cells that it was not trained on, with the embeddings of `config.views` turns.
         review_error: share of wrong answers allowed among those that need no review.
-
-    Returns:
-        The configuration with temperature and threshold, and a function: cells -> calibrated probabilities
-        float32 [N, classes].
     """
 
     def raw(images: CellImages) -> np.ndarray:
@@ -42,6 +50,7 @@ def calibrated(
 
     uncalibrated = raw(val)
     temperature = fit_temperature(log_probabilities(uncalibrated), val.labels)
-    threshold = review_threshold(tempered(uncalibrated, temperature), val.labels, review_error)
+    seen = tempered(uncalibrated, temperature)
+    threshold = review_threshold(seen, val.labels, review_error)
     found = config.model_copy(update={"temperature": temperature, "review_below": threshold})
-    return found, lambda images: tempered(raw(images), temperature)
+    return Calibrated(found, seen, lambda images: tempered(raw(images), temperature))

@@ -1,0 +1,194 @@
+"""What a comparison is made of, and what it says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from hemacell.evaluation.predictions import Predictions
+
+Spread = Literal["draws", "seeds", "images"]
+"""What an interval of a mean is over: draws of training images; only seeds, where all draws are the same images; or,
+with a single run, the test images."""
+
+#: The metric that is tested; the others are shown with intervals.
+MAIN_METRIC = "macro_f1"
+
+#: For each arm, the arm that is as wide and saw none of the other tissue.
+CONTROLS = {"prcc": "random-prcc", "camelyon": "imagenet", "prcc,camelyon": "random-prcc,imagenet"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finished run: an arm on one draw of one amount of labels."""
+
+    run_id: str
+    name: str
+    arm: str
+    """`none`, `prcc,camelyon`, …: the setting `encoders` (in a comparison of two runs: the run's name)."""
+    amount: str
+    """How many labels, as it is typed: `0.01` (a fraction), or `10 per class`."""
+    draw: int
+    """Runs of several arms with the same draw and amount are paired."""
+    seed: int
+    labels: int
+    """Number of labelled training images."""
+    train_digest: str
+    """Of the training images: equal digests mean the same images."""
+    predictions: Predictions
+    """On the test images."""
+    external: Predictions | None = None
+    """On another laboratory's images."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """As logged, without steps: `test/macro_f1`, `external/accuracy`, `train_seconds`, …"""
+    history: tuple[Mapping[str, float], ...] = ()
+    """One row a report in training: `step`, `train/loss`, `val/loss`, `val/accuracy`, `val/macro_f1`."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Parameters as logged."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """`git.commit`, `data.digest`, `threads`, `data.duplicates_across_splits`, …"""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one arm at one amount of labels: mean over draws with a 95 % interval."""
+
+    arm: str
+    amount: str
+    metric: str
+    n: int
+    """Number of runs."""
+    mean: float
+    sd: float | None
+    """Between runs; None for a single one."""
+    low: float | None
+    high: float | None
+    """Student's t interval over the runs; over resampled images for a single run; None where neither can be had."""
+    spread: Spread
+    values: tuple[float, ...]
+    """One a run, in the order of `draws`."""
+    draws: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of an arm minus that of the baseline, on the same draws and test images."""
+
+    arm: str
+    baseline: str
+    amount: str
+    metric: str
+    n: int
+    """Number of draws that both arms have."""
+    mean: float
+    low: float
+    high: float
+    """95 % interval of the crossed bootstrap: images resampled, the same for all arms and draws; draws resampled."""
+    t_low: float | None
+    t_high: float | None
+    """95 % t interval over per-draw differences; None with a single draw."""
+    values: tuple[float, ...]
+    draws: tuple[int, ...]
+    spread: Spread
+    p: float | None = None
+    """Permutation test that flips arms per image, in all draws at once; for the main metric only."""
+    p_holm: float | None = None
+    """The same, corrected by Holm's method over the amounts of one arm."""
+    mcnemar: tuple[float, ...] = ()
+    """Exact McNemar test a draw; for the main metric only."""
+
+
+@dataclass(frozen=True)
+class Worth:
+    """How many times the labels the baseline needs to reach an arm's score: `2.1 x`, `more than 4 x`."""
+
+    arm: str
+    baseline: str
+    amount: str
+    ratio: float
+    relation: Literal["=", ">", "<"]
+    """`>`: the baseline does not reach it with all labels that it was given; `<`: it has more with the fewest."""
+    low: float | None
+    low_relation: Literal["=", ">", "<"] | None
+    high: float | None
+    high_relation: Literal["=", ">", "<"] | None
+    """95 % interval by the crossed bootstrap; a limit that lies beyond the grid has a relation of its own, such as
+    (`>`, 4.0): more than 4 x. None where it could not be had (a baseline of one amount)."""
+
+
+@dataclass(frozen=True)
+class ControlShare:
+    """What part of an arm's gain its control has already."""
+
+    arm: str
+    control: str
+    amount: str
+    beyond: Difference
+    """The arm minus its control."""
+    share: float | None
+    """(control - baseline) / (arm - baseline); None where the arm's gain is not clearly above zero."""
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The score of a classifier that always answers with the class that is most frequent in the test images."""
+
+    label: str
+    metrics: Mapping[str, float]
+    """`accuracy`, `balanced_accuracy`, `macro_f1`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a grid of runs says, for one set of images (`test` or `external`)."""
+
+    split: str
+    classes: tuple[str, ...]
+    images: int
+    """Test images that all runs answered for."""
+    arms: tuple[str, ...]
+    """In the order of the study, the baseline first."""
+    amounts: tuple[str, ...]
+    """From few labels to many."""
+    labels: Mapping[str, float]
+    """Mean number of labelled training images of each amount."""
+    val_images: int
+    """Labelled val images, which calibrate and choose nothing; part of the label budget."""
+    baseline: str
+    scores: tuple[Score, ...]
+    """Every metric, arm and amount."""
+    differences: tuple[Difference, ...]
+    """Every arm but the baseline; `macro_f1`, `accuracy`, `balanced_accuracy` and `f1/<Class>`."""
+    worth: tuple[Worth, ...]
+    controls: tuple[ControlShare, ...]
+    floor: Floor
+    confusion: Mapping[tuple[str, str], np.ndarray]
+    """(arm, amount) -> counts int64 [C, C], rows labelled, columns predicted, summed over the draws."""
+    warnings: tuple[str, ...]
+    """One line each, for the reader of the report."""
+
+    def score(self, arm: str, amount: str, metric: str = MAIN_METRIC) -> Score | None:
+        """The score of one cell of the grid; None where there is no such run."""
+        found = (s for s in self.scores if (s.arm, s.amount, s.metric) == (arm, amount, metric))
+        return next(found, None)
+
+    def difference(self, arm: str, amount: str, metric: str = MAIN_METRIC) -> Difference | None:
+        """The difference of one cell of the grid to the baseline; None where there is none."""
+        found = (d for d in self.differences if (d.arm, d.amount, d.metric) == (arm, amount, metric))
+        return next(found, None)
+
+
+def amount_words(amount: str) -> str:
+    """An amount for people: `1 %` for `0.01`; `10 per class` stays."""
+    try:
+        return f"{float(amount) * 100:g} %"
+    except ValueError:
+        return amount
+
+
+def arm_words(arm: str) -> str:
+    """An arm for people: `prcc + camelyon`; `none` stays."""
+    return arm.replace(",", " + ")

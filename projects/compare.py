@@ -1,0 +1,52 @@
+"""The comparison of runs that are there already, written again without training anything.
+
+mlflow run . -e compare -P study=RUN_ID                              # a study, or several as one grid: A,B
+mlflow run . -e compare -P runs=A,B                                  # two runs: one paired answer
+mlflow run . -e compare -P filter="params.fraction = '0.1'" -P output=DIR
+"""
+
+from __future__ import annotations
+
+from projects.cli import main
+from projects.settings import CompareSettings
+
+
+def run(settings: CompareSettings) -> str:
+    """Compare; returns the id of the run that has the report."""
+    from hemacell.tracking import study
+    from hemacell.tracking.runs import how_to_look, track, use_store
+
+    use_store()
+    if settings.study:
+        runs = [run for run_id in settings.study for run in study.runs_of_study(run_id)]
+    elif settings.runs:
+        runs = study.runs_with(settings.runs)
+    else:
+        runs = study.runs_by_filter(settings.filter)
+    cells = study.read_cells(runs)
+    if len(settings.runs) == 2:
+        cells = study.two_runs(cells)
+    with track(
+        "compare",
+        settings.canonical(),
+        experiment=settings.experiment or "hemacell-study",
+        run_name=settings.run_name,
+        tags=study.common_tags(cells),
+    ) as parent:
+        study.log_comparison(
+            parent,
+            cells,
+            study.facts_of(parent.run_id, cells),
+            baseline=settings.baseline,
+            resamples=settings.resamples,
+            permutations=settings.permutations,
+            output=settings.output,
+        )
+    print(
+        f"\n{study.answer_of(parent.run_id)}\n\nreport.html is among the files of run {parent.run_id}; {how_to_look()}"
+    )
+    return parent.run_id
+
+
+if __name__ == "__main__":
+    main(CompareSettings, run)

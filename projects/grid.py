@@ -1,0 +1,206 @@
+"""The grid of a study: which cells there are, which are done already, and the processes that compute the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projects.settings import CellSettings, StudySettings, WbcSettings
+
+if TYPE_CHECKING:
+    from hemacell.tracking.encoders import Choice
+    from hemacell.tracking.job import Job
+    from hemacell.tracking.pool import Outcome
+    from hemacell.tracking.tracker import Tracker
+    from projects.wbc import Images
+
+#: Training steps of a cell: factor x images^exponent. `full` is what wbc does by itself.
+STEPS = {"study": (22.0, 0.39), "full": (30.0, 0.41)}
+#: Seconds of a cell beside its steps, and of a step on one core: only where no finished cell tells more.
+SECONDS_A_CELL, SECONDS_A_STEP = 30.0, 0.5
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One cell of the grid."""
+
+    arm: str
+    fraction: float
+    draw: int
+    settings: WbcSettings
+    key: str
+    """Tells whether it has been computed already; '' while one of its encoders is not registered yet."""
+
+    @property
+    def name(self) -> str:
+        """What its run is called."""
+        return f"{self.arm} {self.fraction * 100:g} % draw {self.draw}"
+
+
+def plan(job: Job[StudySettings], images: Images, choices: Mapping[tuple[str, ...], Sequence[Choice]]) -> list[Planned]:
+    """The cells in the order in which they are computed: draw by draw, so that a study that is stopped has whole draws.
+
+    Within a draw the long ones come first, which keeps all workers busy until the end.
+    """
+    from hemacell.tracking.job import Job
+    from projects.wbc import cell_key, drawn
+
+    settings = job.settings
+    recipe = {name: getattr(settings, name) for name in CellSettings.model_fields}
+    recipe |= {"threads": job.threads, "register_model": False, "resume": "", "run_name": "", "experiment": ""}
+    planned = []
+    for draw in range(settings.first_draw, settings.first_draw + settings.draws):
+        for fraction in sorted(settings.fractions, reverse=True):
+            own = recipe | {"fraction": fraction, "draw": draw, "seed": settings.seed + draw}
+            manifest = drawn(WbcSettings.checked(**own), images, job.source.root)
+            own["steps"] = settings.steps or steps_for(len(manifest.part("train")), settings.budget)
+            for arm in settings.arm_list:
+                cell = WbcSettings.checked(**own, encoders=arm)
+                cell = cell.model_copy(update={"run_name": Planned(",".join(arm), fraction, draw, cell, "").name})
+                known = not any(choice.missing for choice in choices[arm])
+                cell_job = Job("wbc", cell, job.source, job.cache, job.threads)
+                key = cell_key(cell_job, manifest, images, choices[arm]) if known else ""
+                planned.append(Planned(",".join(arm), fraction, draw, cell, key))
+    return planned
+
+
+def steps_for(images: int, budget: str) -> int:
+    """Training steps for so many training images."""
+    factor, exponent = STEPS[budget]
+    return round(factor * images**exponent)
+
+
+def study_key(job: Job[StudySettings], cells: Sequence[Planned]) -> str:
+    """The digest of all that decides a study's result."""
+    both = hashlib.sha256("".join(cell.key for cell in cells).encode()).hexdigest()
+    return job.key("projects.study", {"cells": both})
+
+
+def seconds_left(job: Job[StudySettings], cells: Sequence[Planned]) -> float:
+    """About how long these cells will take, from finished cells of as many steps where there are any."""
+    from hemacell.tracking.study import seconds_of_cells
+
+    measured = seconds_of_cells(job.threads)
+    each = [
+        measured.get(str(cell.settings.steps), SECONDS_A_CELL + cell.settings.steps * SECONDS_A_STEP / job.threads)
+        for cell in cells
+    ]
+    return max(sum(each) / job.settings.workers, max(each, default=0.0))
+
+
+def overview(job: Job[StudySettings], cells: Sequence[Planned], missing: Sequence[str]) -> str:
+    """The grid as a table for the screen: arms, amounts, what is there already, and an estimate of the time."""
+    from hemacell.tracking.study import finished_cells
+
+    done = finished_cells([cell.key for cell in cells if cell.key])
+    fractions = sorted(set(job.settings.fractions))
+    width = max(len(",".join(arm)) for arm in job.settings.arm_list)
+    lines = [" ".join([f"{'cells done of':<{max(width, 13)}}", *(f"{fraction * 100:>9g} %" for fraction in fractions)])]
+    for arm in map(",".join, job.settings.arm_list):
+        texts = []
+        for fraction in fractions:
+            own = [cell for cell in cells if (cell.arm, cell.fraction) == (arm, fraction)]
+            texts.append(f"{sum(cell.key in done for cell in own)} of {len(own)}")
+        lines.append(" ".join([f"{arm:<{max(width, 13)}}", *(f"{text:>11}" for text in texts)]))
+    steps = {cell.fraction: cell.settings.steps for cell in cells}
+    lines.append(" ".join([f"{'steps a cell':<{max(width, 13)}}", *(f"{steps[each]:>11}" for each in fractions)]))
+    left = [cell for cell in cells if cell.key not in done]
+    lines.append(f"{len(cells)} cells, {len(cells) - len(left)} done, {_to_do(job, left)}")
+    if missing:
+        lines.append(f"not registered yet, and pretrained first (5 to 10 minutes each): {', '.join(missing)}")
+    return "\n".join(lines)
+
+
+def _to_do(job: Job[StudySettings], left: Sequence[Planned]) -> str:
+    if not left:
+        return "nothing to compute"
+    minutes = seconds_left(job, left) / 60
+    time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{max(1, round(minutes))} minutes"
+    workers = f"{job.settings.workers} side by side" if job.settings.workers > 1 else "one after the other"
+    return f"{len(left)} to compute, {workers}: about {time}"
+
+
+def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) -> tuple[dict[str, str], list[str]]:
+    """Compute the cells that are not there yet, as children of the study's run.
+
+    Returns:
+        The name of each finished cell -> the id of its run; and for each that failed twice a text with the reason.
+    """
+    from hemacell.progress import Progress
+    from hemacell.tracking.job import say
+    from hemacell.tracking.pool import Task, run_tasks
+    from hemacell.tracking.study import finished_cells, stopped_children
+
+    # Under force=true only what this very study has computed counts, which matters where it was stopped.
+    found = finished_cells([cell.key for cell in cells], under=parent.run_id if job.settings.force else "")
+    runs = {cell.name: found[cell.key] for cell in cells if cell.key in found}
+    left = [cell for cell in cells if cell.name not in runs]
+    say(f"{job.name}: {len(cells)} cells, {len(runs)} done, {_to_do(job, left)}; run {parent.run_id}")
+    stopped = stopped_children(parent.run_id)
+    tasks = []
+    for cell in left:
+        texts = cell.settings.canonical() | {"resume": stopped.get(cell.key, "")}
+        tasks.append(Task(cell.name, {"settings": texts}))
+    steps = {cell.name: cell.settings.steps for cell in left}
+    total, done, failed = sum(steps.values()), 0, {}
+    progress = Progress(job.name, "steps", seconds=60)
+
+    def report(outcome: Outcome, at_work: Sequence[str]) -> None:
+        nonlocal done
+        name = outcome.task.name
+        if outcome.error:
+            say(
+                f"study: {name} failed ({outcome.error})"
+                + ("; it is tried again later" if outcome.attempt == 1 else "")
+            )
+            parent.tags({f"hemacell.failed.{_tag(name)}.{outcome.attempt}": outcome.error[:500]})
+            if outcome.attempt == 1:
+                return
+            failed[name] = outcome.error
+        else:
+            runs[name] = outcome.result
+        done += steps[name]
+        progress(done, total, f"; {len(runs)} of {len(cells)} cells; now {'; '.join(at_work) or 'none'}")
+
+    if tasks:
+        logs = job.cache / "studies" / parent.run_id
+        run_tasks(
+            tasks,
+            [sys.executable, "-m", "projects.worker"],
+            workers=min(job.settings.workers, len(tasks)),
+            environment=_environment(job, parent),
+            logs=logs,
+            report=report,
+        )
+        if failed:
+            for log in sorted(logs.glob("*.log")):
+                parent.artifact(log, f"failures/{log.name}")
+    return runs, [f"{name}: {error}" for name, error in failed.items()]
+
+
+def _environment(job: Job[StudySettings], parent: Tracker) -> dict[str, str]:
+    """Of a worker: its share of the cores before torch is imported, the study's store, and the run above its own."""
+    import mlflow
+
+    from hemacell.tracking.launch import PARENT
+
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH", "")])]
+    return {
+        **os.environ,
+        **dict.fromkeys(_THREAD_VARIABLES, str(job.threads)),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
+        PARENT: parent.run_id,
+    }
+
+
+def _tag(name: str) -> str:
+    """A cell's name as a part of a tag's."""
+    return "".join(letter if letter.isalnum() or letter in "._- " else "-" for letter in name)
