@@ -1,5 +1,7 @@
 """Encoders that are not registered yet: said before any work where they cannot be made, pretrained where they can."""
 
+from projects.settings import CamelyonSettings, PrccSettings
+
 
 def check_pretraining(job, choices) -> None:
     """Say at once that an encoder is neither registered nor can be made from this folder.
@@ -27,7 +29,6 @@ def pretrain(job, names) -> None:
     """Run the pretraining jobs of these names, as children of the open run."""
     from hemacell.tracking.job import say
     from projects import camelyon, prcc
-    from projects.settings import CamelyonSettings, PrccSettings
 
     settings = job.settings
     shared = {name: getattr(settings, name) for name in ("device", "precision", "threads", "checkpoint_seconds")}

@@ -20,20 +20,23 @@ CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
 # What makes every job small; one thread, so that the numbers can be compared.
 COMMON: dict[str, Any] = {"threads": 1, "reports": 2}
+CELL: dict[str, Any] = {
+    "limit": 60,
+    "steps": 4,
+    "batch_size": 16,
+    "views": 2,
+    "test_views": 1,
+    "store_size": 64,
+    "image_size": 32,
+    "encoder_size": 32,
+}
 TINY: dict[str, dict[str, Any]] = {
-    "main": {"limit": 30, "prcc_steps": 1, "camelyon_steps": 1, "wbc_steps": 2},
-    "prcc": {"limit": 24, "steps": 2, "tile_size": 32, "batch_size": 4},
-    "camelyon": {"limit": 30, "steps": 2, "patch_size": 32, "batch_size": 8},
-    "wbc": {
-        "limit": 60,
-        "steps": 4,
-        "batch_size": 16,
-        "views": 2,
-        "test_views": 1,
-        "store_size": 64,
-        "image_size": 32,
-        "encoder_size": 32,
-    },
+    "main": {**COMMON, "limit": 30, "prcc_steps": 1, "camelyon_steps": 1, "wbc_steps": 2},
+    "prcc": {**COMMON, "limit": 24, "steps": 2, "tile_size": 32, "batch_size": 4},
+    "camelyon": {**COMMON, "limit": 30, "steps": 2, "patch_size": 32, "batch_size": 8},
+    "wbc": {**COMMON, **CELL},
+    "study": {**COMMON, **CELL, "fractions": "0.1,1.0", "arms": "none;random-prcc", "draws": 2, "workers": 2},
+    "compare": {},
 }
 
 
@@ -92,7 +95,7 @@ class Store:
     def settings(self, job: str, **given: object) -> Any:
         from projects.settings import JOBS
 
-        return JOBS[job].checked(**{**COMMON, **TINY[job], **given})
+        return JOBS[job].from_strings({name: as_text(value) for name, value in {**TINY[job], **given}.items()})
 
     def run(self, job: str, **given: object) -> Any:
         """Run a job inside this process; returns MLflow's run."""
@@ -102,7 +105,7 @@ class Store:
     def mlflow_run(self, job: str, **given: object) -> subprocess.CompletedProcess[str]:
         """`mlflow run . -e JOB -P …`, as a user types it in the activated environment."""
         words = ["mlflow", "run", ".", "--env-manager", "local", *([] if job == "main" else ["-e", job])]
-        for name, value in {**COMMON, **TINY[job], **given}.items():
+        for name, value in {**TINY[job], **given}.items():
             words += ["-P", f"{name}={as_text(value)}"]
         # sampled so often that even the shortest run has some
         environment = {**self.environment, "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.5"}
@@ -111,7 +114,7 @@ class Store:
     def command(self, job: str, *options: str, **given: object) -> list[str]:
         """`python -m projects.JOB --NAME VALUE …`; `options` are Python's own."""
         words = [sys.executable, *options, "-m", f"projects.{job}"]
-        for name, value in {**COMMON, **TINY[job], **given}.items():
+        for name, value in {**TINY[job], **given}.items():
             words += [f"--{name}", as_text(value)]
         return words
 

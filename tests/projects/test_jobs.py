@@ -227,7 +227,7 @@ def test_a_child_with_nothing_to_do_leaves_the_run_of_mlflow_run_to_its_parent(p
 
 def test_encoders_that_are_missing_are_pretrained_as_children(store, monkeypatch, capsys):
     """With the pretraining jobs' own defaults, made small here: they are none of the settings of `wbc`."""
-    from projects import wbc
+    from projects import pretraining
     from projects.settings import CamelyonSettings, PrccSettings
 
     class TinyPrcc(PrccSettings):
@@ -240,8 +240,8 @@ def test_encoders_that_are_missing_are_pretrained_as_children(store, monkeypatch
         steps: int = Field(2, description="small")
         patch_size: int = Field(32, description="small")
 
-    monkeypatch.setattr(wbc, "PrccSettings", TinyPrcc)
-    monkeypatch.setattr(wbc, "CamelyonSettings", TinyCamelyon)
+    monkeypatch.setattr(pretraining, "PrccSettings", TinyPrcc)
+    monkeypatch.setattr(pretraining, "CamelyonSettings", TinyCamelyon)
     run = store.run("wbc", encoders=("camelyon", "prcc"), register_model=False)
     assert "the encoder prcc is not registered yet; pretraining it first" in capsys.readouterr().err
     children = store.runs(f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
