@@ -175,6 +175,7 @@ class StudySettings(CellSettings):
         "study", description="training steps a cell, where steps=0: fewer, for a grid of many runs, or those of wbc"
     )
     test_views: int = Field(2, ge=1, le=8, description="flips and quarter turns that an answer is averaged over")
+    image_size: int = Field(48, ge=32, description="side of what the cell network sees, in pixels")
     reports: int = Field(5, ge=1, description="how often the val metrics are computed and logged")
     workers: int = Field(1, ge=1, description="cells side by side, each in a process with its share of the cores")
     dry_run: bool = Field(False, description="only show the grid, what is there already, and the time it will take")

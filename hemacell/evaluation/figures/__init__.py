@@ -6,5 +6,25 @@ Save one with `figure.savefig(path)`; it has the resolution that MLflow's pages 
 from hemacell.evaluation.figures.classification import confusion_matrix, per_class, reliability, roc
 from hemacell.evaluation.figures.curves import loss_curves
 from hemacell.evaluation.figures.galleries import mistakes, reconstructions
+from hemacell.evaluation.figures.study import (
+    class_gains,
+    confusion_matrices,
+    label_efficiency,
+    paired_differences,
+    training_curves,
+)
 
-__all__ = ["confusion_matrix", "loss_curves", "mistakes", "per_class", "reconstructions", "reliability", "roc"]
+__all__ = [
+    "class_gains",
+    "confusion_matrices",
+    "confusion_matrix",
+    "label_efficiency",
+    "loss_curves",
+    "mistakes",
+    "paired_differences",
+    "per_class",
+    "reconstructions",
+    "reliability",
+    "roc",
+    "training_curves",
+]

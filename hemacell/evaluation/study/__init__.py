@@ -1,11 +1,11 @@
 """A grid of runs -> one honest comparison: scores with intervals, paired differences, figures and a report.
 
-    records.py    what goes in (`Cell`) and what comes out (`Comparison`)
-    resampling.py the same resampled images and draws for all arms
-    tests.py      permutation, McNemar, Holm
-    efficiency.py how many labels a gain is worth
-    compare.py    puts them together: cells -> `Comparison`
-    report.py     `Comparison` -> report.html, report.md, results.csv
+    records.py           what goes in (`Cell`) and what comes out (`Comparison`)
+    resampling.py        the same images for all runs; the same resampled images and draws for all arms
+    hypothesis_tests.py  permutation, McNemar, Holm; the t interval
+    efficiency.py        how many labels a gain is worth
+    compare.py           puts them together: cells -> `Comparison`
+    report.py            `Comparison` -> report.html, report.md, results.csv
 
 Knows no MLflow and no torch; nothing that trains a classifier imports it.
 """
