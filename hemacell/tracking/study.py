@@ -288,14 +288,14 @@ def log_comparison(
     Raises:
         UserError: the cells cannot be compared, or the folder cannot be written.
     """
-    from hemacell.evaluation.study.compare import compare, results_table
+    from hemacell.evaluation.study.compare import Split, compare, results_table
     from hemacell.evaluation.study.report import write_report
 
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     chosen = baseline or ("none" if "none" in arms else arms[0])
     if chosen not in arms:
         raise UserError(f"baseline={chosen}: expected one of the arms ({'; '.join(arms)})")
-    splits = ["test", *(["external"] if all(cell.external for cell in cells) else [])]
+    splits: list[Split] = ["test", "external"] if all(cell.external for cell in cells) else ["test"]
     val_images = Counter(int(cell.tags.get("val_images", 0)) for cell in cells).most_common(1)[0][0]
     comparisons = [
         compare(

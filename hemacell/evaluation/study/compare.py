@@ -1,16 +1,17 @@
 """Cells of a grid -> `Comparison`: scores, paired differences, what they are worth in labels, and what to beware of."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 
 from hemacell.errors import UserError
+from hemacell.evaluation.study.cautions import about_answers, about_intervals, about_runs
 from hemacell.evaluation.study.efficiency import worth
+from hemacell.evaluation.study.grid import Grid, Split, placed, said, steps_of
 from hemacell.evaluation.study.hypothesis_tests import holm, mcnemar_p, permutation_p, t_interval
 from hemacell.evaluation.study.records import (
     CONTROLS,
@@ -21,10 +22,8 @@ from hemacell.evaluation.study.records import (
     Difference,
     Floor,
     Score,
-    Spread,
     Worth,
     amount_words,
-    arm_words,
 )
 from hemacell.evaluation.study.resampling import (
     Answers,
@@ -38,20 +37,6 @@ from hemacell.evaluation.study.resampling import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from hemacell.evaluation.predictions import Predictions
-
-Split = Literal["test", "external"]
-
-FEWEST_DRAWS = 5
-"""With fewer, a 95 % interval over draws says little."""
-
-#: Settings that may differ between arms of a draw: what is compared, and what cannot change a score.
-_FREE_SETTINGS = {
-    *("encoders", "fraction", "labels_per_class", "draw", "seed"),
-    *("run_name", "experiment", "resume", "force", "register_model", "checkpoint_seconds", "reports", "channel_stats"),
-    *("data", "pretrain_data", "threads"),  # `data.digest` and `threads` are tags, and watched there
-}
 
 
 def compare(
@@ -83,8 +68,8 @@ def compare(
     """
     if not cells:
         raise UserError("no finished run to compare; wait for the study's runs to finish, or name other runs")
-    grid, warnings = _grid(cells, baseline, split)
-    answers = matched([_said(cell, split) for cell in grid.cells], [cell.run_id for cell in grid.cells])
+    grid, warnings = placed(cells, baseline, split)
+    answers = matched([said(cell, split) for cell in grid.cells], [cell.run_id for cell in grid.cells])
     weights = image_weights(len(answers.labels), resamples, seed)
     tables = answers.confusion()
     results = _Results(
@@ -121,56 +106,17 @@ def compare(
             f"different test sets: {answers.left_out} of {whole} images are not in every run and are left out; "
             "what is not counted from answers alone (auroc, ece, nll) is over each run's own images"
         )
-    warnings += _about_answers(results)
-    warnings += _about_intervals(made)
-    warnings += _about_runs(grid)
+    warnings += about_answers(grid, answers.classes, tables)
+    warnings += about_intervals(made)
+    warnings += about_runs(grid)
     return replace(made, warnings=tuple(warnings))
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """Cells and their places; one cell a replicate of a place."""
-
-    cells: tuple[Cell, ...]
-    arms: tuple[str, ...]
-    amounts: tuple[str, ...]
-    labels: dict[str, float]
-    baseline: str
-    rows: dict[tuple[str, str], list[int]]  # (arm, amount) -> indices into cells, ordered by draw and seed
-
-    def places(self) -> Iterable[tuple[str, str, list[int]]]:
-        """Arm, amount and rows, arm by arm."""
-        return (
-            (arm, amount, self.rows[arm, amount])
-            for arm in self.arms
-            for amount in self.amounts
-            if (arm, amount) in self.rows
-        )
-
-    def spread(self, rows: Sequence[int]) -> Spread:
-        if len(rows) == 1:
-            return "images"
-        return "seeds" if len({self.cells[row].train_digest for row in rows}) == 1 else "draws"
-
-    def paired(self, amount: str, *arms: str) -> list[list[int]]:
-        """Rows of each arm at one amount for the draws that all of them have, in one order; empty where none.
-
-        Runs are paired by their draw; where an arm has several runs of one draw, by their seeds too.
-        """
-        found = [self.rows.get((arm, amount), []) for arm in arms]
-        by_draw = all(len({self.cells[row].draw for row in rows}) == len(rows) for rows in found)
-        tables = [
-            {(self.cells[row].draw, 0 if by_draw else self.cells[row].seed): row for row in rows} for rows in found
-        ]
-        common = sorted(set(tables[0]).intersection(*tables[1:]))
-        return [[table[key] for key in common] for table in tables] if common else []
 
 
 @dataclass(frozen=True)
 class _Results:
     """What all statistics are made of; R runs, B resamples."""
 
-    grid: _Grid
+    grid: Grid
     answers: Answers
     confusion: NDArray[np.int64]  # [R, C, C]
     points: dict[str, NDArray[np.float64]]  # metric -> [R]
@@ -181,49 +127,6 @@ class _Results:
     def mean(self, rows: list[int], metric: str = MAIN_METRIC) -> NDArray[np.float64]:
         """The crossed bootstrap of a mean over draws, [B]."""
         return mean_over_draws(self.replicates[metric][rows], self.seed)
-
-
-def _said(cell: Cell, split: Split) -> "Predictions":
-    said = cell.predictions if split == "test" else cell.external
-    assert said is not None  # cells without were left out
-    return said
-
-
-def _grid(cells: Sequence[Cell], baseline: str, split: Split) -> tuple[_Grid, list[str]]:
-    """The cells in their places, and what was odd about them."""
-    warnings = []
-    answered = [cell for cell in cells if split == "test" or cell.external is not None]
-    if not answered:
-        raise UserError("no run has answers on external images; train with external=DIR, or compare the test images")
-    if len(answered) < len(cells):
-        warnings.append(f"{_number(len(cells) - len(answered), 'run')} without answers on external images left out")
-    kept: dict[tuple[str, str, int, int], Cell] = {}
-    for cell in answered:
-        key = (cell.arm, cell.amount, cell.draw, cell.seed)
-        if key in kept:
-            warnings.append(
-                f"two runs of {_place(cell.arm, cell.amount)}, draw {cell.draw}, seed {cell.seed}: "
-                f"{kept[key].run_id} is left out, {cell.run_id} counts"
-            )
-        kept[key] = cell
-    chosen = tuple(kept.values())
-    arms = list(dict.fromkeys(cell.arm for cell in chosen))
-    if baseline not in arms:
-        warnings.append(f"no run of the baseline {arm_words(baseline)}: {arm_words(arms[0])} takes its place")
-        baseline = arms[0]
-    arms.sort(key=lambda arm: arm != baseline)
-    sizes = defaultdict(list)
-    for cell in chosen:
-        sizes[cell.amount].append(cell.labels)
-    labels = {amount: float(np.mean(found)) for amount, found in sizes.items()}
-    amounts = sorted(labels, key=lambda amount: labels[amount])
-    rows = defaultdict(list)
-    for row, cell in enumerate(chosen):
-        rows[cell.arm, cell.amount].append(row)
-    for found in rows.values():
-        found.sort(key=lambda row: (chosen[row].draw, chosen[row].seed))
-    in_order = {amount: labels[amount] for amount in amounts}
-    return _Grid(chosen, tuple(arms), tuple(amounts), in_order, baseline, dict(rows)), warnings
 
 
 def _scores(results: _Results, split: Split) -> tuple[Score, ...]:
@@ -351,7 +254,7 @@ def _worth(results: _Results) -> tuple[Worth, ...]:
     )
 
 
-def _labels(grid: _Grid, rows: Sequence[int]) -> float:
+def _labels(grid: Grid, rows: Sequence[int]) -> float:
     return float(np.mean([grid.cells[row].labels for row in rows]))
 
 
@@ -392,140 +295,6 @@ def _floor(answers: Answers) -> Floor:
     metrics = confusion_metrics(floor.confusion()[0], answers.classes)
     kept = {name: float(metrics[name]) for name in ("accuracy", "balanced_accuracy", MAIN_METRIC)}
     return Floor(answers.classes[int(predicted[0])], kept)
-
-
-def _about_answers(results: _Results) -> list[str]:
-    """Arms that never give some class as an answer."""
-    grid, classes = results.grid, results.answers.classes
-    there = results.confusion[0].sum(1) > 0
-    warnings = []
-    for arm, amount, rows in grid.places():
-        missing: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        for row in rows:
-            silent = there & (results.confusion[row].sum(0) == 0)
-            if silent.any():
-                missing[tuple(classes[i] for i in np.flatnonzero(silent))].append(grid.cells[row].draw)
-        if missing:
-            found = "; ".join(f"{', '.join(names)} in {_draws(draws)}" for names, draws in missing.items())
-            warnings.append(f"{_place(arm, amount)} never answers {found}")
-    return warnings
-
-
-def _about_intervals(made: Comparison) -> list[str]:
-    """Few draws, differences that may be none, and intervals that disagree."""
-    warnings = []
-    main = [score for score in made.scores if score.metric == MAIN_METRIC]
-    fewest = {amount: min(score.n for score in main if score.amount == amount) for amount in made.amounts}
-    few = [f"{amount_words(amount)} ({n})" for amount, n in fewest.items() if n < FEWEST_DRAWS]
-    if few:
-        warnings.append(f"fewer than {FEWEST_DRAWS} draws at {', '.join(few)}: intervals over draws say little there")
-    tested = [difference for difference in made.differences if difference.metric == MAIN_METRIC]
-    unclear = _by_arm((d.arm, d.amount) for d in tested if d.low <= 0 <= d.high)
-    if unclear:
-        warnings.append(
-            f"cannot be told from the baseline {arm_words(made.baseline)}, as the 95 % interval of the difference in "
-            f"macro-F1 holds 0: {unclear}"
-        )
-    for t_holds_zero, words in (
-        (True, "the bootstrap interval leaves out 0 and the t interval over draws holds it"),
-        (False, "the t interval over draws leaves out 0 and the bootstrap interval holds it"),
-    ):
-        places = _by_arm(
-            (d.arm, d.amount)
-            for d in tested
-            if d.t_low is not None
-            and d.t_high is not None
-            and (d.t_low <= 0 <= d.t_high) == t_holds_zero != (d.low <= 0 <= d.high)
-        )
-        if places:
-            warnings.append(f"{words}, so take the difference in macro-F1 with care: {places}")
-    has = {(d.arm, d.amount) for d in tested}
-    has_score = {(score.arm, score.amount) for score in main}
-    alone = _by_arm(
-        place for place in ((a, m) for a in made.arms[1:] for m in made.amounts) if place in has_score - has
-    )
-    if alone:
-        warnings.append(f"no draw in common with the baseline {arm_words(made.baseline)}, so no difference: {alone}")
-    return warnings
-
-
-def _about_runs(grid: _Grid) -> list[str]:
-    """What differs between runs that should be alike."""
-    warnings = []
-    copies = max(_whole(cell.tags.get("data.duplicates_across_splits", "")) for cell in grid.cells)
-    if copies > 0:
-        warnings.append(
-            f"exact duplicates across splits: {_number(copies, 'image')} in more than one of train, val and test, "
-            "so scores may be too high"
-        )
-    dirty = sum(cell.tags.get("git.dirty") == "true" for cell in grid.cells)
-    if dirty:
-        warnings.append(f"{_number(dirty, 'run')} from sources with uncommitted changes (git.dirty)")
-    odd: dict[str, list[str]] = defaultdict(list)
-    for amount in grid.amounts:
-        cells = [cell for cell in grid.cells if cell.amount == amount]
-        for tag, words in (("git.commit", "runs of several git commits"), ("threads", "other numbers of threads")):
-            found = sorted({cell.tags.get(tag, "unknown") for cell in cells})
-            if len(found) > 1:
-                odd[f"{words} ({_some([value[:7] for value in found])})"].append(amount)
-        for draw in sorted({cell.draw for cell in cells}):
-            of_draw = [cell for cell in cells if cell.draw == draw]
-            if len({cell.arm for cell in of_draw}) < 2:
-                continue
-            if len({cell.train_digest for cell in of_draw}) > 1:
-                odd["arms of one draw that saw other training images"].append(amount)
-            steps = {steps for steps in map(_steps, of_draw) if not np.isnan(steps)}
-            if len(steps) > 1:
-                odd["arms of one draw that made other numbers of steps"].append(amount)
-            keys = {key for cell in of_draw for key in cell.settings} - _FREE_SETTINGS
-            if len(steps) > 1:
-                keys.discard("steps")
-            for key in sorted(keys):
-                values = sorted({cell.settings.get(key, "") for cell in of_draw})
-                if len(values) > 1:
-                    odd[f"arms of one draw with other settings: {key} = {_some(values)}"].append(amount)
-    for words, amounts in odd.items():
-        warnings.append(f"{words} at {', '.join(amount_words(amount) for amount in dict.fromkeys(amounts))}")
-    return warnings
-
-
-def _steps(cell: Cell) -> float:
-    """Number of steps made: the last that was reported, else the setting; NaN where neither says."""
-    reported = [row["step"] for row in cell.history if "step" in row]
-    return max(reported) if reported else float(_whole(cell.settings.get("steps", "")) or np.nan)
-
-
-def _whole(text: str) -> int:
-    """A tag as a number; 0 where it is none."""
-    return int(text) if text.strip().isdigit() else 0
-
-
-def _place(arm: str, amount: str) -> str:
-    return f"{arm_words(arm)} at {amount_words(amount)}"
-
-
-def _by_arm(places: Iterable[tuple[str, str]]) -> str:
-    """`prcc at 1 %, 10 %; camelyon at 1 %`."""
-    amounts: dict[str, list[str]] = defaultdict(list)
-    for arm, amount in places:
-        amounts[arm].append(amount_words(amount))
-    return "; ".join(f"{arm_words(arm)} at {', '.join(found)}" for arm, found in amounts.items())
-
-
-def _draws(draws: Sequence[int]) -> str:
-    different = list(dict.fromkeys(draws))
-    return f"draw {different[0]}" if len(different) == 1 else f"draws {', '.join(map(str, different))}"
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def _some(values: Sequence[str], most: int = 3) -> str:
-    """The first few, and how many more."""
-    shown = [value or "unset" for value in values[:most]]
-    more = len(values) - most
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 _METRIC_WORDS = {"macro_f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
@@ -577,7 +346,7 @@ def results_table(cells: Sequence[Cell]) -> "pd.DataFrame":
             "labels": cell.labels,
             "draw": cell.draw,
             "seed": cell.seed,
-            "steps": _steps(cell),
+            "steps": steps_of(cell),
             "train_seconds": cell.metrics.get("train_seconds", np.nan),
             **{name: cell.metrics.get(name, np.nan) for name in names},
         }
