@@ -6,8 +6,9 @@ import json
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 #: On a study's run: the runs of its cells, also of those that another study has computed.
 CELLS = "cells.json"
-#: The differences in words, a line each.
+#: What a comparison says, in words.
 ANSWER = "answer.txt"
 PARENT = "mlflow.parentRunId"
 _CURVES = ("train/loss", "val/loss", "val/accuracy", "val/macro_f1", "lr")
@@ -200,12 +201,7 @@ def _cell(client: MlflowClient, run: Run) -> Cell:
     from hemacell.evaluation.study.records import Cell
 
     params, tags, metrics = run.data.params, run.data.tags, run.data.metrics
-    with tempfile.TemporaryDirectory() as scratch:
-
-        def fetched(name: str) -> Path:
-            # a file in the store's own folder is not copied
-            return Path(client.download_artifacts(run.info.run_id, name, scratch))
-
+    with _files(run) as fetched:
         try:
             predictions = read_predictions(fetched(PREDICTIONS))
             external = None
@@ -226,7 +222,7 @@ def _cell(client: MlflowClient, run: Run) -> Cell:
         run_id=run.info.run_id,
         name=run.info.run_name or run.info.run_id,
         arm=params.get("encoders", "none"),
-        amount=f"{float(fraction):g}" if fraction else f"{per_class} per class",
+        amount=fraction or f"{per_class} per class",
         draw=int(params["draw"]) if params.get("draw", "").isdigit() else 0,
         seed=int(params.get("seed", "0")),
         labels=int(tags.get("draw.labels") or metrics.get("train_images") or counts.get("train_images", 0)),
@@ -255,8 +251,23 @@ def _history(client: MlflowClient, run_id: str) -> list[dict[str, float]]:
 
 
 def _json(run_id: str, name: str) -> Any:
+    with _files(existing_run(use_store(), run_id)) as fetched:
+        return json.loads(fetched(name).read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _files(run: Run) -> Iterator[Callable[[str], Path]]:
+    """Fetch files of a run by their names; what lies in a folder of this machine is read where it is.
+
+    MLflow's client asks the store for the run before each file, which takes longer than reading it.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    files = get_artifact_repository(run.info.artifact_uri)
     with tempfile.TemporaryDirectory() as scratch:
-        return json.loads(Path(use_store().download_artifacts(run_id, name, scratch)).read_text(encoding="utf-8"))
+        target = None if isinstance(files, LocalArtifactRepository) else scratch
+        yield lambda name: Path(files.download_artifacts(name, target))
 
 
 # --- cells -> a report on a run
@@ -314,7 +325,7 @@ def log_comparison(
         run.artifacts(Path(scratch))
         if output:
             _copy(Path(scratch), Path(output).expanduser())
-    run.text("\n".join(_answer(comparison) for comparison in comparisons), ANSWER)
+    run.text(_answer(comparisons[0]), ANSWER)
     run.metrics(
         {
             f"{score.metric}/{slug(score.arm)}/{slug(score.amount)}": score.mean
@@ -326,15 +337,9 @@ def log_comparison(
 
 
 def _answer(comparison: Comparison) -> str:
-    from hemacell.evaluation.study.compare import in_words
-    from hemacell.evaluation.study.records import MAIN_METRIC, arm_words
+    from hemacell.evaluation.study.sections import answer
 
-    where = f"on {comparison.images} {comparison.split} images"
-    lines = [f"compared with {arm_words(comparison.baseline)}, {where}:"]
-    lines += [
-        f"  {arm_words(each.arm)} {in_words(each)}" for each in comparison.differences if each.metric == MAIN_METRIC
-    ]
-    return "\n".join([*lines, *(f"  warning: {line}" for line in comparison.warnings)])
+    return "\n".join([*answer(comparison), *(f"warning: {line}" for line in comparison.warnings)])
 
 
 def facts_of(run_id: str, cells: Sequence[Cell]) -> dict[str, str]:
@@ -343,8 +348,8 @@ def facts_of(run_id: str, cells: Sequence[Cell]) -> dict[str, str]:
     def all_of(name: str) -> str:
         return ", ".join(sorted({cell.tags[name] for cell in cells if cell.tags.get(name)}))
 
-    def settings(name: str) -> str:
-        return ", ".join(sorted({cell.settings[name] for cell in cells if cell.settings.get(name)}))
+    def folders(name: str) -> str:
+        return ", ".join(sorted({Path(cell.settings[name]).name for cell in cells if cell.settings.get(name)}))
 
     seconds = sum(cell.metrics.get("train_seconds", 0.0) for cell in cells)
     encoders = {
@@ -355,8 +360,8 @@ def facts_of(run_id: str, cells: Sequence[Cell]) -> dict[str, str]:
     }
     facts = {
         "data.kind": all_of("data.kind"),
-        "data": settings("data"),
-        "external": settings("external"),
+        "data": folders("data"),
+        "external": folders("external"),
         "training images": f"{len({cell.train_digest for cell in cells})} different sets",
         "encoders": ", ".join(f"{name}: {uri}" for name, uri in sorted(encoders.items())),
         "sources": all_of("git.commit") + (" (with changes)" if "true" in all_of("git.dirty") else ""),
@@ -375,8 +380,8 @@ def common_tags(cells: Sequence[Cell]) -> dict[str, str]:
 
 def answer_of(run_id: str) -> str:
     """The answer in words that a study or a comparison has left."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return Path(use_store().download_artifacts(run_id, ANSWER, scratch)).read_text(encoding="utf-8").strip()
+    with _files(existing_run(use_store(), run_id)) as fetched:
+        return fetched(ANSWER).read_text(encoding="utf-8").strip()
 
 
 def _copy(folder: Path, target: Path) -> None:

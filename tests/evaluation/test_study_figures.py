@@ -1,6 +1,7 @@
 """Figures of a study: every number of the comparison is drawn where it belongs, also at the edges."""
 
 import io
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -209,7 +210,7 @@ def test_scores_that_crowd_below_1_have_an_axis_of_their_distance_to_1():
 def test_scores_at_the_ends_of_the_scale(value):
     made = compared(("none", "prcc"), ("0.01", "0.1"))
     scores = (score_of("none", "0.01", "macro_f1", [0.6, 0.7]), score_of("prcc", "0.1", "macro_f1", [value, value]))
-    made = Comparison(**{**vars(made), "scores": scores})
+    made = replace(made, scores=scores)
     figure = figures.label_efficiency(made)
     assert_drawn(figure)
     assert lines(figure.axes[0])["prcc"][0, 1] == value
@@ -218,9 +219,19 @@ def test_scores_at_the_ends_of_the_scale(value):
 def test_the_floor_is_a_line_where_the_axis_holds_it():
     made = compared(("none", "prcc"), ("0.01",))
     scores = tuple(score_of(arm, "0.01", "macro_f1", [0.1, 0.2]) for arm in ("none", "prcc"))
-    figure = figures.label_efficiency(Comparison(**{**vars(made), "scores": scores}))
+    figure = figures.label_efficiency(replace(made, scores=scores))
     assert "always “Neutrophil”: 0.118" in texts(figure)
     assert any(set(line.get_ydata()) == {0.118} for line in figure.axes[0].lines)
+
+
+def test_the_axis_holds_the_interval_of_a_single_run_but_is_not_ruled_by_that_of_two():
+    made = compared(("none", "prcc"), ("0.01",), 1)
+    wide = tuple(replace(each, low=0.5, high=0.95) for each in made.scores)
+    low, high = figures.label_efficiency(replace(made, scores=wide)).axes[0].get_ylim()
+    assert low < 0.5 < 0.95 < high
+    two = tuple(replace(each, low=-2.0, high=3.0, n=2, values=each.values * 2) for each in made.scores)
+    low, high = figures.label_efficiency(replace(made, scores=two)).axes[0].get_ylim()
+    assert 0.7 < low < high <= 1.01
 
 
 def test_a_metric_that_is_not_there():
@@ -262,8 +273,8 @@ def test_the_forest_says_the_numbers_and_how_many_draws():
 
 def test_a_t_interval_beyond_the_axis_ends_in_an_arrow():
     made = compared(("none", "prcc"), ("0.01",), 2)
-    wide = Difference(**{**vars(made.difference("prcc", "0.01")), "t_low": -0.9, "t_high": 0.92})
-    axes = figures.paired_differences(Comparison(**{**vars(made), "differences": (wide,)})).axes[0]
+    wide = replace(made.difference("prcc", "0.01"), t_low=-0.9, t_high=0.92)
+    axes = figures.paired_differences(replace(made, differences=(wide,))).axes[0]
     low, high = axes.get_xlim()
     assert -0.1 < low < high < 0.1
     arrows = {line.get_marker(): line.get_xdata()[0] for line in axes.lines if line.get_marker() in ("<", ">")}
@@ -273,8 +284,8 @@ def test_a_t_interval_beyond_the_axis_ends_in_an_arrow():
 def test_p_below_a_thousandth_and_no_p():
     made = compared(("none", "prcc", "imagenet"), ("0.01",))
     one, two = (made.difference(arm, "0.01") for arm in ("prcc", "imagenet"))
-    changed = (Difference(**{**vars(one), "p_holm": 0.0002}), Difference(**{**vars(two), "p": None, "p_holm": None}))
-    found = texts(figures.paired_differences(Comparison(**{**vars(made), "differences": changed})))
+    changed = (replace(one, p_holm=0.0002), replace(two, p=None, p_holm=None))
+    found = texts(figures.paired_differences(replace(made, differences=changed)))
     assert "< 0.001" in found
     assert "–" in found
 
@@ -317,7 +328,7 @@ def test_gains_of_classes_have_their_number_and_brackets_where_the_interval_hold
 def test_a_class_without_a_difference_is_a_dash():
     made = compared(("none", "prcc"), ("0.01",))
     kept = tuple(each for each in made.differences if each.metric != "f1/Basophil")
-    figure = figures.class_gains(Comparison(**{**vars(made), "differences": kept}))
+    figure = figures.class_gains(replace(made, differences=kept))
     assert_drawn(figure)
     assert texts(figure).count("–") == 1
 
@@ -348,7 +359,7 @@ def test_confusions_of_a_class_without_images_and_of_another_amount():
     made = compared(("none", "prcc"), ("0.01", "0.1"))
     counts = made.confusion["none", "0.1"].copy()
     counts[0] = 0
-    figure = figures.confusion_matrices(Comparison(**{**vars(made), "confusion": {("none", "0.1"): counts}}), "0.1")
+    figure = figures.confusion_matrices(replace(made, confusion={("none", "0.1"): counts}), "0.1")
     assert_drawn(figure)
     assert len(figure.axes) == 1
     with pytest.raises(ValueError, match=r"no run with the amount 0\.7; there are 0\.01, 0\.1"):

@@ -186,11 +186,14 @@ def _score_axis(axes: Axes, scores: Sequence[Score], metric: str, name: str) -> 
     axes.set_ylabel(name)
     if not len(values):
         return
-    # An interval of two runs can be as long as the axis: the axis follows the runs, and half as far again.
+    # The axis holds all intervals, but those of two runs, which can be ten times as long as all that there is to see.
     room = 0.5 * (values.max() - values.min()) + 0.002
-    ends = [end for score in scores for end in (score.low, score.high) if end is not None]
-    low = min(values.min(), *np.clip(ends, values.min() - room, None)) if ends else values.min()
-    high = max(values.max(), *np.clip(ends, None, values.max() + room)) if ends else values.max()
+    low, high = float(values.min()), float(values.max())
+    lowest, highest = low - room, high + room
+    for score in scores:
+        if score.low is not None and score.high is not None:
+            low = min(low, score.low if score.n != 2 else max(score.low, lowest))
+            high = max(high, score.high if score.n != 2 else min(score.high, highest))
     if metric == "ece":
         axes.set_ylim(0, 1.08 * high + 1e-3)
         return

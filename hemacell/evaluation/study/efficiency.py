@@ -37,6 +37,7 @@ def labels_needed(labels: ArrayLike, curve: ArrayLike, target: ArrayLike) -> NDA
     y0, y1 = (np.take_along_axis(y, i, -1)[..., 0] for i in (before, after))
     rise = y1 - y0
     share = np.divide(t[..., 0] - y0, rise, out=np.zeros_like(rise), where=rise > 0)
+    share = share.clip(0, 1)  # outside lies only what is not between the two points, and is replaced below
     found = np.exp(x[before[..., 0]] + share * (x[after[..., 0]] - x[before[..., 0]]))
     found = np.where(y[..., 0] > t[..., 0], -np.inf, found)
     found = np.where(y[..., 0] == t[..., 0], np.exp(x[0]), found)

@@ -108,7 +108,8 @@ def _of_amount(comparison: Comparison, amount: str) -> str:
     if above:
         sentence = f"At {amount_words(amount)}: {arm_words(best.arm)} gains {numbers}, over {baseline}"
         worth = next((w for w in comparison.worth if (w.arm, w.amount) == (best.arm, amount)), None)
-        if worth is not None and worth.low is not None:
+        # with all its labels the baseline can only need more than as many: nothing is learnt from that
+        if worth is not None and worth.low is not None and not (worth.relation == ">" and worth.ratio <= 1):
             sentence += f", for which {baseline} needs {worth_in_words(worth)}"
         if len(found) > 1:
             sentence += f". {len(above)} of {len(found)} arms are clearly above {baseline}"
