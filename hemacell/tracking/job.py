@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings", bound=JobSettings)
 
 #: Settings that say how a job is driven and shown, not what it computes.
-NOT_IN_KEY = DRIVING | {"data", "checkpoint_seconds", "pretrain_data", "external", "threads"}
+NOT_IN_KEY = DRIVING | {"data", "checkpoint_seconds", "pretrain_data", "external", "threads", "workers"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class Job(Generic[Settings]):
             run_name=driven.run_name,
             tags={**kind, **(tags or {})},
             resume=driven.resume,
+            # with the same threads a cell, it is the same study
+            may_change=DRIVING | {"workers"},
         ) as run:
             try:
                 yield run

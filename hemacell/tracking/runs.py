@@ -46,7 +46,7 @@ __all__ = [
 JOB, ERROR = "hemacell.job", "hemacell.error"
 
 # Settings that say how a run is driven, not what it computes: a resumed run may have others.
-DRIVING = frozenset({"resume", "experiment", "run_name", "force", "workers", "dry_run"})
+DRIVING = frozenset({"resume", "experiment", "run_name", "force", "dry_run"})
 
 _TAG_LENGTH = 5000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -89,6 +89,20 @@ def seconds_of_cells(threads: int) -> dict[str, float]:
     return {steps: statistics.median(values) for steps, values in taken.items()}
 
 
+def newest_study() -> str:
+    """Id of the newest finished study of the store in use.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = _search(f"attributes.status = 'FINISHED' and tags.`{JOB}` = 'study'")
+    if not found:
+        raise UserError(
+            'there is no finished study in this store: make one, mlflow run . -e study -P "arms=none;imagenet"'
+        )
+    return found[0].info.run_id
+
+
 def runs_of_study(run_id: str) -> list[Run]:
     """The finished cells of a study, also of one that is not finished.
 

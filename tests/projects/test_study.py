@@ -194,16 +194,27 @@ def test_a_study_that_is_killed_goes_on_and_gives_the_same_table(new_store, tmp_
 
 def test_an_interrupted_study_is_marked_with_its_cells_and_resumed_by_its_id(new_store, tmp_path):
     own = new_store("interrupted")
-    process = start(own, tmp_path, steps=2000)
+    given = {"steps": 150, "checkpoint_seconds": 0, "fractions": "0.1"}
+    process = start(own, tmp_path, **given)
     while len(own.runs("attributes.status = 'RUNNING' and tags.`hemacell.job` = 'wbc'")) < 2:
         assert process.poll() is None, process.printed()
-        time.sleep(0.2)
+        time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 128 + signal.SIGTERM
     run = result(own)
     assert f"go on with resume={run.info.run_id}" in process.printed()
     assert run.info.status == "KILLED" and not own.runs("attributes.status = 'RUNNING'")
-    assert {child.info.status for child in children_of(own, run)} <= {"KILLED", "FINISHED"}
+    killed = {child.info.run_id for child in children_of(own, run) if child.info.status == "KILLED"}
+    assert killed
+
+    # its settings are its own, also how many workers share the cores, which decides the last digits
+    printed = finish(own, tmp_path, resume=run.info.run_id, workers=1, steps=5)
+    assert "resume: the run goes on with its own settings" in printed
+    run = own.client.get_run(run.info.run_id)
+    assert run.info.status == "FINISHED" and run.data.params["workers"] == "2"
+    children = children_of(own, run)
+    assert {child.info.status for child in children} == {"FINISHED"} and len(children) == 4
+    assert killed <= {child.info.run_id for child in children}, "cells that were stopped go on, too"
 
 
 def test_a_cell_that_fails_is_named_and_retried_and_the_others_go_on(new_store, tmp_path):
