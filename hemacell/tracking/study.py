@@ -17,7 +17,7 @@ from hemacell.errors import UserError, in_one_line
 from hemacell.tracking.finished import KEY
 from hemacell.tracking.lookup import DATA_KIND
 from hemacell.tracking.results import HISTORY, PREDICTIONS
-from hemacell.tracking.runs import JOB, existing_run
+from hemacell.tracking.runs import JOB, existing_run, mark_stale_runs
 from hemacell.tracking.store import experiment_ids, use_store
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def children(parent: str, status: str = "FINISHED") -> list[Run]:
 
 def stopped_run(job: str, key: str) -> str:
     """Id of the newest run of `job` with this key that did not end well and can be resumed, or ''."""
+    mark_stale_runs(use_store())  # of a study that was killed nobody has said so yet
     found = _search(f"attributes.status != 'FINISHED' and tags.`{JOB}` = '{job}' and tags.`{KEY}` = '{key}'")
     return next((run.info.run_id for run in found if run.info.status != "RUNNING"), "")
 

@@ -221,7 +221,8 @@ def test_a_cell_that_fails_is_named_and_retried_and_the_others_go_on(new_store, 
     own = new_store("failing")
     own.run("camelyon")
     model = own.client.get_model_version_by_alias("hemacell-camelyon-encoder", "sample")
-    (weights,) = [path for path in (own.folder / "mlruns").rglob("*.safetensors") if model.model_id in str(path)]
+    model_id = model.source.removeprefix("models:/")
+    (weights,) = [path for path in (own.folder / "mlruns").rglob("*.safetensors") if model_id in str(path)]
     weights.write_bytes(b"damaged")
     printed = finish(own, tmp_path, code=2, arms="none;camelyon", fractions="1.0", draws=1, workers=1)
     assert "study: camelyon 100 % draw 0 failed (" in printed and "it is tried again later" in printed
