@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hemacell.settings import JobSettings
+from hemacell.settings import JobSettings, example_text
 
 
 class CommonSettings(JobSettings):
@@ -237,6 +237,58 @@ class CompareSettings(JobSettings):
         return self
 
 
+class PredictSettings(JobSettings):
+    """Classify images with a registered classifier: a folder, a table of paths or one file -> a table of answers.
+
+    python -m projects.predict --images DIR --output cells.csv
+    python -m projects.predict --images cells.parquet --output answers.parquet --differential true
+    """
+
+    model: str = Field(
+        "models:/hemacell-wbc@champion",
+        description="registered classifier; the version that it means is noted in every row",
+    )
+    images: str = Field(
+        "",
+        description="folder, searched at any depth; .csv or .parquet file with a column image or path; or one image",
+        examples=["DIR"],
+    )
+    output: str = Field("", description="file to write, .csv or .parquet", examples=["cells.csv"])
+    field: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="side of the part around the centre that is looked at, in sides of the image; 0: the model's own",
+        examples=[1.0],
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        "float32",
+        description="float32 agrees to 1e-5 everywhere; bf16 is up to two or three times as fast, and its "
+        "probabilities differ by some 0.01",
+    )
+    batch: int = Field(64, ge=1, description="images at once")
+    threads: int = Field(
+        0, ge=0, description="processor threads; 0 for one a core. Another number gives other last digits"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
+    differential: bool = Field(
+        False, description="count the classes of each smear (first-level folder, or column smear), as table and page"
+    )
+    resamples: int = Field(2000, ge=200, description="resamples of the bootstrap behind the corrected shares' limits")
+    seed: int = Field(0, ge=0, description="of these resamples")
+    force: bool = Field(False, description="run again, and overwrite an output that is something else")
+    experiment: str = Field("", description="MLflow experiment; hemacell-predict without it", examples=["NAME"])
+    run_name: str = Field("", description="name of the run", examples=["NAME"])
+
+    @model_validator(mode="after")
+    def _both_ends(self) -> PredictSettings:
+        for name in ("images", "output"):
+            if not getattr(self, name).strip():
+                example = example_text(type(self).model_fields[name])
+                raise ValueError(f"{name}: expected a name, found nothing; type for example {name}={example}")
+        return self
+
+
 class MainSettings(CommonSettings):
     """Run everything, small, on the built-in sample: both pretrainings, then the classifier with and without them.
 
@@ -256,4 +308,5 @@ JOBS: dict[str, type[JobSettings]] = {
     "wbc": WbcSettings,
     "study": StudySettings,
     "compare": CompareSettings,
+    "predict": PredictSettings,
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
+from hemacell.inference.answers import table_of_answers
 from hemacell.tracking.images import chunks
 
 if TYPE_CHECKING:
@@ -27,11 +28,6 @@ class Predictor(Protocol):
         ...
 
 
-def answer_columns(classes: Sequence[str]) -> list[str]:
-    """Names of the columns, in order."""
-    return ["class", "probability", *(f"p_{name}" for name in classes), "needs_review", "why"]
-
-
 def answer_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.DataFrame:
     """Classify pictures and lay the answers out as a table, one row each, in the order given.
 
@@ -40,30 +36,11 @@ def answer_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.Da
         pictures: RGB pictures, or a reason where one could not be read; consumed in chunks.
 
     Returns:
-        `class`, `probability` (of that class), `p_<Class>` for every class, `needs_review` and `why`. A picture that
-        could not be read has an empty class, NaN for all probabilities, `needs_review` and the reason.
+        See `hemacell.inference.answers.table_of_answers`.
     """
-    import pandas as pd
-
-    rows: list[list[object]] = []
+    answers: list[np.ndarray | str] = []
     for chunk in chunks(pictures):
         readable = [picture for picture in chunk if not isinstance(picture, str)]
-        answers = iter(predictor.predict_images(readable) if readable else ())
-        for picture in chunk:
-            rows.append(_unread(predictor, picture) if isinstance(picture, str) else _row(predictor, next(answers)))
-    table = pd.DataFrame(rows, columns=answer_columns(predictor.classes))
-    numbers = ["probability", *(f"p_{name}" for name in predictor.classes)]
-    return table.astype({**dict.fromkeys(numbers, "float64"), "needs_review": "bool", "class": "str", "why": "str"})
-
-
-def _row(predictor: Predictor, probabilities: np.ndarray) -> list[object]:
-    best = int(probabilities.argmax())
-    probability = float(probabilities[best])
-    doubtful = probability < predictor.review_below
-    why = f"probability {probability:.2f} is below {predictor.review_below:.2f}" if doubtful else ""
-    return [predictor.classes[best], probability, *map(float, probabilities), doubtful, why]
-
-
-def _unread(predictor: Predictor, reason: str) -> list[object]:
-    nothing = float("nan")
-    return ["", nothing, *(nothing for _ in predictor.classes), True, reason]
+        found = iter(predictor.predict_images(readable) if readable else ())
+        answers += [picture if isinstance(picture, str) else next(found) for picture in chunk]
+    return table_of_answers(predictor.classes, predictor.review_below, answers)

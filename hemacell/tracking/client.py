@@ -13,12 +13,15 @@ from PIL import Image
 from hemacell.data.cache import cache_dir
 from hemacell.data.images import UnreadableImage, read_rgb
 from hemacell.errors import UserError
+from hemacell.inference.stream import read_ahead
 from hemacell.tracking.answers import Predictor, answer_table
-from hemacell.tracking.lookup import fetch, resolve
+from hemacell.tracking.lookup import RegisteredModel, fetch, resolve
 from hemacell.tracking.registration import MODEL_TYPE
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_AHEAD = 16  # pictures, of whatever size, that are read while the network works
 
 
 class Classifier:
@@ -53,7 +56,7 @@ class Classifier:
         """
         if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
-        return answer_table(self._predictor, map(_picture, images))
+        return answer_table(self._predictor, read_ahead(images, _picture, ahead=_AHEAD))
 
 
 def load(uri: str) -> Classifier:
@@ -66,12 +69,22 @@ def load(uri: str) -> Classifier:
     """
     from hemacell.inference.predictor import load_folder
 
+    registered = resolve_classifier(uri)
+    return Classifier(load_folder(fetch(registered, cache_dir())), registered.uri)
+
+
+def resolve_classifier(uri: str) -> RegisteredModel:
+    """The version of a registered classifier that an address means.
+
+    Raises:
+        UserError: as for `load`.
+    """
     registered = resolve(uri)
     if registered.tags.get(MODEL_TYPE) != "classifier":
         raise UserError(
             f"{registered.uri} is no classifier of hemacell: give one such as models:/hemacell-wbc@champion"
         )
-    return Classifier(load_folder(fetch(registered, cache_dir())), registered.uri)
+    return registered
 
 
 def _picture(image: object) -> Image.Image | str:

@@ -119,8 +119,12 @@ def begin(name: str, settings: Settings) -> Job[Settings]:
         say(
             "data: the built-in sample, drawn by this package; its scores are no result (type data=DIR for real images)"
         )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Job(name, settings, source, cache, given.threads or cores)
+    return Job(name, settings, source, cache, given.threads or cores())
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _inside_another() -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hemacell
-from hemacell.tracking.answers import answer_columns
+from hemacell.inference.answers import answer_columns
 from hemacell.tracking.images import COLUMN
 from hemacell.tracking.lookup import (
     CHAMPION,

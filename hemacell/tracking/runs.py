@@ -71,6 +71,7 @@ def track(
     parent: str | None = None,
     resume: str = "",
     may_change: frozenset[str] = DRIVING,
+    go_on: str = "",
 ) -> Iterator[Tracker]:
     """Open a run of `job`, log its settings, and close it as FINISHED, FAILED or KILLED.
 
@@ -88,6 +89,7 @@ def track(
         parent: id of the parent run, None for the enclosing run, if any.
         resume: id of a run to reopen, '' for a new one.
         may_change: settings that need not be what they were when a run is resumed.
+        go_on: how to go on with a run that was stopped; '' where that is `resume=`, for a job with that setting.
 
     Raises:
         UserError: the server is down or goes away, the disk is full, there is no run to resume, it belongs to another
@@ -110,7 +112,7 @@ def track(
         _check_resumable(client, resume, job)
     else:
         experiment_id = _experiment_id(client, job, experiment, parent, launch)
-    how_to_go_on = ""
+    how_to_go_on = go_on
 
     with _signals_raise(outermost=enclosing is None):
         tracker = None
@@ -127,7 +129,7 @@ def track(
                     log_system_metrics=_system_metrics(),
                 )
             tracker = Tracker(client, run.info.run_id, run.info.experiment_id)
-            if "resume" in settings:
+            if "resume" in settings and not go_on:
                 how_to_go_on = f"go on with resume={tracker.run_id}"
             if ERROR in run.data.tags:
                 client.delete_tag(tracker.run_id, ERROR)

@@ -1,0 +1,71 @@
+"""How fast `predict` classifies a folder, and how much memory it takes.
+
+    python benchmarks/predict.py --images DIR --model models:/hemacell-wbc@champion [--precision bf16] [--limit 2000]
+
+Reads, classifies and writes as the job does, into a folder that is removed, and logs no run. Images a second are those
+of the work alone: the start of the process and the loading of the model are not counted. The memory is the largest that
+this process had, libraries and model included.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from hemacell.data.cache import cache_dir
+from hemacell.inference.classifying import BATCHES_A_PART, classify
+from hemacell.inference.inputs import read_inputs
+from hemacell.inference.loading import load_for_use
+from hemacell.inference.parts import open_parts
+from hemacell.progress import Progress
+from hemacell.tracking.client import resolve_classifier
+from hemacell.tracking.job import cores, use_threads
+from hemacell.tracking.lookup import fetch
+from projects.settings import PredictSettings
+
+
+def main() -> None:
+    """Classify once and print a line."""
+    defaults = PredictSettings(images="-", output="-")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--model", default=defaults.model)
+    parser.add_argument("--precision", default=defaults.precision, choices=("float32", "bf16"))
+    parser.add_argument("--device", default=defaults.device, choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--field", type=float, default=defaults.field)
+    parser.add_argument("--batch", type=int, default=defaults.batch)
+    parser.add_argument("--threads", type=int, default=cores())
+    parser.add_argument("--limit", type=int, default=0, help="only so many images, from the first on; 0 for all")
+    asked = parser.parse_args()
+
+    inputs = read_inputs(asked.images)
+    if asked.limit:
+        few = {name: getattr(inputs, name)[: asked.limit] for name in ("names", "places", "smears")}
+        inputs = replace(inputs, **few)
+    model = resolve_classifier(asked.model)
+    use_threads(asked.threads)
+    predictor = load_for_use(fetch(model, cache_dir()), asked.precision, asked.device, asked.field)
+    before = _peak()
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "cells.csv"
+        with open_parts(output, "benchmark", {}, len(inputs), asked.batch * BATCHES_A_PART) as parts:
+            speed = classify(predictor, inputs, parts, model.uri, asked.batch, Progress("classifying"))
+            parts.publish(lambda digest: None)
+        size = output.stat().st_size
+    print(
+        f"{speed.images} images, {asked.threads} threads, {asked.precision}, {predictor.config.views} views, encoders "
+        f"{','.join(predictor.config.encoders) or 'none'}: {speed.images_per_second:.1f} images/s, peak memory "
+        f"{_peak():.0f} MiB ({before:.0f} MiB before the first image), {size / 2**20:.1f} MiB written"
+    )
+
+
+def _peak() -> float:
+    """Largest resident memory so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The differential count in MLflow: the classifier's own test answers, and the files beside the output."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemacell.errors import UserError
+from hemacell.inference.parts import sha256_of
+from hemacell.tracking.job import say
+from hemacell.tracking.lookup import RegisteredModel
+from hemacell.tracking.results import PREDICTIONS
+from hemacell.tracking.store import use_store
+from hemacell.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from hemacell.inference.tally import Tally
+    from hemacell.tracking.prediction import Prediction
+
+DIGEST, SETTINGS = "differential.sha256", "differential.settings"
+
+
+def files_of(output: Path) -> tuple[Path, Path]:
+    """Table and page of the differential count that belong to an output."""
+    return output.with_name(f"{output.stem}.differential.csv"), output.with_name(f"{output.stem}.differential.html")
+
+
+def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
+    """Whether the run with these tags has made the differential count that is asked for, and its files are there."""
+    table, page = files_of(output)
+    if not (table.is_file() and page.is_file()):
+        return False
+    return (tags.get(SETTINGS), tags.get(DIGEST)) == (_settings(asked), sha256_of(table))
+
+
+def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
+    """Write the differential count beside the output, as a table and as a page, and store both with the run."""
+    from hemacell.inference.differential import differential
+    from hemacell.inference.differential_page import Origin, write_page, write_table
+
+    asked, config = job.settings, job.config()
+    tested = confusion_of(job.model, tally.classes)
+    if tested is None:
+        say(f"warning: the test answers of {job.model.uri} are gone with its run: the counts are not corrected")
+    counted = [
+        differential(
+            smear,
+            tally.classes,
+            tally.counts[smear],
+            tally.needs_review[smear],
+            tally.unreadable[smear],
+            tested,
+            seed=asked.seed,
+            resamples=asked.resamples,
+        )
+        for smear in tally.counts
+    ]
+    origin = Origin(
+        model=job.model.uri,
+        source=job.inputs.source.name,
+        output=job.output.name,
+        run=run.run_id,
+        sample=job.model.data_kind == "sample",
+        confusion=tested,
+        field=asked.field or config.field,
+        own_field=config.field,
+        review_below=config.review_below,
+    )
+    table, page = files_of(job.output)
+    write_table(table, counted)
+    write_page(page, counted, tally, job.inputs, origin)
+    for file in (table, page):
+        run.artifact(file)
+        say(f"predict: {file}")
+    run.tags({SETTINGS: _settings(asked), DIGEST: sha256_of(table)})
+
+
+def confusion_of(model: RegisteredModel, classes: Sequence[str]) -> NDArray[np.int64] | None:
+    """What a classifier called its own test images, from the run that trained it; None where that is gone.
+
+    Args:
+        model: a registered classifier.
+        classes: C names.
+
+    Returns:
+        int [C, C], rows true, columns called.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from hemacell.evaluation.predictions import read_predictions
+
+    if not model.run_id:
+        return None
+    use_store()
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            file = mlflow.artifacts.download_artifacts(run_id=model.run_id, artifact_path=PREDICTIONS, dst_path=scratch)
+            tested = read_predictions(Path(file))
+        except (MlflowException, OSError, UserError):
+            return None
+    if set(tested.classes) != set(classes):
+        return None
+    place = np.array([list(classes).index(name) for name in tested.classes])
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts, (place[tested.labels], place[tested.predicted]), 1)
+    return counts
+
+
+def _settings(asked: Any) -> str:
+    return f"seed={asked.seed} resamples={asked.resamples}"

@@ -1,0 +1,312 @@
+"""Predictions as a user meets them: one command, killed and continued, and each way to ask for the impossible."""
+
+import signal
+import subprocess
+import time
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+COLUMNS = ["image", "class", "probability", *(f"p_{name}" for name in CLASSES), "needs_review", "why", "model"]
+BAD = {
+    "zero.jpg": "has zero size",
+    "text.jpg": "is not an image",
+    "cut.jpg": "is truncated",
+    "link.png": "cannot be opened",
+}
+
+
+# --- mistakes, told before any model is looked for
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """Two smears of noise, and files that are no image any more."""
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        path = tmp_path / "cells" / ("smear a" if number < 25 else "smear b") / f"{number:02}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
+        small.resize((70, 80)).save(path, quality=95)
+    folder = tmp_path / "cells" / "smear b"
+    (folder / "zero.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("not an image")
+    (folder / "cut.jpg").write_bytes((folder / "30.jpg").read_bytes()[:1200])
+    (folder / "link.png").symlink_to(tmp_path / "nowhere.png")
+    (folder / "notes.txt").write_text("left out")
+    return tmp_path / "cells"
+
+
+@pytest.fixture
+def refused(store, cells, tmp_path, capsys):
+    """Start a prediction that cannot work; returns its one line."""
+
+    def start(in_store=store, warnings: int = 0, **given: object) -> str:
+        from projects.cli import main
+        from projects.settings import JOBS
+
+        arguments = in_store.command("predict", **{"images": cells, "output": tmp_path / "out.csv", **given})[3:]
+        with in_store.here(), pytest.raises(SystemExit) as end:
+            main(JOBS["predict"], import_module("projects.predict").run, arguments)
+        assert end.value.code == 2
+        printed = capsys.readouterr().err.splitlines()
+        assert len(printed) == 1 + warnings and printed[-1].startswith("error: "), printed
+        assert not in_store.runs("attributes.status = 'RUNNING'")
+        return printed[-1]
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"images": ""}, "images: expected a name, found nothing; type for example images=DIR"),
+        ({"output": ""}, "output: expected a name, found nothing; type for example output=cells.csv"),
+        ({"images": "/no/such/folder"}, "images=/no/such/folder: no such file or folder"),
+        ({"output": "/no/such/folder/cells.csv"}, "there is no folder /no/such/folder; make it"),
+        ({"output": "cells.xlsx"}, "expected a file that ends in .csv or .parquet, found .xlsx"),
+        ({"field": 1.5}, "field: expected a number, at least 0 and at most 1, found '1.5'"),
+        ({"precision": "fp16"}, "precision: expected one of float32, bf16, found 'fp16'"),
+        ({}, "there is no model 'hemacell-wbc': nothing is registered yet"),
+    ],
+)
+def test_a_setting(refused, given, words):
+    assert words in refused(**given)
+
+
+def test_a_folder_of_something_else_and_an_empty_one(refused, cells, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "found no files; name the folder with the images" in refused(images=tmp_path / "empty")
+    for path in (cells / "smear a").iterdir():
+        path.rename(path.with_suffix(".svs"))
+    assert "found 25 .svs" in refused(images=cells / "smear a")
+
+
+def test_a_table_without_the_column_and_one_that_is_the_output(refused, tmp_path):
+    (tmp_path / "table.csv").write_text("file\na.jpg\n")
+    assert "expected a column image or path with the paths of the images, found file" in refused(
+        images=tmp_path / "table.csv"
+    )
+    (tmp_path / "table.csv").write_text("image\na.jpg\n")
+    line = refused(images=tmp_path / "table.csv", output=tmp_path / "table.csv", force=True)
+    assert "is the table of the images itself" in line
+
+
+# --- with a model
+
+
+@pytest.fixture(scope="module")
+def trained(new_store):
+    """A store with a tiny classifier of the sample."""
+    own = new_store("predict")
+    own.run("wbc", encoders=("none",))
+    return own
+
+
+def predict(own, cells: Path, output: Path, **given: object):
+    """Run the job inside this process; returns (run, table)."""
+    run = own.run("predict", images=cells, output=output, **given)
+    table = pd.read_csv(output, keep_default_na=False, na_values={"probability": [""]})
+    return run, table
+
+
+@pytest.mark.slow
+def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
+    output = tmp_path / "cells.csv"
+    given = {"images": cells, "output": output, "differential": True}
+    done = trained.mlflow_run("predict", **given)
+    assert done.returncode == 0, done.stderr
+    for noise in ("Traceback", "Warning:", "Downloading artifacts"):
+        assert noise not in done.stdout + done.stderr
+    assert "classifying: " in done.stderr and "images/s" in done.stderr and "Neutrophil" in done.stdout
+    assert "warning: 4 of 44 images could not be read" in done.stderr and "smear b/cut.jpg: is truncated" in done.stderr
+    assert "was trained on the built-in sample of drawn images: its answers are no result" in done.stderr
+
+    table = pd.read_csv(output, keep_default_na=False)
+    assert list(table.columns) == COLUMNS and set(table["model"]) == {"models:/hemacell-wbc/1"}
+    assert list(table["image"]) == sorted(
+        path.relative_to(cells).as_posix() for path in cells.rglob("*") if path.suffix in (".jpg", ".png")
+    )
+    for name, reason in BAD.items():
+        (row,) = table[table["image"] == f"smear b/{name}"].to_dict("records")
+        assert row["class"] == "" and reason in row["why"] and row["needs_review"] and row["p_Basophil"] == ""
+    assert not (tmp_path / "cells.csv.partial").exists()
+
+    (run,) = trained.runs("tags.`hemacell.job` = 'predict' and params.differential = 'true'")
+    run = trained.client.get_run(run.info.run_id)
+    assert run.info.status == "FINISHED" and run.data.params == trained.settings("predict", **given).canonical()
+    assert trained.client.get_experiment(run.info.experiment_id).name == "hemacell-predict"
+    metrics = run.data.metrics
+    assert (metrics["images"], metrics["unreadable"]) == (44, 4) and metrics["images_per_second"] > 0
+    assert metrics["needs_review"] == pytest.approx(table["needs_review"].mean())
+    assert {name: metrics[f"count/{name}"] for name in CLASSES} == {
+        name: (table["class"] == name).sum() for name in CLASSES
+    }
+    tags = run.data.tags
+    assert tags["model.wbc"] == "models:/hemacell-wbc/1" and tags["threads"] == "1" and tags["data.kind"] == "folder"
+    assert tags["output.path"] == str(output) and len(tags["output.sha256"]) == 64
+    version = trained.client.get_model_version("hemacell-wbc", "1")
+    assert {each.model_id for each in run.inputs.model_inputs} == {version.source.removeprefix("models:/")}
+    (data_set,) = run.inputs.dataset_inputs
+    assert data_set.dataset.name == "cells"
+    assert set(trained.files(run.info.run_id)) == {"cells.csv", "cells.differential.csv", "cells.differential.html"}
+    (outer,) = [each for each in trained.client.search_runs(["0"]) if "hemacell.result" in each.data.tags]
+    assert outer.data.tags["hemacell.result"] == run.info.run_id
+
+    counted = pd.read_csv(tmp_path / "cells.differential.csv")
+    assert list(counted["smear"].unique()) == ["smear a", "smear b"]
+    assert counted.groupby("smear")["count"].sum().to_dict() == {"smear a": 25, "smear b": 15}
+    assert counted["corrected"].notna().all() and set(counted["unreadable"]) == {0, 4}
+    assert "This is no result" in (tmp_path / "cells.differential.html").read_text()
+
+    again = subprocess.run(
+        trained.command("predict", "-X", "importtime", **given),
+        env=trained.environment,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=600,
+    )
+    assert f"run {run.info.run_id} has done exactly this already" in again.stderr and again.returncode == 0
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in again.stderr.splitlines()}
+    assert "mlflow" in imported and not imported & {"torch", "torchvision", "timm", "matplotlib"}
+
+
+def start(own, folder: Path, **given: object) -> subprocess.Popen:
+    with (folder / f"printed {time.monotonic()}").open("w") as printed:
+        process = subprocess.Popen(
+            own.command("predict", **given),
+            cwd=folder,
+            env={**own.environment, "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false"},
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+        )
+    process.printed = lambda: (folder / printed.name).read_text()
+    return process
+
+
+def wait_for_parts(process: subprocess.Popen, output: Path, count: int) -> None:
+    folder = output.with_name(f"{output.name}.partial")
+    while len(list(folder.glob("part-*.parquet"))) < count:
+        assert process.poll() is None, process.printed()
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_killed_and_stopped_it_goes_on_to_the_very_same_file(trained, cells, tmp_path):
+    for number in range(600):
+        (cells / "smear b" / f"copy{number:03}.jpg").symlink_to(cells / "smear a" / f"{number % 25:02}.jpg")
+    output = tmp_path / "cells.csv"
+    given = {"images": cells, "output": output, "batch": 2, "run_name": "killed"}
+    process = start(trained, tmp_path, **given)
+    wait_for_parts(process, output, 3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    (killed,) = trained.runs("attributes.run_name = 'killed'")
+    assert killed.info.status == "RUNNING"
+
+    process = start(trained, tmp_path, **given)
+    wait_for_parts(process, output, 8)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM
+    assert f"going on with run {killed.info.run_id}, which did not come to its end" in process.printed()
+    last = process.printed().splitlines()[-1]
+    assert last.endswith("is marked KILLED; the same command goes on where it was"), process.printed()
+    assert trained.client.get_run(killed.info.run_id).info.status == "KILLED" and not output.exists()
+
+    run, table = predict(trained, cells, output, batch=2, run_name="killed")
+    assert run.info.run_id == killed.info.run_id and run.info.status == "FINISHED" and len(table) == 644
+    assert "hemacell.error" not in run.data.tags and run.data.metrics["images"] == 644
+    unbroken, _ = predict(trained, cells, tmp_path / "unbroken.csv", batch=2)
+    assert (tmp_path / "unbroken.csv").read_bytes() == output.read_bytes()
+    assert unbroken.info.run_id != run.info.run_id
+    assert unbroken.data.tags["output.sha256"] == run.data.tags["output.sha256"]
+
+
+@pytest.mark.slow
+def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, capsys, monkeypatch):
+    import torch
+
+    output = tmp_path / "out.csv"
+    output.write_text("my own table\n")
+    line = refused(trained, warnings=1)
+    assert f"{output} is there already and is none that this job has written" in line and "force=true" in line
+    assert output.read_text() == "my own table\n"
+    first, table = predict(trained, cells, output, force=True)
+    assert len(table) == 44
+
+    line = refused(trained, warnings=1, precision="bf16", field=0.9)
+    assert f"written by run {first.info.run_id} with field=0.0 (now 0.9), precision=float32 (now bf16)" in line
+    (cells / "smear a" / "00.jpg").unlink()
+    assert "with other or changed images" in refused(trained, warnings=1)
+
+    if not torch.cuda.is_available():
+        assert "device=cuda: this machine has no GPU" in refused(
+            trained, warnings=1, device="cuda", output=tmp_path / "x.csv"
+        )
+        assert not list(tmp_path.glob("x.csv*"))
+
+    # forced again it is made again; and what is only added needs no classifying
+    second, _ = predict(trained, cells, output, force=True)
+    assert second.info.run_id != first.info.run_id
+    monkeypatch.setattr("hemacell.inference.classifying.classify", None)
+    capsys.readouterr()
+    third, _ = predict(trained, cells, output, differential=True)
+    assert "has these answers already" in capsys.readouterr().err
+    assert third.info.run_id != second.info.run_id and (tmp_path / "out.differential.html").is_file()
+    again, _ = predict(trained, cells, output, differential=True)
+    assert again.info.run_id == third.info.run_id
+    seeded, _ = predict(trained, cells, output, differential=True, seed=5)
+    assert seeded.info.run_id not in (third.info.run_id, second.info.run_id)
+    plain, _ = predict(trained, cells, output)
+    assert plain.info.status == "FINISHED" and len(trained.runs("tags.`hemacell.job` = 'predict'")) >= 4
+
+
+@pytest.mark.slow
+def test_tables_single_files_precision_and_field(trained, cells, tmp_path):
+    import hemacell
+
+    _, whole = predict(trained, cells, tmp_path / "whole.csv")
+    # a table: its order, its names, paths that lead nowhere
+    names = ["smear b/31.jpg", str(cells / "smear a" / "03.jpg"), "smear a/none.jpg", "", "smear b/31.jpg"]
+    pd.DataFrame({"path": names, "smear": list("xyxyx")}).to_parquet(cells / "table.parquet")
+    run, table = predict(trained, cells / "table.parquet", tmp_path / "table.csv", differential=True)
+    assert list(table["image"]) == names and list(table["class"] == "") == [False, False, True, True, False]
+    assert table["why"][2].startswith("cannot be opened") and table["why"][3] == "no path is given"
+    expected = whole.set_index("image").loc[["smear b/31.jpg", "smear a/03.jpg"]]["probability"].astype(float)
+    assert table["probability"][:2].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert run.data.metrics["unreadable"] == 2
+    counted = pd.read_csv(tmp_path / "table.differential.csv")
+    assert counted.groupby("smear")["count"].sum().to_dict() == {"x": 2, "y": 1}
+
+    # one file, as a Parquet table: what `hemacell.load` answers
+    trained.run("predict", images=cells / "smear a" / "03.jpg", output=tmp_path / "one.parquet")
+    one = pd.read_parquet(tmp_path / "one.parquet")
+    with trained.here():
+        loaded = hemacell.load("models:/hemacell-wbc/1").predict(cells / "smear a" / "03.jpg")
+    probabilities = [f"p_{name}" for name in CLASSES]
+    np.testing.assert_allclose(one[probabilities], loaded[probabilities], atol=1e-5)
+    assert one["class"][0] == loaded["class"][0] and one["image"][0] == "03.jpg"
+
+    _, quick = predict(trained, cells, tmp_path / "bf16.csv", precision="bf16")
+    good = (whole["class"] != "").to_numpy()
+    columns = [whole[good][probabilities].astype(float), quick[good][probabilities].astype(float)]
+    np.testing.assert_allclose(*columns, atol=0.03)
+    _, wide = predict(trained, cells, tmp_path / "wide.csv", field=1.0)
+    assert not np.allclose(wide[good][probabilities].astype(float), columns[0], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_model_whose_test_answers_are_gone(trained, cells, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hemacell.tracking.differential.PREDICTIONS", "gone.json")
+    predict(trained, cells, tmp_path / "cells.csv", differential=True)
+    assert "the test answers of models:/hemacell-wbc/1 are gone with its run" in capsys.readouterr().err
+    counted = pd.read_csv(tmp_path / "cells.differential.csv")
+    assert counted["corrected"].isna().all() and counted["share"].notna().all()
+    assert "uncorrected" in (tmp_path / "cells.differential.html").read_text()
