@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import tempfile
 from collections import Counter
@@ -400,10 +401,11 @@ def answer_of(run_id: str) -> str:
 
 
 def _copy(folder: Path, target: Path) -> None:
-    import shutil
-
     try:
-        shutil.copytree(folder, target, dirs_exist_ok=True)
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            copy = target / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)  # not the modes: those of a temporary folder are for its owner alone
     except OSError as error:
         raise UserError(f"output={target}: cannot be written ({error.strerror or in_one_line(error)})") from error
 
