@@ -110,14 +110,15 @@ class Tracker:
         tags = [InputTag("mlflow.data.context", context)]
         self.client.log_inputs(self.run_id, datasets=[DatasetInput(data_set, tags)])
 
-    def model_inputs(self, uris: Sequence[str]) -> None:
+    def model_inputs(self, uris: Sequence[str], role: str = "encoder") -> None:
         """Record registered models as inputs of the run, in the order given.
 
-        Each is also tagged `encoder.<name> = models:/<registered name>/<version>`, where <name> is the registered name
-        without `hemacell-` and `-encoder`.
+        Each is also tagged `<role>.<name> = models:/<registered name>/<version>`, where <name> is the registered name
+        without `hemacell-` and `-encoder`: `encoder.prcc`, `classifier.wbc`.
 
         Args:
             uris: `models:/name/version`, `models:/name@alias` or `models:/m-…`.
+            role: what the run uses them as.
 
         Raises:
             UserError: the registry has no such model.
@@ -131,7 +132,7 @@ class Tracker:
             return
         models = [LoggedModelInput(version.model_id) for version in versions]
         self.client.log_inputs(self.run_id, models=models)
-        self.tags({f"encoder.{version.short_name}": version.uri for version in versions})
+        self.tags({f"{role}.{version.short_name}": version.uri for version in versions})
 
 
 def canonical(value: object) -> str:
