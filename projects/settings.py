@@ -202,6 +202,47 @@ class StudySettings(CellSettings):
         return self
 
 
+class EvaluateSettings(JobSettings):
+    """Score a registered classifier on a labelled folder, beside the scores that it had on its own test images.
+
+    python -m projects.evaluate --data DIR
+    python -m projects.evaluate --model models:/hemacell-wbc/3 --data DIR --field 1.0
+    """
+
+    model: str = Field(
+        "hemacell-wbc",
+        description="registered classifier; a bare name is its @champion, on the built-in sample its @sample",
+        examples=["models:/hemacell-wbc@champion"],
+    )
+    data: str = Field(
+        "",
+        description="folder of class folders, or with the course layout; without it $HEMACELL_DATA, else the sample",
+        examples=["DIR"],
+    )
+    wbc_folder: str = Field("WBC_100", description="name of the folder with the cells, in the course layout")
+    split: Literal["test", "val", "train", "all"] = Field(
+        "test", description="which images, where the folder is divided; all takes them together"
+    )
+    field: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="side of the part around the centre that is looked at, in sides of the image; 0 for the model's",
+        examples=[1.0],
+    )
+    limit: int = Field(0, ge=0, description="use only so many images, for a quick try; 0 for all", examples=[100])
+    max_bad: float = Field(0.01, ge=0, le=1, description="share of images that may be unreadable")
+    resamples: int = Field(2000, ge=200, description="resamples of the bootstrap")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
+    precision: Literal["bf16", "float32"] = Field("float32", description="bf16 is two to three times as fast")
+    threads: int = Field(
+        0, ge=0, description="processor threads; 0 for one a core. Another number gives other last digits"
+    )
+    force: bool = Field(False, description="run again even where the same run has finished before")
+    experiment: str = Field("", description="MLflow experiment; hemacell-evaluate without it", examples=["NAME"])
+    run_name: str = Field("", description="name of the run", examples=["NAME"])
+
+
 class CompareSettings(JobSettings):
     """Compare runs that are there already, and write the report again: trains nothing.
 
@@ -309,4 +350,5 @@ JOBS: dict[str, type[JobSettings]] = {
     "study": StudySettings,
     "compare": CompareSettings,
     "predict": PredictSettings,
+    "evaluate": EvaluateSettings,
 }

@@ -15,7 +15,8 @@ from hemacell.data.images import UnreadableImage, read_rgb, to_square
 READERS = 4  # threads; Pillow decodes without the interpreter's lock, and a disk far away answers several at once
 MOST_BYTES = 2**30  # of a file: what a picture of as many pixels as are allowed cannot need
 
-Source, Result = TypeVar("Source"), TypeVar("Result")
+Source = TypeVar("Source")
+Result = TypeVar("Result")
 
 
 class Network(Protocol):

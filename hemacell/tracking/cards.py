@@ -30,7 +30,8 @@ def classifier_card(
         "Sorts pictures of single, centred, stained white blood cells into five classes, for research. "
         "**Not for clinical use.** "
         "Trained on one laboratory's stain and scanner: expect worse scores on another's, and measure them first "
-        "(`external=DIR`). Other cells and pictures of anything else are given one of the five names too."
+        "(`mlflow run . -e evaluate -P data=DIR`). Other cells and pictures of anything else are given one of the five "
+        "names too."
     )
     used = "".join(f"- `{name}`: {uri}\n" for name, uri in encoders.items()) or "- none\n"
     return _card(title, job, manifest, scores, use) + f"\n## Frozen encoders\n\n{used}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings", bound=JobSettings)
 
 #: Settings that say how a job is driven and shown, not what it computes.
-NOT_IN_KEY = DRIVING | {"data", "checkpoint_seconds", "pretrain_data", "external", "threads", "workers"}
+NOT_IN_KEY = DRIVING | {"data", "model", "checkpoint_seconds", "pretrain_data", "external", "threads", "workers"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Job(Generic[Settings]):
     def finished(self, key: str) -> str | None:
         """The run that did all this already, unless the settings ask for it again; it is then said on the screen."""
         driven: Any = self.settings
-        if driven.force or driven.resume:
+        if driven.force or _resumed(driven):
             return None
         run_id = finished_run(self.name, key)
         if run_id is not None:
@@ -73,7 +73,7 @@ class Job(Generic[Settings]):
             experiment=driven.experiment,
             run_name=driven.run_name,
             tags={**kind, **(tags or {})},
-            resume=driven.resume,
+            resume=_resumed(driven),
             # with the same threads a cell, it is the same study
             may_change=DRIVING | {"workers"},
         ) as run:
@@ -101,7 +101,7 @@ def begin(name: str, settings: Settings) -> Job[Settings]:
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     use_store()  # a server that is down is said before any work
     given: Any = settings
-    if given.resume:
+    if _resumed(given):
         known = {key: text for key, text in params_of(given.resume).items() if key in type(settings).model_fields}
         driving = {key: text for key, text in settings.canonical().items() if key in DRIVING}
         own = type(settings).from_strings({**known, **driving})
@@ -125,6 +125,11 @@ def begin(name: str, settings: Settings) -> Job[Settings]:
 def cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _resumed(settings: Any) -> str:
+    """Id of the run to go on with; '' also for a job that is too short to be resumed."""
+    return getattr(settings, "resume", "")
 
 
 def _inside_another() -> bool:

@@ -114,11 +114,11 @@ class Tracker:
         """Record registered models as inputs of the run, in the order given.
 
         Each is also tagged `<role>.<name> = models:/<registered name>/<version>`, where <name> is the registered name
-        without `hemacell-` and `-encoder`.
+        without `hemacell-` and `-encoder`: `encoder.prcc`, `classifier.wbc`.
 
         Args:
             uris: `models:/name/version`, `models:/name@alias` or `models:/m-…`.
-            role: what they are to the run.
+            role: what the run uses them as.
 
         Raises:
             UserError: the registry has no such model.

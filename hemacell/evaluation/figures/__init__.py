@@ -6,6 +6,7 @@ Save one with `figure.savefig(path)`; it has the resolution that MLflow's pages 
 from hemacell.evaluation.figures.classification import confusion_matrix, per_class, reliability, roc
 from hemacell.evaluation.figures.curves import loss_curves
 from hemacell.evaluation.figures.galleries import mistakes, reconstructions
+from hemacell.evaluation.figures.own_test import own_test_forest
 from hemacell.evaluation.figures.study import (
     class_gains,
     confusion_matrices,
@@ -21,6 +22,7 @@ __all__ = [
     "label_efficiency",
     "loss_curves",
     "mistakes",
+    "own_test_forest",
     "paired_differences",
     "per_class",
     "reconstructions",

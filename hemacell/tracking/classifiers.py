@@ -1,0 +1,91 @@
+"""Registered classifiers as a job meets them before it loads one: found, and described without importing torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hemacell.errors import UserError, in_one_line
+from hemacell.tracking.lookup import CHAMPION, DataKind, RegisteredModel, resolve
+from hemacell.tracking.registration import MODEL_TYPE
+
+if TYPE_CHECKING:
+    from hemacell.data.manifest import Manifest
+
+NAME = "hemacell-wbc"
+
+# The files of hemacell.inference.predictor, which imports torch.
+_DESCRIPTION, _TRAINED_ON = "classifier.json", "training_images.json"
+
+
+def find_classifier(model: str, kind: DataKind = "folder") -> RegisteredModel:
+    """Look up a classifier.
+
+    Args:
+        model: as `lookup.resolve` takes it; a bare name is its `champion`, or its `sample` for the built-in sample.
+        kind: of the data that it will be shown. Any model may be shown any images: only the default depends on it.
+
+    Raises:
+        UserError: there is no such model, or it is no classifier of hemacell.
+    """
+    found = resolve(model, kind if kind == "sample" else None)
+    made = found.tags.get(MODEL_TYPE)
+    if made != "classifier":
+        raise UserError(
+            f"{found.uri} is no classifier of hemacell{', but an encoder' if made == 'encoder' else ''}: "
+            f"give one such as models:/{NAME}@{CHAMPION}"
+        )
+    return found
+
+
+def classes_of(folder: Path) -> tuple[str, ...]:
+    """Names of a fetched classifier's classes, in the order of its probabilities.
+
+    Raises:
+        UserError: the folder does not hold a classifier.
+    """
+    return tuple(_described(folder, _DESCRIPTION)["classes"])
+
+
+def doubts(
+    model: RegisteredModel, folder: Path, images: Manifest, kind: DataKind
+) -> tuple[dict[str, object], list[str]]:
+    """What makes scores of this classifier on these images other than they look, without being an error.
+
+    Args:
+        model: the classifier.
+        folder: its own files, fetched.
+        images: what it will be scored on.
+        kind: of these images.
+
+    Returns:
+        Tags (`data.seen_in_training`: the number of images, file for file, that it learnt from), and warnings, a line
+        each.
+    """
+    seen, lines = seen_in_training(folder, images), []
+    if seen is None:
+        lines.append(f"{model.uri} does not say which images it learnt from; these may be among them")
+    elif seen:
+        lines.append(f"{seen} of {len(images)} images are among those that it learnt from: these scores are too good")
+    if model.data_kind == "sample" and kind == "folder":
+        lines.append(f"{model.uri} was trained on the built-in sample of drawn images: this is no result")
+    return {"data.seen_in_training": "unknown" if seen is None else seen, "model.data_kind": model.data_kind}, lines
+
+
+def seen_in_training(folder: Path, images: Manifest) -> int | None:
+    """Number of images that a fetched classifier learnt from, file for file; None where it does not say."""
+    if not (folder / _TRAINED_ON).exists():
+        return None
+    learnt_from = set(_described(folder, _TRAINED_ON))
+    return int(images.table["sha256"].isin(learnt_from).sum())
+
+
+def _described(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder}: expected a classifier with {name}, found {in_one_line(error)}; if the download was damaged, "
+            "remove this folder, and it is fetched again"
+        ) from error

@@ -1,0 +1,98 @@
+"""Any registered classifier on any labelled folder, beside the scores that it had on its own test images.
+
+    mlflow run . -e evaluate -P model=models:/hemacell-wbc@champion -P data=DIR
+    mlflow run . -e evaluate -P model=models:/hemacell-wbc/3 -P data=DIR -P field=1.0
+
+DIR is a folder of class folders, of another laboratory for instance, or one of the course layout, of which the test
+split is taken. Nothing is trained and nothing registered.
+"""
+
+from __future__ import annotations
+
+from projects.cli import main
+from projects.settings import EvaluateSettings
+
+
+def run(settings: EvaluateSettings) -> str:
+    """Score, compare and log; returns the id of the run that holds the result."""
+    from hemacell.data.draws import limit
+    from hemacell.data.labelled import labelled_images
+    from hemacell.tracking.classifiers import classes_of, find_classifier
+    from hemacell.tracking.job import begin
+    from hemacell.tracking.lookup import fetch
+
+    job = begin("evaluate", settings)
+    model = find_classifier(settings.model, job.source.kind)
+    folder = fetch(model, job.cache)
+    images = labelled_images(job.source.root, classes_of(folder), settings.wbc_folder, settings.split)
+    if settings.limit:
+        images = limit(images, settings.limit)
+    key = job.key("projects.evaluate", {"model": model.model_id, "data": images.digest})
+    run_id = job.finished(key)
+    if not run_id:
+        with job.open(images, key) as opened:
+            run_id = opened.run_id
+            _evaluate(job, opened, model, folder, images)
+    _show(run_id)
+    return run_id
+
+
+def _evaluate(job, run, model, folder, images) -> None:
+    from hemacell.data import store
+    from hemacell.errors import UserError
+    from hemacell.evaluation.own_test import beside_own, cautions, drop_in_words
+    from hemacell.inference.scoring import ready, score_pixels
+    from hemacell.progress import Progress
+    from hemacell.tracking.classifiers import doubts
+    from hemacell.tracking.job import said_bad, said_problems, use_threads
+    from hemacell.tracking.own_test import log_beside_own, own_test_scores
+    from hemacell.tracking.results import log_classification
+    from hemacell.training.loop import make_fabric
+
+    settings = job.settings
+    use_threads(job.threads)
+    device = make_fabric(settings.device, settings.precision).device
+    run.model_inputs([model.uri], "classifier")
+    run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "evaluation")
+    tags, doubtful = doubts(model, folder, images, job.source.kind)
+    run.tags({**said_problems(images), **tags})
+
+    predictor = ready(folder, settings.precision, settings.field, device)
+    cells = store.decode(
+        images, predictor.config.store_size, job.cache, settings.max_bad, progress=Progress("decoding")
+    )
+    if cells.bad:
+        run.text(said_bad(cells.bad), "bad_images.txt")
+    if not len(cells):
+        raise UserError(f"{images.root}: none of its {len(images)} images can be read; mend them")
+    probabilities = score_pixels(predictor, cells.array, Progress("scoring"))
+    log_classification(run, cells.manifest, probabilities, cells.array)
+
+    own, unknown = own_test_scores(model)
+    labels = cells.manifest.labels
+    rows = beside_own(labels, probabilities, images.classes, own, settings.resamples)
+    warnings = [*filter(None, (drop_in_words(rows), unknown)), *doubtful, *cautions(labels, rows, images.classes)]
+    facts = {
+        "classifier": model.uri,
+        "its own test scores": f"run {model.run_id}" if own else "not known",
+        "images": f"{len(cells)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
+        "field": f"{predictor.config.field:g} of the picture's side",
+        "interval": f"percentile bootstrap over images, {settings.resamples} resamples",
+    }
+    log_beside_own(run, rows, facts, warnings)
+
+
+def _show(run_id: str) -> None:
+    from hemacell.evaluation.own_test import text_table
+    from hemacell.tracking.job import say
+    from hemacell.tracking.own_test import comparison_of
+
+    rows, warnings = comparison_of(run_id)
+    print(text_table(rows))
+    for line in warnings:
+        say(f"warning: {line}")
+    say(f"evaluate: comparison.md and all other scores are in run {run_id}")
+
+
+if __name__ == "__main__":
+    main(EvaluateSettings, run)
