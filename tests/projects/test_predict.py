@@ -51,6 +51,7 @@ def refused(store, cells, tmp_path, capsys):
         from projects.settings import JOBS
 
         arguments = in_store.command("predict", **{"images": cells, "output": tmp_path / "out.csv", **given})[3:]
+        capsys.readouterr()  # what earlier jobs of the test printed
         with in_store.here(), pytest.raises(SystemExit) as end:
             main(JOBS["predict"], import_module("projects.predict").run, arguments)
         assert end.value.code == 2
