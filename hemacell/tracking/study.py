@@ -99,9 +99,7 @@ def newest_study() -> str:
     """
     found = _search(f"attributes.status = 'FINISHED' and tags.`{JOB}` = 'study'")
     if not found:
-        raise UserError(
-            'there is no finished study in this store: make one, mlflow run . -e study -P "arms=none;imagenet"'
-        )
+        raise UserError("there is no finished study in this store. Make one: mlflow run . -e study")
     return found[0].info.run_id
 
 
