@@ -17,7 +17,10 @@ from hemacell.evaluation.study.resampling import LEVEL, confusion_metrics, perce
 
 #: Scores over all classes, the one that is spoken of first at the head.
 OVERALL = ("macro_f1", "accuracy", "balanced_accuracy")
+#: With fewer images the bootstrap's interval is too narrow.
 FEW_IMAGES = 30
+#: With fewer images no drop is told by it.
+TOO_FEW_IMAGES = 10
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Beside:
     low: float
     """Ends of the interval of `here`."""
     high: float
+    images: int
+    """Number of images that it is a score of: of one class, those with its label."""
     own: float | None = None
     """None where it is not known."""
 
@@ -39,8 +44,8 @@ class Beside:
 
     @property
     def below_own(self) -> bool:
-        """Whether the whole interval lies below the own score."""
-        return self.own is not None and self.high < self.own
+        """Whether the whole interval lies below the own score; False where too few images can tell."""
+        return self.own is not None and self.high < self.own and self.images >= TOO_FEW_IMAGES
 
 
 def beside_own(
@@ -76,11 +81,13 @@ def beside_own(
     counts = np.bincount(y * c + p.argmax(1), minlength=c * c)
     here = classification_metrics(y, p, classes)
     resampled = confusion_metrics(resampled_confusions(counts, resamples, seed).reshape(-1, c, c), classes)
-    there = [f"f1/{name}" for index, name in enumerate(classes) if (y == index).any()]
+    support = np.bincount(y, minlength=c).tolist()
+    images = dict.fromkeys(OVERALL, len(y))
+    images |= {f"f1/{name}": n for name, n in zip(classes, support, strict=True) if n}
     rows = []
-    for metric in (*OVERALL, *there):
+    for metric, n in images.items():
         low, high = percentile_interval(resampled[metric])
-        rows.append(Beside(metric, here[metric], low, high, own.get(metric)))
+        rows.append(Beside(metric, here[metric], low, high, n, own.get(metric)))
     return rows
 
 
@@ -119,7 +126,10 @@ def cautions(labels: ArrayLike, rows: Sequence[Beside], classes: Sequence[str]) 
         )
     few = [f"{name} ({n})" for index, name in enumerate(classes) if 0 < (n := int((y == index).sum())) < FEW_IMAGES]
     if few:
-        lines.append(f"fewer than {FEW_IMAGES} images of {', '.join(few)}: the intervals are too narrow there")
+        lines.append(
+            f"fewer than {FEW_IMAGES} images of {', '.join(few)}: the intervals are too narrow there, and of fewer "
+            f"than {TOO_FEW_IMAGES} say nothing"
+        )
     if perfect := [row.metric for row in rows if row.low == row.high == 1]:
         lines.append(f"no mistake in {', '.join(perfect)}: the bootstrap sees no spread there, which is not certainty")
     return lines
@@ -159,7 +169,7 @@ def markdown(rows: Sequence[Beside], facts: Mapping[str, str], warnings: Sequenc
     lines += [f"- {label}: {text}" for label, text in facts.items()]
     lines += ["", f"| {' | '.join(_HEAD)} |", "| --- | ---: | ---: | ---: | ---: | --- |"]
     lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
-    lines += ["", "`below`: the whole interval lies below the own test score."]
+    lines += ["", f"`below`: the whole interval lies below the own test score, of {TOO_FEW_IMAGES} images or more."]
     if warnings:
         lines += ["", *(f"- warning: {line}" for line in warnings)]
     return "\n".join(lines) + "\n"

@@ -67,5 +67,5 @@ def comparison_of(run_id: str) -> tuple[list[Beside], list[str]]:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(use_store().download_artifacts(run_id, RECORDS, scratch))
         found = json.loads(file.read_text(encoding="utf-8"))
-    names = ("metric", "here", "low", "high", "own")
+    names = ("metric", "here", "low", "high", "images", "own")
     return [Beside(**{name: row[name] for name in names}) for row in found["rows"]], found["warnings"]

@@ -44,6 +44,7 @@ def test_the_scores_are_those_that_are_logged():
     for row in rows:
         assert row.here == pytest.approx(logged[row.metric], abs=1e-12)
         assert row.low < row.here < row.high
+    assert [row.images for row in rows] == [300] * 3 + np.bincount(labels).tolist()
     accuracy = rows[1]
     assert accuracy.own == 0.9 and accuracy.difference == pytest.approx(logged["accuracy"] - 0.9)
     assert rows[0].own is None and rows[0].difference is None and not rows[0].below_own
@@ -95,8 +96,8 @@ def test_cautions_of_few_images_and_of_no_mistake():
     assert cautions(labels, beside_own(labels, probabilities, CLASSES, {}, 200), CLASSES) == []
 
 
-def row(metric, here, low, high, own=None):
-    return Beside(metric, here, low, high, own)
+def row(metric, here, low, high, own=None, images=100):
+    return Beside(metric, here, low, high, images, own)
 
 
 def test_a_drop_is_said_only_where_the_whole_interval_lies_below():
@@ -114,6 +115,12 @@ def test_a_drop_is_said_only_where_the_whole_interval_lies_below():
         "a drop of 0.231 in macro_f1 (0.760 here, 95% interval 0.721 to 0.793; 0.991 on its own test images): this "
         "folder is not like what it learnt from; also lower: balanced_accuracy, f1/Monocyte"
     )
+
+
+def test_too_few_images_tell_no_drop():
+    """One image that is taken for another class has the interval [0, 0]."""
+    assert not row("f1/Basophil", 0.0, 0.0, 0.0, 0.9, images=9).below_own
+    assert row("f1/Basophil", 0.0, 0.0, 0.0, 0.9, images=10).below_own
 
 
 def test_of_classes_alone_the_largest_drop_is_named_first():
@@ -144,6 +151,7 @@ def test_the_page_and_the_records():
         "here": 0.76,
         "low": 0.721,
         "high": 0.793,
+        "images": 100,
         "own": 0.991,
         "difference": pytest.approx(-0.231),
         "below_own": True,
