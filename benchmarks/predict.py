@@ -20,7 +20,7 @@ from hemacell.inference.inputs import read_inputs
 from hemacell.inference.loading import load_for_use
 from hemacell.inference.parts import open_parts
 from hemacell.progress import Progress
-from hemacell.tracking.client import resolve_classifier
+from hemacell.tracking.classifiers import find_classifier
 from hemacell.tracking.job import cores, use_threads
 from hemacell.tracking.lookup import fetch
 from projects.settings import PredictSettings
@@ -44,7 +44,7 @@ def main() -> None:
     if asked.limit:
         few = {name: getattr(inputs, name)[: asked.limit] for name in ("names", "places", "smears")}
         inputs = replace(inputs, **few)
-    model = resolve_classifier(asked.model)
+    model = find_classifier(asked.model)
     use_threads(asked.threads)
     predictor = load_for_use(fetch(model, cache_dir()), asked.precision, asked.device, asked.field)
     before = _peak()

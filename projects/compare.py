@@ -1,8 +1,10 @@
 """The comparison of runs that are there already, written again without training anything.
 
-mlflow run . -e compare -P study=RUN_ID                              # a study, or several as one grid: A,B
-mlflow run . -e compare -P runs=A,B                                  # two runs: one paired answer
-mlflow run . -e compare -P filter="params.fraction = '0.1'" -P output=DIR
+    mlflow run . -e compare -P study=RUN_ID                              # a study, or several as one grid: A,B
+    mlflow run . -e compare -P runs=A,B                                  # two runs: one paired answer
+    mlflow run . -e compare -P filter="params.fraction = '0.1'" -P output=DIR
+
+The report, its figures and its table lie among the files of a run of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from projects.settings import CompareSettings
 def run(settings: CompareSettings) -> str:
     """Compare; returns the id of the run that has the report."""
     from hemacell.tracking import study
-    from hemacell.tracking.runs import how_to_look, track, use_store
+    from hemacell.tracking.runs import track, use_store
 
     use_store()
     if settings.study:
@@ -42,9 +44,7 @@ def run(settings: CompareSettings) -> str:
             permutations=settings.permutations,
             output=settings.output,
         )
-    print(
-        f"\n{study.answer_of(parent.run_id)}\n\nreport.html is among the files of run {parent.run_id}; {how_to_look()}"
-    )
+    print(study.shown(parent.run_id))
     return parent.run_id
 
 

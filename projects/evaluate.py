@@ -41,23 +41,22 @@ def _evaluate(job, run, model, folder, images) -> None:
     from hemacell.data import store
     from hemacell.errors import UserError
     from hemacell.evaluation.own_test import beside_own, cautions, drop_in_words
-    from hemacell.inference.scoring import ready, score_pixels
+    from hemacell.inference.loading import load_for_use
+    from hemacell.inference.scoring import score_pixels
     from hemacell.progress import Progress
     from hemacell.tracking.classifiers import doubts
     from hemacell.tracking.job import said_bad, said_problems, use_threads
     from hemacell.tracking.own_test import log_beside_own, own_test_scores
     from hemacell.tracking.results import log_classification
-    from hemacell.training.loop import make_fabric
 
     settings = job.settings
     use_threads(job.threads)
-    device = make_fabric(settings.device, settings.precision).device
     run.model_inputs([model.uri], "classifier")
     run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "evaluation")
     tags, doubtful = doubts(model, folder, images, job.source.kind)
     run.tags({**said_problems(images), **tags})
 
-    predictor = ready(folder, settings.precision, settings.field, device)
+    predictor = load_for_use(folder, settings.precision, settings.device, settings.field)
     cells = store.decode(
         images, predictor.config.store_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )

@@ -87,10 +87,10 @@ def seconds_left(job: Job[StudySettings], cells: Sequence[Planned]) -> float:
     from hemacell.tracking.study import seconds_of_cells
 
     measured = seconds_of_cells(job.threads)
-    each = [
-        measured.get(str(cell.settings.steps), SECONDS_A_CELL + cell.settings.steps * SECONDS_A_STEP / job.threads)
-        for cell in cells
-    ]
+    each = []
+    for cell in cells:
+        guess = SECONDS_A_CELL + cell.settings.steps * SECONDS_A_STEP / job.threads
+        each.append(measured.get((str(cell.settings.steps), str(cell.settings.image_size)), guess))
     return max(sum(each) / job.settings.workers, max(each, default=0.0))
 
 
@@ -155,10 +155,8 @@ def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) 
         nonlocal done
         name = outcome.task.name
         if outcome.error:
-            say(
-                f"study: {name} failed ({outcome.error})"
-                + ("; it is tried again later" if outcome.attempt == 1 else "")
-            )
+            again = "; it is tried again later" if outcome.attempt == 1 else ""
+            say(f"{job.name}: {name} failed ({outcome.error}){again}")
             parent.tags({f"hemacell.failed.{_tag(name)}.{outcome.attempt}": outcome.error[:500]})
             if outcome.attempt == 1:
                 return

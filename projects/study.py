@@ -21,7 +21,7 @@ def run(settings: StudySettings) -> str:
     from hemacell.errors import UserError
     from hemacell.tracking.encoders import choose
     from hemacell.tracking.job import begin, said_problems, say
-    from hemacell.tracking.study import stopped_run
+    from hemacell.tracking.study import shown, stopped_run
     from projects.grid import compute, overview, plan, study_key
     from projects.pretraining import check_pretraining, pretrain
     from projects.wbc import read_images
@@ -43,7 +43,7 @@ def run(settings: StudySettings) -> str:
     key = "" if missing else study_key(job, cells)
     done = job.finished(key) if key else None
     if done:
-        _show(done)
+        print(shown(done))
         return done
     if key and not settings.resume and not settings.force and (stopped := stopped_run("study", key)):
         say(f"study: going on with run {stopped}, which did not come to its end")
@@ -63,7 +63,7 @@ def run(settings: StudySettings) -> str:
                 f"{len(failed)} of {len(cells)} cells failed twice, and the report is made without them; mend the "
                 f"cause and type the same command again, which computes these alone: {'; '.join(failed)}"
             )
-    _show(parent.run_id)
+    print(shown(parent.run_id))
     return parent.run_id
 
 
@@ -89,14 +89,6 @@ def _report(job, parent, cells, runs) -> None:
     parent.json(listing, CELLS)
     found = read_cells(runs_with([entry["run_id"] for entry in listing]))
     log_comparison(parent, found, facts_of(parent.run_id, found), baseline=job.settings.baseline)
-
-
-def _show(run_id: str) -> None:
-    from hemacell.tracking.runs import how_to_look
-    from hemacell.tracking.study import answer_of
-
-    print(f"\n{answer_of(run_id)}\n\nreport.html and report.md are among the files of run {run_id}")
-    print(how_to_look())
 
 
 if __name__ == "__main__":

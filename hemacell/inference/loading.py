@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from hemacell.errors import UserError
+from hemacell.device import chosen_device
 from hemacell.inference.predictor import Predictor, load_folder
-
-
-def chosen_device(device: str) -> torch.device:
-    """`auto` (a GPU where there is one), `cpu` or `cuda`.
-
-    Raises:
-        UserError: a GPU is asked for and there is none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: this machine has no GPU that torch can use; type device=auto or device=cpu")
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
 
 
 def load_for_use(folder: Path, precision: str = "float32", device: str = "cpu", field: float = 0) -> Predictor:

@@ -12,11 +12,10 @@ from PIL import Image
 
 from hemacell.data.cache import cache_dir
 from hemacell.data.images import UnreadableImage, read_rgb
-from hemacell.errors import UserError
 from hemacell.inference.stream import read_ahead
 from hemacell.tracking.answers import Predictor, answer_table
-from hemacell.tracking.lookup import RegisteredModel, fetch, resolve
-from hemacell.tracking.registration import MODEL_TYPE
+from hemacell.tracking.classifiers import find_classifier
+from hemacell.tracking.lookup import fetch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,22 +68,8 @@ def load(uri: str) -> Classifier:
     """
     from hemacell.inference.predictor import load_folder
 
-    registered = resolve_classifier(uri)
+    registered = find_classifier(uri)
     return Classifier(load_folder(fetch(registered, cache_dir())), registered.uri)
-
-
-def resolve_classifier(uri: str) -> RegisteredModel:
-    """The version of a registered classifier that an address means.
-
-    Raises:
-        UserError: as for `load`.
-    """
-    registered = resolve(uri)
-    if registered.tags.get(MODEL_TYPE) != "classifier":
-        raise UserError(
-            f"{registered.uri} is no classifier of hemacell: give one such as models:/hemacell-wbc@champion"
-        )
-    return registered
 
 
 def _picture(image: object) -> Image.Image | str:

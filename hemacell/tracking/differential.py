@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,11 @@ from numpy.typing import NDArray
 
 from hemacell.errors import UserError
 from hemacell.inference.parts import sha256_of
+from hemacell.tracking import artifacts
 from hemacell.tracking.job import say
 from hemacell.tracking.lookup import RegisteredModel
 from hemacell.tracking.results import PREDICTIONS
+from hemacell.tracking.runs import existing_run
 from hemacell.tracking.store import use_store
 from hemacell.tracking.tracker import Tracker
 
@@ -90,20 +91,17 @@ def confusion_of(model: RegisteredModel, classes: Sequence[str]) -> NDArray[np.i
     Returns:
         int [C, C], rows true, columns called.
     """
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     from hemacell.evaluation.predictions import read_predictions
 
     if not model.run_id:
         return None
-    use_store()
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            file = mlflow.artifacts.download_artifacts(run_id=model.run_id, artifact_path=PREDICTIONS, dst_path=scratch)
-            tested = read_predictions(Path(file))
-        except (MlflowException, OSError, UserError):
-            return None
+    try:
+        with artifacts.files_of(existing_run(use_store(), model.run_id)) as fetched:
+            tested = read_predictions(fetched(PREDICTIONS))
+    except (MlflowException, OSError, UserError):
+        return None
     if set(tested.classes) != set(classes):
         return None
     place = np.array([list(classes).index(name) for name in tested.classes])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hemacell.errors import UserError
+from hemacell.tracking.artifacts import files_of
 from hemacell.tracking.lookup import RegisteredModel
 from hemacell.tracking.runs import existing_run
 from hemacell.tracking.store import use_store
@@ -64,8 +63,7 @@ def comparison_of(run_id: str) -> tuple[list[Beside], list[str]]:
     """The rows and the warnings that a run of `evaluate` has left."""
     from hemacell.evaluation.own_test import Beside
 
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(use_store().download_artifacts(run_id, RECORDS, scratch))
-        found = json.loads(file.read_text(encoding="utf-8"))
+    with files_of(existing_run(use_store(), run_id)) as fetched:
+        found = json.loads(fetched(RECORDS).read_text(encoding="utf-8"))
     names = ("metric", "here", "low", "high", "images", "own")
     return [Beside(**{name: row[name] for name in names}) for row in found["rows"]], found["warnings"]

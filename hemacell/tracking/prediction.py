@@ -19,7 +19,7 @@ from hemacell.inference.tally import Tally, tallied
 from hemacell.progress import end_lines
 from hemacell.provenance import sources_digest
 from hemacell.settings import JobSettings
-from hemacell.tracking.client import resolve_classifier
+from hemacell.tracking.classifiers import find_classifier
 from hemacell.tracking.differential import is_there
 from hemacell.tracking.finished import KEY
 from hemacell.tracking.job import cores, say
@@ -140,7 +140,7 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
     if output == inputs.source:
         raise UserError(f"output={asked.output} is the table of the images itself: name another file")
     mark_stale_runs(use_store())
-    model = resolve_classifier(asked.model)
+    model = find_classifier(asked.model)
     if model.data_kind == "sample":
         say(f"warning: {model.uri} was trained on the built-in sample of drawn images: its answers are no result")
     threads = asked.threads or cores()

@@ -7,18 +7,18 @@ import shutil
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemacell.errors import UserError, in_one_line
+from hemacell.tracking.artifacts import files_of
 from hemacell.tracking.finished import KEY
 from hemacell.tracking.lookup import DATA_KIND
 from hemacell.tracking.results import HISTORY, PREDICTIONS
-from hemacell.tracking.runs import JOB, existing_run, mark_stale_runs
+from hemacell.tracking.runs import JOB, existing_run, how_to_look, mark_stale_runs
 from hemacell.tracking.store import experiment_ids, use_store
 
 if TYPE_CHECKING:
@@ -81,14 +81,15 @@ def finished_cells(keys: Sequence[str], under: str = "") -> dict[str, str]:
     }
 
 
-def seconds_of_cells(threads: int) -> dict[str, float]:
-    """Steps (as logged) -> median seconds that a cell with so many steps took with this number of threads."""
-    taken: dict[str, list[float]] = {}
+def seconds_of_cells(threads: int) -> dict[tuple[str, str], float]:
+    """(steps, image_size), as logged -> median seconds of such a cell with this number of threads."""
+    taken: dict[tuple[str, str], list[float]] = {}
     for run in _search(f"attributes.status = 'FINISHED' and {_IS_CELL} and tags.threads = '{threads}'"):
         if run.info.end_time and "train_seconds" in run.data.metrics:
             seconds = (run.info.end_time - run.info.start_time) / 1000
-            taken.setdefault(run.data.params.get("steps", ""), []).append(seconds)
-    return {steps: statistics.median(values) for steps, values in taken.items()}
+            size = run.data.params.get("steps", ""), run.data.params.get("image_size", "")
+            taken.setdefault(size, []).append(seconds)
+    return {size: statistics.median(values) for size, values in taken.items()}
 
 
 def newest_study() -> str:
@@ -215,7 +216,7 @@ def _cell(client: MlflowClient, run: Run) -> Cell:
     from hemacell.evaluation.study.records import Cell
 
     params, tags, metrics = run.data.params, run.data.tags, run.data.metrics
-    with _files(run) as fetched:
+    with files_of(run) as fetched:
         try:
             predictions = read_predictions(fetched(PREDICTIONS))
             external = None
@@ -246,7 +247,8 @@ def _cell(client: MlflowClient, run: Run) -> Cell:
         metrics=dict(metrics),
         history=tuple(history),
         settings=dict(params),
-        tags=dict(tags) | {"val_images": str(counts.get("val_images", 0))},
+        tags=dict(tags),
+        val_images=counts.get("val_images", 0),
     )
 
 
@@ -265,23 +267,8 @@ def _history(client: MlflowClient, run_id: str) -> list[dict[str, float]]:
 
 
 def _json(run_id: str, name: str) -> Any:
-    with _files(existing_run(use_store(), run_id)) as fetched:
+    with files_of(existing_run(use_store(), run_id)) as fetched:
         return json.loads(fetched(name).read_text(encoding="utf-8"))
-
-
-@contextmanager
-def _files(run: Run) -> Iterator[Callable[[str], Path]]:
-    """Fetch files of a run by their names; what lies in a folder of this machine is read where it is.
-
-    MLflow's client asks the store for the run before each file, which takes longer than reading it.
-    """
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
-
-    files = get_artifact_repository(run.info.artifact_uri)
-    with tempfile.TemporaryDirectory() as scratch:
-        target = None if isinstance(files, LocalArtifactRepository) else scratch
-        yield lambda name: Path(files.download_artifacts(name, target))
 
 
 # --- cells -> a report on a run
@@ -321,7 +308,6 @@ def log_comparison(
     if chosen not in arms:
         raise UserError(f"baseline={chosen}: expected one of the arms ({'; '.join(arms)})")
     splits: list[Split] = ["test", "external"] if all(cell.external for cell in cells) else ["test"]
-    val_images = Counter(int(cell.tags.get("val_images", 0)) for cell in cells).most_common(1)[0][0]
     comparisons = [
         compare(
             cells,
@@ -329,7 +315,6 @@ def log_comparison(
             split=split,
             resamples=resamples,
             permutations=permutations,
-            val_images=val_images,
         )
         for split in splits
     ]
@@ -370,7 +355,7 @@ def facts_of(run_id: str, cells: Sequence[Cell]) -> dict[str, str]:
         name.removeprefix("encoder."): uri
         for cell in cells
         for name, uri in cell.tags.items()
-        if name.startswith("encoder.models") or (name.startswith("encoder.") and uri.startswith("models:"))
+        if name.startswith("encoder.") and uri.startswith("models:")
     }
     facts = {
         "data.kind": all_of("data.kind"),
@@ -392,10 +377,11 @@ def common_tags(cells: Sequence[Cell]) -> dict[str, str]:
     return {DATA_KIND: "sample" if "sample" in kinds else ",".join(sorted(kinds))}
 
 
-def answer_of(run_id: str) -> str:
-    """The answer in words that a study or a comparison has left."""
-    with _files(existing_run(use_store(), run_id)) as fetched:
-        return fetched(ANSWER).read_text(encoding="utf-8").strip()
+def shown(run_id: str) -> str:
+    """For the screen: the answer in words that a study or a comparison has left, and where the report is."""
+    with files_of(existing_run(use_store(), run_id)) as fetched:
+        answer = fetched(ANSWER).read_text(encoding="utf-8").strip()
+    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}\n{how_to_look()}"
 
 
 def _copy(folder: Path, target: Path) -> None:

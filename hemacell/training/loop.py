@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from hemacell.device import chosen_device
 from hemacell.errors import UserError
 from hemacell.seeds import seed_of
 from hemacell.training.average import AveragedNetwork
@@ -70,10 +71,9 @@ def make_fabric(device: str = "auto", precision: str = "bf16") -> Fabric:
     Raises:
         UserError: a GPU is asked for and there is none.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: this machine has no GPU that torch can use; type device=auto or device=cpu")
-    accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return Fabric(accelerator=accelerator, devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
+    return Fabric(
+        accelerator=chosen_device(device).type, devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true"
+    )
 
 
 def _optimizer(network: nn.Module, settings: LoopSettings) -> torch.optim.Optimizer:

@@ -47,7 +47,6 @@ def compare(
     resamples: int = 2000,
     permutations: int = 5000,
     seed: int = 0,
-    val_images: int = 0,
 ) -> Comparison:
     """What a grid of runs says about its arms.
 
@@ -61,7 +60,6 @@ def compare(
         resamples: of the crossed bootstrap.
         permutations: of each permutation test.
         seed: of both; equal arguments give equal results.
-        val_images: labelled val images, for the label budget.
 
     Raises:
         UserError: no cells, none with answers on `split`, other classes, no image in common, an image with two labels.
@@ -90,7 +88,7 @@ def compare(
         arms=grid.arms,
         amounts=grid.amounts,
         labels=grid.labels,
-        val_images=val_images,
+        val_images=max(cell.val_images for cell in grid.cells),
         baseline=grid.baseline,
         scores=scores,
         differences=differences,

@@ -48,6 +48,8 @@ class Cell:
     """Parameters as logged."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """`git.commit`, `data.digest`, `threads`, `data.duplicates_across_splits`, …"""
+    val_images: int = 0
+    """Number of labelled val images; 0 where it is not known."""
 
 
 @dataclass(frozen=True)
