@@ -8,6 +8,32 @@ from pydantic import Field, model_validator
 
 from hemacell.settings import JobSettings, example_text
 
+# What several jobs have, described once; each job says its own default.
+Limit = Annotated[int, Field(ge=0, description="use only so many images, for a quick try; 0 for all", examples=[100])]
+MaxBad = Annotated[float, Field(ge=0, le=1, description="share of images that may be unreadable")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], Field(description="where to compute")]
+Precision = Annotated[Literal["bf16", "float32"], Field(description="bf16 is two to three times as fast")]
+Threads = Annotated[
+    int, Field(ge=0, description="processor threads; 0 for one a core. Another number gives other last digits")
+]
+Force = Annotated[bool, Field(description="run again even where the same run has finished before")]
+Experiment = Annotated[
+    str, Field(description="MLflow experiment; one named after the job without it", examples=["NAME"])
+]
+RunName = Annotated[str, Field(description="name of the run", examples=["NAME"])]
+OtherField = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="side of the part around the centre that is looked at, in sides of the image; 0 for the model's",
+        examples=[1.0],
+    ),
+]
+Baseline = Annotated[
+    str, Field(description="the arm that the others are compared with; none, or the first arm, without it")
+]
+
 
 class CommonSettings(JobSettings):
     """What all jobs have in common."""
@@ -17,23 +43,21 @@ class CommonSettings(JobSettings):
         description="folder with the course layout; without it $HEMACELL_DATA, else the built-in sample",
         examples=["DIR"],
     )
-    limit: int = Field(0, ge=0, description="use only so many images, for a quick try; 0 for all", examples=[100])
-    max_bad: float = Field(0.01, ge=0, le=1, description="share of images that may be unreadable")
+    limit: Limit = 0
+    max_bad: MaxBad = 0.01
     seed: int = Field(0, ge=0, description="picks everything random but the draw")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
-    precision: Literal["bf16", "float32"] = Field("bf16", description="bf16 is two to three times as fast")
-    threads: int = Field(
-        0, ge=0, description="processor threads; 0 for one a core. Another number gives other last digits"
-    )
+    device: Device = "auto"
+    precision: Precision = "bf16"
+    threads: Threads = 0
     channel_stats: bool = Field(False, description="log the training images' channel means and deviations, in 0 to 1")
     reports: int = Field(10, ge=1, description="how often the val metrics are computed and logged")
     checkpoint_seconds: float = Field(30.0, ge=0, description="time between two checkpoints")
     resume: str = Field(
         "", description="id of a killed run to continue; its settings are taken from it", examples=["RUN_ID"]
     )
-    force: bool = Field(False, description="run again even where the same run has finished before")
-    experiment: str = Field("", description="MLflow experiment; hemacell-<job> without it", examples=["NAME"])
-    run_name: str = Field("", description="name of the run", examples=["NAME"])
+    force: Force = False
+    experiment: Experiment = ""
+    run_name: RunName = ""
 
 
 class PrccSettings(CommonSettings):
@@ -166,9 +190,7 @@ class StudySettings(CellSettings):
         description="values of encoders, separated by semicolons",
         examples=["none;imagenet;prcc,camelyon"],
     )
-    baseline: str = Field(
-        "", description="the arm that the others are compared with; none, or the first arm, without it"
-    )
+    baseline: Baseline = ""
     draws: int = Field(5, ge=1, description="draws of training images (at 100 %: seeds), the same for all arms")
     first_draw: int = Field(0, ge=0, description="number of the first draw")
     budget: Literal["study", "full"] = Field(
@@ -223,24 +245,16 @@ class EvaluateSettings(JobSettings):
     split: Literal["test", "val", "train", "all"] = Field(
         "test", description="which images, where the folder is divided; all takes them together"
     )
-    field: float = Field(
-        0,
-        ge=0,
-        le=1,
-        description="side of the part around the centre that is looked at, in sides of the image; 0 for the model's",
-        examples=[1.0],
-    )
-    limit: int = Field(0, ge=0, description="use only so many images, for a quick try; 0 for all", examples=[100])
-    max_bad: float = Field(0.01, ge=0, le=1, description="share of images that may be unreadable")
+    field: OtherField = 0
+    limit: Limit = 0
+    max_bad: MaxBad = 0.01
     resamples: int = Field(2000, ge=200, description="resamples of the bootstrap")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
-    precision: Literal["bf16", "float32"] = Field("float32", description="bf16 is two to three times as fast")
-    threads: int = Field(
-        0, ge=0, description="processor threads; 0 for one a core. Another number gives other last digits"
-    )
-    force: bool = Field(False, description="run again even where the same run has finished before")
-    experiment: str = Field("", description="MLflow experiment; hemacell-evaluate without it", examples=["NAME"])
-    run_name: str = Field("", description="name of the run", examples=["NAME"])
+    device: Device = "auto"
+    precision: Precision = "float32"
+    threads: Threads = 0
+    force: Force = False
+    experiment: Experiment = ""
+    run_name: RunName = ""
 
 
 class CompareSettings(JobSettings):
@@ -258,12 +272,12 @@ class CompareSettings(JobSettings):
         description="a search over the finished runs of wbc, as MLflow writes it",
         examples=["params.fraction = '0.1'"],
     )
-    baseline: str = Field("", description="the arm that the others are compared with; none, or the first, without it")
+    baseline: Baseline = ""
     resamples: int = Field(2000, ge=200, description="resamples of the bootstrap")
     permutations: int = Field(5000, ge=500, description="permutations of the test")
     output: str = Field("", description="folder that the report is written to as well", examples=["DIR"])
-    experiment: str = Field("", description="MLflow experiment; hemacell-study without it", examples=["NAME"])
-    run_name: str = Field("", description="name of the run", examples=["NAME"])
+    experiment: Experiment = ""
+    run_name: RunName = ""
 
     @model_validator(mode="after")
     def _one_source(self) -> CompareSettings:
@@ -295,31 +309,23 @@ class PredictSettings(JobSettings):
         examples=["DIR"],
     )
     output: str = Field("", description="file to write, .csv or .parquet", examples=["cells.csv"])
-    field: float = Field(
-        0,
-        ge=0,
-        le=1,
-        description="side of the part around the centre that is looked at, in sides of the image; 0: the model's own",
-        examples=[1.0],
-    )
+    field: OtherField = 0
     precision: Literal["float32", "bf16"] = Field(
         "float32",
         description="float32 agrees to 1e-5 everywhere; bf16 is up to two or three times as fast, and its "
         "probabilities differ by some 0.01",
     )
     batch: int = Field(64, ge=1, description="images at once")
-    threads: int = Field(
-        0, ge=0, description="processor threads; 0 for one a core. Another number gives other last digits"
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
+    threads: Threads = 0
+    device: Device = "auto"
     differential: bool = Field(
         False, description="count the classes of each smear (first-level folder, or column smear), as table and page"
     )
     resamples: int = Field(2000, ge=200, description="resamples of the bootstrap behind the corrected shares' limits")
     seed: int = Field(0, ge=0, description="of these resamples")
     force: bool = Field(False, description="run again, and overwrite an output that is something else")
-    experiment: str = Field("", description="MLflow experiment; hemacell-predict without it", examples=["NAME"])
-    run_name: str = Field("", description="name of the run", examples=["NAME"])
+    experiment: Experiment = ""
+    run_name: RunName = ""
 
     @model_validator(mode="after")
     def _both_ends(self) -> PredictSettings:

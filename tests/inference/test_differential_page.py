@@ -81,7 +81,7 @@ def test_table_and_page(tmp_path, smears):
     assert not re.search(r'(src|href)="(?!data:|#)', page) and "<script" not in page
     assert "<b>two" not in page and "&lt;b&gt;two" in page
     assert "Its test images were Basophil 25%, Neutrophil 75%" in page and "Fewer than 100 cells" in page
-    assert "1 images could not be read" in page and "This is no result" not in page
+    assert "1 image could not be read" in page and "This is no result" not in page
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
     assert len(pictures) == 8  # two smears, two classes, two of each
     assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (88, 88)
