@@ -30,11 +30,15 @@ class Progress:
         self.bar: tqdm | None = None
 
     def __call__(self, done: int, total: int, note: str = "", per_item: int = 1) -> None:
-        """Say that `done` of `total` items are done; `per_item` units belong to an item (images to a step)."""
+        """Say that `done` of `total` items are done; `per_item` units belong to an item (images to a step).
+
+        Said again with as many done, it shows that time goes on.
+        """
         if self.bar is None:
             self.bar = tqdm(
                 total=total * per_item,
-                initial=(done - 1) * per_item,  # a resumed training does not start at 0, and its speed is that of now
+                initial=max(0, done - 1)
+                * per_item,  # a resumed training does not start at 0, and its speed is that of now
                 desc=self.what,
                 unit=f" {self.unit}",
                 mininterval=self.interval,
@@ -46,7 +50,13 @@ class Progress:
             _open.add(self.bar)
         if note:
             self.bar.set_postfix_str(note, refresh=False)
-        self.bar.update(done * per_item - self.bar.n)
+        if done * per_item > self.bar.n:
+            self.bar.update(done * per_item - self.bar.n)
+        else:  # nothing new but the time
+            now = self.bar.start_t + self.bar.format_dict["elapsed"]
+            if now - self.bar.last_print_t >= self.interval:
+                self.bar.refresh()
+                self.bar.last_print_t = now
         if done >= total:
             self.bar.close()
             _open.discard(self.bar)

@@ -164,6 +164,9 @@ def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) 
         else:
             runs[name] = outcome.result
         done += steps[name]
+        show(at_work)
+
+    def show(at_work: Sequence[str]) -> None:
         progress(done, total, f"; {len(runs)} of {len(cells)} cells; now {'; '.join(at_work) or 'none'}")
 
     if tasks:
@@ -175,6 +178,7 @@ def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) 
             environment=_environment(job, parent),
             logs=logs,
             report=report,
+            waiting=show,
         )
         if failed:
             for log in sorted(logs.glob("*.log")):

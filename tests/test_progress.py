@@ -89,3 +89,13 @@ def test_nothing_is_written_before_there_is_anything_to_say():
     log = io.StringIO()
     Progress("training", stream=log)
     assert log.getvalue() == ""
+
+
+def test_time_goes_on_where_nothing_is_done(clock):
+    log = io.StringIO()
+    progress = Progress("study", "steps", 5.0, log)
+    work(progress, clock, [50], 1.0, note="first")
+    work(progress, clock, [50], 6.0, note="second")
+    work(progress, clock, [50], 1.0, note="too soon")
+    lines = log.getvalue().splitlines()
+    assert lines[-1].startswith("study: 50/100") and lines[-1].endswith("second") and "00:06 gone" in lines[-1]

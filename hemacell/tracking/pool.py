@@ -57,6 +57,7 @@ def run_tasks(
     logs: Path,
     tries: int = 2,
     report: Callable[[Outcome, Sequence[str]], None] | None = None,
+    waiting: Callable[[Sequence[str]], None] | None = None,
 ) -> list[Outcome]:
     """Work through tasks with several processes at once, in the order given.
 
@@ -68,12 +69,14 @@ def run_tasks(
         logs: folder for what they write to standard error, `worker-<number>.log`.
         tries: how often a task is tried.
         report: called in this thread with each outcome, a failed try included, and the names of the tasks at work.
+        waiting: called in this thread every second while there is no outcome, with the names of the tasks at work.
 
     Returns:
         The last outcome of every task, in the order of `tasks`.
 
     Raises:
-        Whatever `report` raises, or a signal handler (Ctrl-C): the workers are told to stop first, and waited for.
+        Whatever `report`, `waiting` or a signal handler (Ctrl-C) raises: the workers are told to stop first, and waited
+        for.
     """
     pool = _Pool(tasks, command, environment, logs, tries)
     threads = [threading.Thread(target=pool.serve, args=(number,), daemon=True) for number in range(workers)]
@@ -82,7 +85,12 @@ def run_tasks(
     last: dict[str, Outcome] = {}
     try:
         while len(last) < len(tasks):
-            outcome = pool.outcomes.get()
+            try:
+                outcome = pool.outcomes.get(timeout=1.0)
+            except queue.Empty:
+                if waiting is not None:
+                    waiting(pool.at_work())
+                continue
             if not outcome.error or outcome.attempt >= tries:
                 last[outcome.task.name] = outcome
             if report is not None:

@@ -159,3 +159,23 @@ def test_workers_end_when_the_study_is_killed(tmp_path):
     study.send_signal(signal.SIGKILL)
     study.wait()
     wait_for(lambda: not any(alive(pid) for pid in sleepers(tmp_path)))
+
+
+def test_one_is_told_what_is_at_work_while_nothing_ends(tmp_path):
+    told = []
+
+    def waiting(at_work):
+        told.append(list(at_work))
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(
+            [Task("a", {"do": "sleep", "folder": str(tmp_path)})],
+            [sys.executable, "-c", WORKER],
+            workers=1,
+            environment={**os.environ, "PYTHONPATH": str(REPO)},
+            logs=tmp_path / "logs",
+            waiting=waiting,
+        )
+    assert told == [["a"], ["a"]] and not any(alive(pid) for pid in sleepers(tmp_path))
