@@ -50,6 +50,9 @@ def run(settings: StudySettings) -> str:
         job = replace(job, settings=settings.model_copy(update={"resume": stopped}))
     with job.open(images.everything, key) as parent:
         parent.tags(said_problems(images.everything))
+        for context, manifest in zip(("study", "external"), images, strict=True):
+            if manifest is not None:
+                parent.data_input(manifest.digest32, manifest.name, str(manifest.root), manifest.counts(), context)
         if missing:
             pretrain(job, missing)
             choices = {arm: choose(arm, job.source.kind) for arm in settings.arm_list}

@@ -34,7 +34,9 @@ def train(job: Job[Any], run: Tracker, task: Task, network: nn.Module, steps: in
         task,
         network,
         LoopSettings(**given),
-        report=lambda row: run.metrics(row, int(row["step"])),
+        report=lambda row: run.metrics(
+            {name: value for name, value in row.items() if name != "step"}, int(row["step"])
+        ),
         progress=lambda done, total, loss: progress(done, total, f"loss {loss:.3f}", task.images_per_step),
         checkpoint=job.checkpoint(run),
     )

@@ -83,6 +83,7 @@ def test_every_cell_is_a_child_that_compares_well(study):
     for child in children:
         assert child.data.metrics["test/macro_f1"] >= 0 and "external/macro_f1" in child.data.metrics
         assert child.data.tags["threads"] == "1"
+        assert "step" not in child.data.metrics, "it is the axis, and would head the comparison page"
     # cells of a study register nothing
     assert not [model for model in own.client.search_registered_models() if model.name == "hemacell-wbc"]
 
@@ -108,6 +109,8 @@ def test_what_lies_on_the_run_of_the_study(study):
     assert any(name.startswith("figures/") and name.endswith(".png") for name in files)
     assert "sample" in files["report.html"].read_text().lower()
     assert len(json.loads(files["cells.json"].read_text())) == 8
+    inputs = {each.tags[0].value: each.dataset for each in run.inputs.dataset_inputs}
+    assert set(inputs) == {"study", "external"} and inputs["study"].digest == run.data.tags["data.digest"][:32]
     rows = table(own, run.info.run_id)
     for arm, slug in (("none", "none"), ("random-prcc", "random-prcc")):
         for fraction in (0.1, 1.0):
