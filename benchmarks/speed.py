@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hemacell.classify.distance import Reference, statistics
 from hemacell.classify.fusion import FusedClassifier
 from hemacell.data import layout, store
 from hemacell.data.draws import limit
@@ -77,6 +78,7 @@ def main() -> None:
             loop = LoopSettings(steps=2 * asked.steps, learning_rate=1e-3, reports=2)
             fit(task, network, loop, report=lambda row, rates=rates: rates.append(row["images_per_second"]))
             print(f"| train, encoders={arm} | {rates[-1]:.0f} |", flush=True)
+            few = np.array(cells.array[:128])
             for views, precision in ((1, "bf16"), (8, "bf16"), (1, "float32")):
                 config = ClassifierConfig(
                     classes=manifest.classes,
@@ -88,12 +90,13 @@ def main() -> None:
                     review_below=0.0,
                     encoders=tuple(encoders if used else ()),
                 )
-                predictor = Predictor(config, network, used, precision)
-                few = np.asarray(cells.array[:128])
+                seen = statistics(network.cell, few, size=config.size, field=config.field)
+                known = Reference.fit(seen, np.zeros(len(few), int))
+                predictor = Predictor(config, network, used, known, precision)
                 _row(
                     f"classify, encoders={arm}, {views} views, {precision}",
                     128,
-                    lambda p=predictor, f=few: p.predict_pixels(f),
+                    lambda p=predictor, f=few: p.answer_pixels(f),
                 )
 
 

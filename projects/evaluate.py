@@ -47,6 +47,7 @@ def _evaluate(job, run, model, folder, images) -> None:
     from hemacell.tracking.classifiers import doubts
     from hemacell.tracking.job import said_bad, said_problems, use_threads
     from hemacell.tracking.own_test import log_beside_own, own_test_scores
+    from hemacell.tracking.reliance import log_reliance
     from hemacell.tracking.results import log_classification
 
     settings = job.settings
@@ -64,11 +65,12 @@ def _evaluate(job, run, model, folder, images) -> None:
         run.text(said_bad(cells.bad), "bad_images.txt")
     if not len(cells):
         raise UserError(f"{images.root}: none of its {len(images)} images can be read; mend them")
-    probabilities = score_pixels(predictor, cells.array, Progress("scoring"))
+    answers = score_pixels(predictor, cells.array, Progress("scoring"))
+    labels, probabilities = cells.manifest.labels, answers.probabilities
     log_classification(run, cells.manifest, probabilities, cells.array)
+    kept = log_reliance(run, labels, answers, predictor.config)
 
     own, unknown = own_test_scores(model)
-    labels = cells.manifest.labels
     rows = beside_own(labels, probabilities, images.classes, own, settings.resamples)
     warnings = [*filter(None, (drop_in_words(rows), unknown)), *doubtful, *cautions(labels, rows, images.classes)]
     facts = {
@@ -76,6 +78,7 @@ def _evaluate(job, run, model, folder, images) -> None:
         "its own test scores": f"run {model.run_id}" if own else "not known",
         "images": f"{len(cells)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
         "field": f"{predictor.config.field:g} of the picture's side",
+        "accepted without review": kept.in_words(),
         "interval": f"percentile bootstrap over images, {settings.resamples} resamples",
     }
     log_beside_own(run, rows, facts, warnings)

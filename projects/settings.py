@@ -49,6 +49,7 @@ class CommonSettings(JobSettings):
     device: Device = "auto"
     precision: Precision = "bf16"
     threads: Threads = 0
+    data_license: str = Field("", description="licence of the images, for the model's card", examples=["CC BY 4.0"])
     channel_stats: bool = Field(False, description="log the training images' channel means and deviations, in 0 to 1")
     reports: int = Field(10, ge=1, description="how often the val metrics are computed and logged")
     checkpoint_seconds: float = Field(30.0, ge=0, description="time between two checkpoints")
@@ -137,7 +138,10 @@ class CellSettings(CommonSettings):
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     own_heads: float = Field(1.0, ge=0, description="weight of the loss of each branch's own head")
     review_error: float = Field(
-        0.01, ge=0, lt=1, description="share of wrong answers among those that need no review, on val"
+        0.01, ge=0, lt=1, description="share of wrong answers among those that need no review, on a half of val"
+    )
+    alarm_rate: float = Field(
+        0.01, ge=0, lt=1, description="share of cells that may be called unlike those that it knows, on a half of val"
     )
 
 

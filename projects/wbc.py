@@ -95,16 +95,18 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
 
     import torch
 
-    from hemacell.classify.fusion import Projection
+    from hemacell.classify.fusion import FusedClassifier, Projection
     from hemacell.data import store
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.embed import ViewSet
     from hemacell.evaluation.metrics import classification_metrics
-    from hemacell.inference.predictor import ClassifierConfig, build_network, save_folder
+    from hemacell.inference.predictor import ClassifierConfig, Predictor, build_network, save_folder
     from hemacell.progress import Progress
     from hemacell.tracking import cards, registry
+    from hemacell.tracking.cards import Score
     from hemacell.tracking.encoders import load_chosen
     from hemacell.tracking.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
+    from hemacell.tracking.reliance import log_foreign, log_intervals, log_promise, log_reliance, reliance_in_words
     from hemacell.tracking.results import log_classification, score_table
     from hemacell.tracking.training import train
     from hemacell.training.calibrate import calibrated
@@ -195,20 +197,31 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     trained = train(job, run, task, network, steps)
     run.metrics({"train_images": len(parts["train"])}, steps)
 
+    network = cast(FusedClassifier, trained.network)
+
     # val calibrates; then test is looked at, once
-    config, val_answers, answers = calibrated(task, trained.network, config, images["val"], settings.review_error)
-    val_scores = classification_metrics(parts["val"].labels, val_answers, manifest.classes)
+    found = calibrated(task, network, config, images["val"], settings.review_error, settings.alarm_rate)
+    config = found.config
+    val_scores = classification_metrics(parts["val"].labels, found.val.probabilities, manifest.classes)
     run.metrics({f"calibrated_val/{name}": value for name, value in val_scores.items()}, steps)
+    log_promise(run, found.promised, config, steps)
+
     pixels = cells.array[images["test"].rows]
-    scores = {"test": log_classification(run, parts["test"], answers(images["test"]), pixels, step=steps)}
+    labels, tested = parts["test"].labels, found.answers(images["test"])
+    scores = {"test": log_classification(run, parts["test"], tested.probabilities, pixels, step=steps)}
+    intervals = log_intervals(run, labels, tested.probabilities, manifest.classes, step=steps)
+    kept = log_reliance(run, labels, tested, config, step=steps)
+    predictor = Predictor(config, network, encoders, found.reference, settings.precision)
     if external is not None:
         run.data_input(external.digest32, external.name, str(external.root), external.counts(), "external")
-        scores["external"] = _score_external(job, run, external, config, trained.network, encoders, steps)
+        scores["external"] = _score_external(job, run, external, predictor, steps)
 
     with registry.scratch() as folder:
-        save_folder(folder, config, trained.network, encoders, sorted(set(parts["train"].table["sha256"])))
+        learnt_from = sorted(set(parts["train"].table["sha256"]))
+        save_folder(folder, config, network, encoders, found.reference, learnt_from)
         run.artifact(folder / "classifier.json")
         if settings.register_model:
+            flagged = log_foreign(run, predictor, pixels, tested.distance, steps)
             version = registry.register(
                 folder,
                 CLASSIFIER,
@@ -224,32 +237,33 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
                     "White blood cell classifier",
                     job,
                     readable,
-                    {f"test/{name}": value for name, value in scores["test"].items()},
+                    {f"test/{name}": Score(value, *intervals.get(name, ())) for name, value in scores["test"].items()},
                     {choice.name: choice.uri for choice in choices},
+                    reliance_in_words(config, found.promised, kept, labels, tested, flagged),
                 ),
                 rescore=lambda champion: _score_champion(job, champion, everything, parts["val"]),
             )
             say(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
     after(job, run)
     print(score_table(list(scores.items()), ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"]))
+    say(f"wbc: accepted without review from {config.review_below:.2f} on; on test {kept.in_words()}")
     say(f"wbc: {len(parts['train'])} training images, {steps} steps in {trained.seconds:.0f} s; run {run.run_id}")
     return run.run_id
 
 
-def _score_external(job, run, external, config, network, encoders, steps) -> dict[str, float]:
+def _score_external(job, run, external, predictor, steps) -> dict[str, float]:
     """The classifier on another laboratory's images, seen at their own field."""
     from hemacell.data import store
-    from hemacell.inference.predictor import Predictor
     from hemacell.progress import Progress
+    from hemacell.tracking.reliance import log_reliance
     from hemacell.tracking.results import log_classification
 
     settings = job.settings
-    field = settings.external_field or settings.field
     decoded = store.decode(external, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
-    looking = [encoder.looking_at(settings.encoder_size, field) for encoder in encoders]
-    predictor = Predictor(config.model_copy(update={"field": field}), network, looking, settings.precision)
-    probabilities = predictor.predict_pixels(decoded.array)
-    return log_classification(run, decoded.manifest, probabilities, decoded.array, "external", steps)
+    looking = predictor.looking_at(settings.external_field or settings.field)
+    answers = looking.answer_pixels(decoded.array)
+    log_reliance(run, decoded.manifest.labels, answers, looking.config, "external", steps)
+    return log_classification(run, decoded.manifest, answers.probabilities, decoded.array, "external", steps)
 
 
 def _score_champion(job, folder, everything, val) -> float:
@@ -260,8 +274,8 @@ def _score_champion(job, folder, everything, val) -> float:
 
     champion = load_folder(folder, job.settings.precision)
     cells = store.decode(everything, champion.config.store_size, job.cache, job.settings.max_bad)
-    probabilities = champion.predict_pixels(cells.array[cells.rows(val)])
-    return classification_metrics(val.labels, probabilities, val.classes)["macro_f1"]
+    answers = champion.answer_pixels(cells.array[cells.rows(val)])
+    return classification_metrics(val.labels, answers.probabilities, val.classes)["macro_f1"]
 
 
 if __name__ == "__main__":

@@ -25,3 +25,20 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("HEMACELL_CACHE", str(cache))
         patch.delenv("HEMACELL_DATA", raising=False)
         yield sample_folder(cache)
+
+
+@pytest.fixture(scope="session")
+def known_to():
+    """A description of known cells, which are noise, that fits a classifier: (config, network) -> Reference."""
+
+    def make(config, network):
+        import numpy as np
+
+        from hemacell.classify.distance import Reference, statistics
+
+        rng = np.random.default_rng(5)
+        pixels = rng.integers(0, 256, (24, config.store_size, config.store_size, 3), dtype=np.uint8)
+        found = statistics(network.cell, pixels, size=config.size, field=config.field)
+        return Reference.fit(found, rng.integers(0, 2, 24)).limited(found, 0.1)
+
+    return make

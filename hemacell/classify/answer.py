@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hemacell.classify.fusion import answer
-from hemacell.encoders.views import dihedral_views, render
+from hemacell.encoders.views import all_turns, identity_views, render
 
 
 @torch.no_grad()
@@ -28,31 +28,30 @@ def view_probabilities(
     Args:
         network: a `FusedClassifier` in eval mode, on its device.
         pixels: uint8 [M, H, W, 3].
-        rows: int64 [N], which of them.
+        rows: int64 [N], which of them, N > 0.
         embeddings: for each encoder float32 [N, at least `views`, width], of the same turns.
         size, field: what the cell network sees: pixels a side, and sides of the image.
         views: 1 to 8.
         precision: `bf16` (autocast) or `float32`.
-        batch: images at once.
+        batch: views at once.
 
     Returns:
         float32 [N, classes], rows sum to 1.
     """
     device = next(network.parameters()).device
     answers = []
-    for start in range(0, len(rows), batch):
-        part = slice(start, start + batch)
+    at_once = max(1, batch // views)
+    for start in range(0, len(rows), at_once):
+        part = slice(start, start + at_once)
         images = torch.from_numpy(pixels[rows[part]]).to(device)
-        total: Tensor | None = None
-        for view in range(views):
-            seen = render(images, dihedral_views(len(images), view), size, field)
-            given = [torch.from_numpy(embedding[part, view]).to(device) for embedding in embeddings]
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                logits = network(seen, given)
-            probabilities = answer(logits).softmax(1)
-            total = probabilities if total is None else total + probabilities
-        assert total is not None
-        answers.append((total / views).cpu().numpy())
+        seen = all_turns(render(images, identity_views(len(images)), size, field), views)
+        given = [
+            torch.from_numpy(embedding[part, :views]).transpose(0, 1).flatten(0, 1).to(device)
+            for embedding in embeddings
+        ]
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = network(seen, given)
+        answers.append(answer(logits).softmax(1).unflatten(0, (views, -1)).mean(0).cpu().numpy())
     return np.concatenate(answers)
 
 

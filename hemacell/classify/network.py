@@ -50,6 +50,7 @@ class CellNetwork(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, widths[0], 5, 2, 2, bias=False)
         layers: list[nn.Module] = []
+        self.blocks = tuple(blocks)
         inputs = widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             for index in range(count):
@@ -60,5 +61,15 @@ class CellNetwork(nn.Module):
         self.width = 2 * inputs
 
     def forward(self, images: Tensor) -> Tensor:
-        features = F.relu(self.norm(self.stages(self.stem((images - 0.5) / 0.25))))
+        features = F.relu(self.norm(self.stages(self._begun(images))))
         return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
+
+    def early(self, images: Tensor, stages: int) -> list[Tensor]:
+        """Features [N, C, h, w] after the stem and after each block of the first `stages` stages."""
+        found = [self._begun(images)]
+        for block in list(self.stages)[: sum(self.blocks[:stages])]:
+            found.append(block(found[-1]))
+        return found
+
+    def _begun(self, images: Tensor) -> Tensor:
+        return self.stem((images - 0.5) / 0.25)

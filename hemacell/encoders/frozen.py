@@ -83,11 +83,15 @@ class FrozenEncoder(nn.Module):
         """What `save_encoder` takes as the state of the body."""
         return _weights_of(self.body).state_dict()
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.body.parameters()).device
+
     def embed(self, images: Tensor, precision: str = "float32") -> Tensor:
         """Like `forward`, on the encoder's device and in `float32` or `bf16` (autocast); float32 results."""
-        device = next(self.body.parameters()).device
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return self(images.to(device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return self(images.to(self.device))
 
 
 def default_config(kind: Literal["autoencoder", "backbone"]) -> EncoderConfig:

@@ -77,6 +77,25 @@ def dihedral_views(count: int, which: int) -> Views:
     return views
 
 
+def all_turns(images: Tensor, views: int) -> Tensor:
+    """The first `views` flips and quarter turns of pictures that are rendered already, without sampling them again.
+
+    Args:
+        images: [N, C, S, S], square: the grid of places then falls on itself, and no pixel is interpolated.
+        views: 1 to 8.
+
+    Returns:
+        [views * N, C, S, S] in channels-last layout: all images as `dihedral_views(…, 0)` shows them, then (…, 1).
+    """
+    if not 1 <= views <= 8:
+        raise ValueError(f"views must be 1..8, got {views}")
+    turned = [
+        torch.rot90(images if view < 4 else images.flip(3), view % 4 if view < 4 else -(view % 4), (2, 3))
+        for view in range(views)
+    ]
+    return torch.cat(turned).contiguous(memory_format=torch.channels_last)
+
+
 def random_views(count: int, settings: ViewSettings, generator: torch.Generator) -> Views:
     """`count` random views, all randomness from `generator`."""
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hemacell.evaluation.checks import checked_probabilities
-from hemacell.evaluation.study.resampling import LEVEL, confusion_metrics, percentile_interval
+from hemacell.evaluation.intervals import LEVEL
+from hemacell.evaluation.study.resampling import confusion_metrics, percentile_interval
 
 #: Scores over all classes, the one that is spoken of first at the head.
 OVERALL = ("macro_f1", "accuracy", "balanced_accuracy")

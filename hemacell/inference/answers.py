@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,22 +11,36 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+UNLIKE = 1.0  # distance from the known cells above which an image is unlike them
+
+
+class Answer(NamedTuple):
+    """What a classifier says of one image."""
+
+    probabilities: np.ndarray
+    """float [classes], calibrated"""
+    distance: float
+    """from the cells that it knows, in units of the limit: above 1 the image is unlike them"""
+
+
 def answer_columns(classes: Sequence[str]) -> list[str]:
     """Names of the columns, in order."""
     return ["class", "probability", *(f"p_{name}" for name in classes), "needs_review", "why"]
 
 
-def table_of_answers(classes: Sequence[str], review_below: float, answers: Sequence[np.ndarray | str]) -> pd.DataFrame:
+def table_of_answers(classes: Sequence[str], review_below: float, answers: Sequence[Answer | str]) -> pd.DataFrame:
     """Lay answers out as a table, one row each, in the order given.
 
     Args:
         classes: C names, in the order of the probabilities.
         review_below: probability below which a person should look.
-        answers: N times the probabilities, float [C], or the reason why the image could not be read.
+        answers: N times the answer, or the reason why the image could not be read.
 
     Returns:
-        `class`, `probability` (of that class), `p_<Class>` for every class, `needs_review` and `why`. A picture that
-        could not be read has an empty class, NaN for all probabilities, `needs_review` and the reason.
+        `class`, `probability` (of that class), `p_<Class>` for every class, `needs_review` and `why`. A person should
+        look where the probability is low, and where the picture is unlike the cells that the classifier knows, whatever
+        its probability. One that could not be read has an empty class, NaN for all probabilities, `needs_review` and
+        the reason.
     """
     import pandas as pd
 
@@ -36,12 +50,15 @@ def table_of_answers(classes: Sequence[str], review_below: float, answers: Seque
     return table.astype({**dict.fromkeys(numbers, "float64"), "needs_review": "bool", "class": "str", "why": "str"})
 
 
-def _row(classes: Sequence[str], review_below: float, probabilities: np.ndarray) -> list[object]:
-    best = int(probabilities.argmax())
-    probability = float(probabilities[best])
-    doubtful = probability < review_below
-    why = f"probability {probability:.2f} is below {review_below:.2f}" if doubtful else ""
-    return [classes[best], probability, *map(float, probabilities), doubtful, why]
+def _row(classes: Sequence[str], review_below: float, answer: Answer) -> list[object]:
+    best = int(answer.probabilities.argmax())
+    probability = float(answer.probabilities[best])
+    reasons = []
+    if answer.distance > UNLIKE:
+        reasons.append(f"unlike the cells that the model knows ({answer.distance:.1f} times the usual distance)")
+    if probability < review_below:
+        reasons.append(f"probability {probability:.2f} is below {review_below:.2f}")
+    return [classes[best], probability, *map(float, answer.probabilities), bool(reasons), "; ".join(reasons)]
 
 
 def _unread(classes: Sequence[str], reason: str) -> list[object]:

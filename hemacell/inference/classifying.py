@@ -10,10 +10,9 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from hemacell.inference.answers import table_of_answers
+from hemacell.inference.answers import Answer, table_of_answers
 from hemacell.inference.inputs import Inputs
 from hemacell.inference.parts import Parts
 from hemacell.inference.stream import answer, read_ahead, read_square
@@ -71,7 +70,7 @@ def classify(
     paths = (inputs.path(row) for number in missing for row in parts.span(number))
     with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
         for number in missing:
-            answers: list[np.ndarray | str] = []
+            answers: list[Answer | str] = []
             while len(answers) < len(parts.span(number)):
                 few = list(islice(pictures, min(batch, len(parts.span(number)) - len(answers))))
                 answers += answer(predictor, few)
@@ -82,9 +81,7 @@ def classify(
     return Speed(done - begun, time.perf_counter() - started)
 
 
-def _table(
-    predictor: Predictor, inputs: Inputs, rows: range, answers: list[np.ndarray | str], model: str
-) -> pd.DataFrame:
+def _table(predictor: Predictor, inputs: Inputs, rows: range, answers: list[Answer | str], model: str) -> pd.DataFrame:
     table = table_of_answers(predictor.classes, predictor.review_below, answers)
     numbers = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
     table = table.astype(dict.fromkeys(numbers, "float32"))  # what they are: and CSV needs half the digits for it

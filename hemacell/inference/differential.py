@@ -20,14 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-LEVEL = 0.95
+from hemacell.evaluation.intervals import LEVEL, Floats, binomial_limits
+
 RESAMPLES = 2000
 _PRIOR = 0.5  # Jeffreys' for a class against the rest: a count of 0 leaves room for a small share
 _STEPS, _STILL = 5000, 1e-10  # of expectation-maximisation: at most; change of a share that is none any more
 _ROUGH_STEPS, _ROUGH_STILL = 300, 1e-6  # for the resamples, of which only percentiles are taken
 _FLOOR = 1e-3  # share that a class starts from at least: from 0 it would not come back
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -102,15 +101,11 @@ def raw_shares(counts: ArrayLike, level: float = LEVEL) -> Limits:
         counts: int [C].
         level: of confidence, 0 to 1.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     called = _counts(counts)
     total = int(called.sum())
     if total == 0:
         return _nothing(len(called))
-    low, high = proportion_confint(called, total, alpha=1 - level, method="beta")
-    # the limits of 0 and of all, which some versions give as NaN
-    low, high = np.where(called == 0, 0.0, low), np.where(called == total, 1.0, high)
+    low, high = binomial_limits(called, total, level)
     return Limits(called / total, low, high)
 
 

@@ -21,9 +21,5 @@ def load_for_use(folder: Path, precision: str = "float32", device: str = "cpu", 
         UserError: the folder holds no classifier, or there is no GPU.
     """
     where = chosen_device(device)
-    made = load_folder(folder, precision)
-    config, encoders = made.config, made.encoders
-    if field:
-        config = config.model_copy(update={"field": field})
-        encoders = [encoder.looking_at(encoder.config.input_size, field) for encoder in encoders]
-    return Predictor(config, made.network.to(where), [encoder.to(where) for encoder in encoders], precision)
+    made = load_folder(folder, precision).to(where)
+    return made.looking_at(field) if field else made

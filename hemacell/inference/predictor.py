@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +13,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hemacell.classify.answer import tempered, view_probabilities
+from hemacell.classify.distance import Reference, statistics
 from hemacell.classify.fusion import FusedClassifier
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import FrozenEncoder, load_encoder, save_encoder
-from hemacell.encoders.views import dihedral_views, render
+from hemacell.encoders.views import all_turns, identity_views, render
 from hemacell.errors import UserError, in_one_line
 
 WEIGHTS, DESCRIPTION, ENCODERS = "classifier.safetensors", "classifier.json", "encoders"
+REFERENCE = "known_cells.safetensors"
 TRAINED_ON = "training_images.json"
+_VIEWS_AT_ONCE = 64  # of an encoder: more are not quicker, and need more memory
 
 
 class ClassifierConfig(BaseModel):
@@ -46,6 +50,15 @@ class ClassifierConfig(BaseModel):
     """slugs of the encoders, in the order in which the network takes them"""
 
 
+class Answers(NamedTuple):
+    """What a classifier says of N images."""
+
+    probabilities: np.ndarray
+    """float32 [N, classes], calibrated"""
+    distance: np.ndarray
+    """float32 [N], from the cells that it knows; above 1 an image is unlike them"""
+
+
 class Predictor:
     """A classifier with its encoders, ready for images.
 
@@ -53,6 +66,7 @@ class Predictor:
         config: its description.
         network: in eval mode.
         encoders: as `config.encoders` names them.
+        reference: the description of the cells that it knows.
         precision: `float32` (answers agree to 1e-5 everywhere) or `bf16` (faster; probabilities differ by some 0.01).
     """
 
@@ -61,9 +75,11 @@ class Predictor:
         config: ClassifierConfig,
         network: FusedClassifier,
         encoders: Sequence[FrozenEncoder],
+        reference: Reference,
         precision: str = "float32",
     ) -> None:
-        self.config, self.network, self.encoders, self.precision = config, network.eval(), list(encoders), precision
+        self.config, self.network, self.encoders = config, network.eval(), list(encoders)
+        self.reference, self.precision = reference, precision
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -75,39 +91,54 @@ class Predictor:
         """Probability below which a person should look."""
         return self.config.review_below
 
-    def predict_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Calibrated probabilities float32 [N, classes] of RGB images of any size."""
-        return self.predict_pixels(np.stack([to_square(image, self.config.store_size) for image in images]))
+    def looking_at(self, field: float) -> "Predictor":
+        """The same classifier, shown another part around the centre: its side, in sides of the image."""
+        encoders = [encoder.looking_at(encoder.config.input_size, field) for encoder in self.encoders]
+        config = self.config.model_copy(update={"field": field})
+        return Predictor(config, self.network, encoders, self.reference, self.precision)
 
-    def predict_pixels(self, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
-        """The same for decoded images, uint8 [N, store_size, store_size, 3]."""
+    def to(self, device: torch.device) -> "Predictor":
+        """The same classifier on another device."""
+        encoders = [encoder.to(device) for encoder in self.encoders]
+        return Predictor(self.config, self.network.to(device), encoders, self.reference, self.precision)
+
+    def answer_images(self, images: Sequence[Image.Image]) -> Answers:
+        """Answers to RGB images of any size."""
+        return self.answer_pixels(np.stack([to_square(image, self.config.store_size) for image in images]))
+
+    def answer_pixels(self, pixels: np.ndarray, batch: int = 64) -> Answers:
+        """Answers to decoded images, uint8 [N, store_size, store_size, 3], N > 0, so many at a time."""
         answers = []
         for start in range(0, len(pixels), batch):
             part = np.array(pixels[start : start + batch])  # a copy: torch warns of read-only memory maps
-            answers.append(
-                view_probabilities(
-                    self.network,
-                    part,
-                    np.arange(len(part)),
-                    [self._embeddings(encoder, part) for encoder in self.encoders],
-                    size=self.config.size,
-                    field=self.config.field,
-                    views=self.config.views,
-                    precision=self.precision,
-                )
-            )
-        return tempered(np.concatenate(answers), self.config.temperature)
+            answers.append((self._probabilities(part), self.distances(part)))
+        return Answers(*map(np.concatenate, zip(*answers, strict=True)))
+
+    def distances(self, pixels: np.ndarray) -> np.ndarray:
+        """The distances alone, float32 [N], of decoded images."""
+        config = self.config
+        return self.reference.distance(statistics(self.network.cell, pixels, size=config.size, field=config.field))
+
+    def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        raw = view_probabilities(
+            self.network,
+            pixels,
+            np.arange(len(pixels)),
+            [self._embeddings(encoder, pixels) for encoder in self.encoders],
+            size=self.config.size,
+            field=self.config.field,
+            views=self.config.views,
+            precision=self.precision,
+        )
+        return tempered(raw, self.config.temperature)
 
     def _embeddings(self, encoder: FrozenEncoder, pixels: np.ndarray) -> np.ndarray:
-        images = torch.from_numpy(pixels)
-        turns = [
-            encoder.embed(
-                render(images, dihedral_views(len(images), view), encoder.config.input_size, encoder.config.field),
-                self.precision,
-            )
-            for view in range(self.config.views)
-        ]
-        return torch.stack(turns, 1).cpu().numpy()
+        """float32 [N, views, width]"""
+        views = self.config.views
+        images = torch.from_numpy(pixels).to(encoder.device)
+        upright = render(images, identity_views(len(images)), encoder.config.input_size, encoder.config.field)
+        found = [encoder.embed(some, self.precision) for some in all_turns(upright, views).split(_VIEWS_AT_ONCE)]
+        return torch.cat(found).unflatten(0, (views, -1)).transpose(0, 1).cpu().numpy()
 
 
 def build_network(config: ClassifierConfig, widths: Sequence[int]) -> FusedClassifier:
@@ -126,14 +157,16 @@ def save_folder(
     config: ClassifierConfig,
     network: torch.nn.Module,
     encoders: Sequence[FrozenEncoder],
+    reference: Reference,
     trained_on: Sequence[str],
 ) -> Path:
-    """Write a classifier's folder: description, weights, each encoder in a folder of its own, and the digests of the
-    images that it learnt from, so that nobody starts from it and then tests on them."""
+    """Write a classifier's folder: description, weights, the known cells, each encoder in a folder of its own, and the
+    digests of the images that it learnt from, so that nobody starts from it and then tests on them."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
         {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS
     )
+    save_file(reference.tensors(), folder / REFERENCE)
     for slug, encoder in zip(config.encoders, encoders, strict=True):
         save_encoder(folder / ENCODERS / slug, encoder.config, encoder.weights())
     (folder / TRAINED_ON).write_text(json.dumps(list(trained_on), indent=0), encoding="utf-8")
@@ -150,9 +183,10 @@ def load_folder(folder: Path, precision: str = "float32") -> Predictor:
     try:
         config = ClassifierConfig.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
         weights = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, ValidationError, SafetensorError) as error:
+        reference = Reference.of_tensors(load_file(folder / REFERENCE))
+    except (OSError, ValueError, KeyError, ValidationError, SafetensorError) as error:
         raise UserError(
-            f"{folder}: expected a classifier ({DESCRIPTION} and {WEIGHTS}), found {in_one_line(error)}"
+            f"{folder}: expected a classifier ({DESCRIPTION}, {WEIGHTS} and {REFERENCE}), found {in_one_line(error)}"
         ) from error
     encoders = [load_encoder(folder / ENCODERS / slug) for slug in config.encoders]
     network = build_network(config, [encoder.width for encoder in encoders])
@@ -163,4 +197,4 @@ def load_folder(folder: Path, precision: str = "float32") -> Predictor:
             f"{folder}: the weights are not those of the classifier described: {in_one_line(error)[:300]}"
         ) from error
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Predictor(config, network, encoders, precision)
+    return Predictor(config, network, encoders, reference, precision)

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from hemacell.data.images import UnreadableImage, read_rgb, to_square
+from hemacell.inference.answers import Answer
 
 READERS = 4  # threads; Pillow decodes without the interpreter's lock, and a disk far away answers several at once
 MOST_BYTES = 2**30  # of a file: what a picture of as many pixels as are allowed cannot need
@@ -22,8 +23,8 @@ Result = TypeVar("Result")
 class Network(Protocol):
     """What is needed of a classifier: `hemacell.inference.predictor.Predictor`."""
 
-    def predict_pixels(self, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
-        """Probabilities float32 [N, C] of uint8 [N, S, S, 3]."""
+    def answer_pixels(self, pixels: np.ndarray, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities float32 [N, C] and distances float32 [N] of uint8 [N, S, S, 3]."""
         ...
 
 
@@ -70,8 +71,8 @@ def read_square(path: Path | None, size: int) -> np.ndarray | str:
         return f"cannot be opened: {getattr(error, 'strerror', None) or error}"
 
 
-def answer(network: Network, pictures: Sequence[np.ndarray | str]) -> list[np.ndarray | str]:
-    """Probabilities, float32 [C], of each picture of one batch; a reason stays what it is."""
+def answer(network: Network, pictures: Sequence[np.ndarray | str]) -> list[Answer | str]:
+    """The answer to each picture of one batch; a reason stays what it is."""
     readable = [picture for picture in pictures if not isinstance(picture, str)]
-    found = iter(network.predict_pixels(np.stack(readable), len(readable)) if readable else ())
-    return [picture if isinstance(picture, str) else next(found) for picture in pictures]
+    answers = iter(map(Answer, *network.answer_pixels(np.stack(readable), len(readable))) if readable else ())
+    return [picture if isinstance(picture, str) else next(answers) for picture in pictures]

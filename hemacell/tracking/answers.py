@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from hemacell.inference.answers import table_of_answers
+from hemacell.inference.answers import Answer, table_of_answers
 from hemacell.tracking.images import chunks
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ class Predictor(Protocol):
     @property
     def review_below(self) -> float: ...
 
-    def predict_images(self, images: list[Image]) -> np.ndarray:
-        """Probabilities float32 [N, C]."""
+    def answer_images(self, images: list[Image]) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities float32 [N, C] and distances float32 [N]."""
         ...
 
 
@@ -38,9 +38,9 @@ def answer_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.Da
     Returns:
         See `hemacell.inference.answers.table_of_answers`.
     """
-    answers: list[np.ndarray | str] = []
+    answers: list[Answer | str] = []
     for chunk in chunks(pictures):
         readable = [picture for picture in chunk if not isinstance(picture, str)]
-        found = iter(predictor.predict_images(readable) if readable else ())
+        found = iter(map(Answer, *predictor.answer_images(readable)) if readable else ())
         answers += [picture if isinstance(picture, str) else next(found) for picture in chunk]
     return table_of_answers(predictor.classes, predictor.review_below, answers)

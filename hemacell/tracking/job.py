@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings", bound=JobSettings)
 
 #: Settings that say how a job is driven and shown, not what it computes.
-NOT_IN_KEY = DRIVING | {"data", "model", "checkpoint_seconds", "pretrain_data", "external", "threads", "workers"}
+NOT_IN_KEY = DRIVING | {
+    "data",
+    "model",
+    "checkpoint_seconds",
+    "pretrain_data",
+    "external",
+    "threads",
+    "workers",
+    "data_license",
+}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hemacell.encoders.views import (
     Views,
     ViewSettings,
+    all_turns,
     concatenate,
     dihedral_views,
     identity_views,
@@ -240,3 +241,19 @@ def test_concatenation_keeps_the_order():
     joined = concatenate(parts)
     assert isinstance(joined, Views) and len(joined) == 4
     assert torch.equal(rows_of(joined), torch.cat([rows_of(part) for part in parts]))
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_turning_what_is_rendered_is_rendering_what_is_turned(size):
+    images = pictures(3, 12)
+    upright = render(images, identity_views(3), size, 0.6)
+    turned = all_turns(upright, 8).unflatten(0, (8, 3))
+    for view in range(8):
+        assert turned[view] == pytest.approx(render(images, dihedral_views(3, view), size, 0.6), abs=1e-6)
+    assert torch.equal(all_turns(upright, 3), turned[:3].flatten(0, 1))
+
+
+@pytest.mark.parametrize("views", [0, 9])
+def test_there_are_eight_turns(views):
+    with pytest.raises(ValueError, match="views must be"):
+        all_turns(torch.zeros(1, 3, 4, 4), views)

@@ -1,16 +1,12 @@
-"""Temperature and review threshold against exhaustive searches."""
+"""The temperature against an exhaustive search."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hemacell.evaluation.temperature import (
-    ALWAYS_REVIEW,
     TEMPERATURE_RANGE,
     apply_temperature,
     fit_temperature,
-    review_threshold,
 )
 
 
@@ -74,42 +70,3 @@ def test_what_are_no_logits_is_refused(logits, labels):
 def test_a_temperature_must_be_positive(temperature):
     with pytest.raises(ValueError, match="above 0"):
         apply_temperature([[1.0, 2.0]], temperature)
-
-
-def slow_threshold(p, labels, error):
-    """Every probability that was given, from the lowest up, and 0 before them."""
-    confidence = p.max(1)
-    for t in [0.0, *sorted(set(confidence.tolist()))]:
-        accepted = confidence >= t
-        if (p.argmax(1) != labels)[accepted].mean() <= error:
-            return t
-    return ALWAYS_REVIEW
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    rows=st.lists(st.tuples(st.integers(51, 100), st.booleans()), min_size=1, max_size=30),
-    error=st.sampled_from([0.0, 0.01, 0.05, 0.2, 0.5]),
-)
-def test_threshold_equals_the_search(rows, error):
-    confidence = np.array([percent for percent, _ in rows]) / 100
-    p = np.stack([confidence, 1 - confidence], 1).astype(np.float32)
-    labels = np.array([0 if right else 1 for _, right in rows])
-    found = review_threshold(p, labels, error)
-    assert found == slow_threshold(p, labels, error)
-    accepted = p.max(1) >= found
-    assert not accepted.any() or (labels[accepted] != 0).mean() <= error
-
-
-def test_all_are_accepted_where_few_are_wrong_and_none_where_the_surest_are():
-    p = np.array([[0.99, 0.01], [0.6, 0.4]], dtype=np.float32)
-    assert review_threshold(p, [0, 0]) == 0.0
-    assert review_threshold(p, [1, 0]) == ALWAYS_REVIEW
-    assert review_threshold(p, [0, 1]) == pytest.approx(0.99)
-    assert not (p.max(1) >= ALWAYS_REVIEW).any()
-
-
-@pytest.mark.parametrize("error", [-0.01, 1.0, np.nan])
-def test_an_error_outside_its_range_is_refused(error):
-    with pytest.raises(ValueError, match="error must be"):
-        review_threshold([[0.9, 0.1]], [0], error)

@@ -26,12 +26,13 @@ class Network:
     def __init__(self, stop_after: int = 10**9) -> None:
         self.left = stop_after
 
-    def predict_pixels(self, pixels, batch=64):
+    def answer_pixels(self, pixels, batch=64):
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
         light = pixels.mean((1, 2, 3)) / 255 * 0.9 + 0.01 * len(pixels)
-        return np.stack([1 - light, light], 1).astype(np.float32)
+        distance = np.where(pixels.max((1, 2, 3)) > 250, 1.5, 0.5)
+        return np.stack([1 - light, light], 1).astype(np.float32), distance.astype(np.float32)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
     """Register an untrained classifier under a run that claims these test scores; returns (version, folder)."""
     import torch
 
+    from hemacell.classify.distance import Reference, statistics
     from hemacell.encoders.frozen import EncoderConfig, random_encoder
     from hemacell.inference.predictor import ClassifierConfig, build_network, save_folder
     from hemacell.tracking import registry
@@ -56,7 +57,10 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
     with own.here(), registry.scratch() as folder, track("wbc", {}) as run:
         run.metrics({f"test/{metric}": value for metric, value in own_scores.items()})
         network = build_network(config, [each.width for each in encoders])
-        save_folder(folder, config, network, encoders, sorted(trained_on))
+        pixels = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
+        seen = statistics(network.cell, pixels, size=32, field=0.6)
+        known = Reference.fit(seen, np.arange(9) % 2).limited(seen, 0)
+        save_folder(folder, config, network, encoders, known, sorted(trained_on))
         version = registry.register(
             folder,
             name,

@@ -226,11 +226,11 @@ def test_init_wants_a_classifier(pipeline):
         store.run("wbc", encoders=("none",), init="models:/hemacell-prcc-encoder/1")
 
 
-def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, tmp_path):
+def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, known_to):
     import torch
 
     from hemacell.data.layout import folder_manifest
-    from hemacell.inference.predictor import ClassifierConfig, build_network
+    from hemacell.inference.predictor import ClassifierConfig, Predictor, build_network
     from projects.wbc import _score_external
 
     config = ClassifierConfig(
@@ -245,6 +245,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
     )
     torch.manual_seed(0)
     network = build_network(config, [])
+    predictor = Predictor(config, network, [], known_to(config, network))
     external = folder_manifest(other_laboratory, CLASSES)
 
     def answers(**given: object) -> str:
@@ -255,7 +256,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
             artifact=lambda path, name: logged.update({name: Path(path).read_text()}),
         )
         job = SimpleNamespace(settings=own.settings("wbc", **given), cache=own.cache)
-        _score_external(job, run, external, config, network, [], 1)
+        _score_external(job, run, external, predictor, 1)
         return logged["external/predictions.json"]
 
     same, wide = answers(field=0.5), answers(field=0.5, external_field=1.0)

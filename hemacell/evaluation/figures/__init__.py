@@ -3,8 +3,9 @@
 Save one with `figure.savefig(path)`; it has the resolution that MLflow's pages show well.
 """
 
-from hemacell.evaluation.figures.classification import confusion_matrix, per_class, reliability, roc
+from hemacell.evaluation.figures.classification import confusion_matrix, per_class, reliability, risk_coverage, roc
 from hemacell.evaluation.figures.curves import loss_curves
+from hemacell.evaluation.figures.distances import distances
 from hemacell.evaluation.figures.galleries import mistakes, reconstructions
 from hemacell.evaluation.figures.own_test import own_test_forest
 from hemacell.evaluation.figures.study import (
@@ -19,6 +20,7 @@ __all__ = [
     "class_gains",
     "confusion_matrices",
     "confusion_matrix",
+    "distances",
     "label_efficiency",
     "loss_curves",
     "mistakes",
@@ -27,6 +29,7 @@ __all__ = [
     "per_class",
     "reconstructions",
     "reliability",
+    "risk_coverage",
     "roc",
     "training_curves",
 ]

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix as count_matrix
 from sklearn.metrics import roc_curve
 
+from hemacell.evaluation import abstention
 from hemacell.evaluation.checks import checked_labels, checked_probabilities
 from hemacell.evaluation.figures.style import (
     BLUE,
@@ -24,6 +25,7 @@ from hemacell.evaluation.figures.style import (
     say,
     styled,
 )
+from hemacell.evaluation.intervals import binomial_limits
 from hemacell.evaluation.metrics import ECE_BINS, calibration_bins, expected_calibration_error, one_vs_rest_auroc
 
 
@@ -194,4 +196,43 @@ def roc(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> 
     axes.set_ylabel("true positive rate (sensitivity)")
     axes.set_title("each class against the rest" if len(classes) > 2 else f"{classes[1]} against {classes[0]}")
     axes.legend(loc="lower right")
+    return figure
+
+
+@styled
+def risk_coverage(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> Figure:
+    """The share of wrong answers among the surest ones, against the share of images that these are.
+
+    The band is the exact 95 % interval of each share; the mark is where answers are accepted.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+        threshold: probability from which on an answer is accepted without review.
+    """
+    curve = abstention.risk_coverage(labels, probabilities)
+    counts = np.rint(curve.coverage * len(np.asarray(labels))).astype(int)
+    chosen = np.unique(np.linspace(0, len(counts) - 1, 400).astype(int))  # of thousands, for the band
+    coverage, risk = curve.coverage[chosen], curve.risk[chosen]
+    wrong = np.rint(risk * counts[chosen]).astype(int)
+    low, high = binomial_limits(wrong, counts[chosen])
+
+    figure = new_figure(5.4, 4.0)
+    axes = figure.subplots()
+    axes.fill_between(coverage, low, high, color=BLUE, alpha=0.15, linewidth=0, label="exact 95 % interval")
+    axes.plot(coverage, risk, color=BLUE, label=f"area below the curve {curve.area:.4f}")
+    here = abstention.accepted(labels, probabilities, threshold)
+    if here.accepted:
+        text = f"accepted from {threshold:.2f} on: {here.coverage:.1%}, of which {here.error:.1%} wrong"
+        axes.plot(
+            [here.coverage], [here.error], "o", color=VERMILION, markersize=6, label=text, clip_on=False, zorder=3
+        )
+    axes.set_xlim(0, 1.005)
+    top = max(2 * curve.risk[-1], 2 * here.error, 0.02)
+    axes.set_ylim(0, min(1.0, top))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1 if top < 0.1 else 0))
+    axes.set_xlabel("share of images that are accepted, the surest first")
+    axes.set_ylabel("share of these that is wrong")
+    axes.legend(loc="upper left")
     return figure

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemacell.errors import UserError
+from hemacell.evaluation.intervals import LEVEL
 from hemacell.evaluation.predictions import Predictions
 
-LEVEL = 0.95
 _FLOATS_AT_ONCE = 8_000_000  # of one temporary array: 32 MB
 
 

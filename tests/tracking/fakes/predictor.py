@@ -13,10 +13,11 @@ class Redness:
         self.review_below = settings["review_below"]
         self.sharpness = settings["sharpness"]
 
-    def predict_images(self, images):
+    def answer_images(self, images):
         red = np.array([np.asarray(image, np.float32)[..., 0].mean() / 255 for image in images])
         p = 1 / (1 + np.exp(-self.sharpness * (red - 0.5)))
-        return np.stack([p, 1 - p], axis=1).astype(np.float32)
+        blue = np.array([np.asarray(image, np.float32)[..., 2].mean() / 255 for image in images])
+        return np.stack([p, 1 - p], axis=1).astype(np.float32), 2 * blue.astype(np.float32)
 
 
 def load_folder(folder: Path) -> Redness:

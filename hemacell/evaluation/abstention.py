@@ -1,0 +1,139 @@
+"""Answers that are accepted without a person looking at them, and how many of these are wrong (selective
+classification, Chow 1970; Geifman and El-Yaniv 2017)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hemacell.evaluation.checks import checked_probabilities
+from hemacell.evaluation.intervals import LEVEL, binomial_limits
+
+ALWAYS_REVIEW = 2.0  # above every probability, in any floating-point type
+
+
+class Accepted(NamedTuple):
+    """What becomes of images at one threshold."""
+
+    images: int
+    accepted: int
+    wrong: int
+    """of the accepted"""
+
+    @property
+    def coverage(self) -> float:
+        """Share of the images that are accepted."""
+        return self.accepted / self.images
+
+    @property
+    def error(self) -> float:
+        """Share of the accepted that is wrong; 0 where none is accepted."""
+        return self.wrong / self.accepted if self.accepted else 0.0
+
+    @property
+    def error_limits(self) -> tuple[float, float]:
+        """The exact 95 % limits of that share; 0 and 1 where none is accepted."""
+        if not self.accepted:
+            return 0.0, 1.0
+        low, high = binomial_limits(self.wrong, self.accepted, LEVEL)
+        return float(low), float(high)
+
+    def metrics(self) -> dict[str, float]:
+        """`accepted_share`, `accepted_error`, `accepted_error_low` and `accepted_error_high`."""
+        low, high = self.error_limits
+        return {
+            "accepted_share": self.coverage,
+            "accepted_error": self.error,
+            "accepted_error_low": low,
+            "accepted_error_high": high,
+        }
+
+    def in_words(self) -> str:
+        """For people: `0.6% of the 480 accepted of 514 images are wrong (95 % limits 0.1% and 1.8%)`."""
+        low, high = self.error_limits
+        return (
+            f"{self.error:.1%} of the {self.accepted} accepted of {self.images} cells are wrong [{low:.1%}, {high:.1%}]"
+        )
+
+
+def accepted(
+    labels: ArrayLike, probabilities: ArrayLike, threshold: float, also_doubtful: ArrayLike | None = None
+) -> Accepted:
+    """Count the answers whose probability is at or above a threshold.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+        threshold: of the probability of the answer.
+        also_doubtful: bool [N], images that are not accepted for another reason.
+    """
+    y, p = checked_probabilities(labels, probabilities)
+    taken = np.asarray(probabilities).max(1) >= threshold
+    if also_doubtful is not None:
+        taken &= ~np.asarray(also_doubtful, dtype=bool)
+    return Accepted(len(y), int(taken.sum()), int((p.argmax(1) != y)[taken].sum()))
+
+
+def review_threshold(probabilities: ArrayLike, labels: ArrayLike, error: float = 0.01) -> float:
+    """The lowest confidence at which answers can be accepted without a person looking at them.
+
+    An answer is accepted where its probability is at or above the threshold. The result is 0 where all answers
+    may be accepted; else the smallest probability t among the given answers such that at most a share `error` of those
+    at or above t is wrong; `ALWAYS_REVIEW` where there is no such t. The promise holds for the images given here and,
+    in the mean, for others like them: how far it can be trusted say the exact limits of `accepted`, and other images.
+
+    Args:
+        probabilities: float [N, C], calibrated.
+        labels: int [N].
+        error: largest tolerated share of wrong answers among the accepted, 0 <= error < 1.
+
+    Raises:
+        ValueError: an error outside 0..1, or labels or probabilities that are none.
+    """
+    if not 0 <= error < 1:
+        raise ValueError(f"error must be at least 0 and below 1, got {error}")
+    cuts, _, errors = _cuts(labels, probabilities)
+    allowed = np.flatnonzero(errors <= error)
+    if errors[-1] <= error:
+        return 0.0
+    return float(cuts[allowed[-1]]) if len(allowed) else ALWAYS_REVIEW
+
+
+class RiskCoverage(NamedTuple):
+    """The share of wrong answers among the surest ones, for every possible threshold."""
+
+    coverage: NDArray[np.float64]
+    """[K], share of the images that is accepted, rising to 1"""
+    risk: NDArray[np.float64]
+    """[K], share of these that is wrong"""
+
+    @property
+    def area(self) -> float:
+        """The mean risk over all coverages (AURC, Geifman et al. 2019): 0 is perfect, a random order has the error."""
+        return float(np.sum(self.risk * np.diff(self.coverage, prepend=0.0)))
+
+
+def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> RiskCoverage:
+    """The risk-coverage curve; images with equal probabilities are accepted together.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, C].
+    """
+    _, counts, errors = _cuts(labels, probabilities)
+    return RiskCoverage(counts / counts[-1], errors)
+
+
+def _cuts(
+    labels: ArrayLike, probabilities: ArrayLike
+) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.float64]]:
+    """For every threshold from the highest down: threshold, number of accepted, share of wrong ones among them."""
+    y, p = checked_probabilities(labels, probabilities)
+    # as the caller sees them, not rescaled: a threshold is compared with these very numbers
+    confidence = np.asarray(probabilities).max(1)
+    order = np.argsort(-confidence, kind="stable")
+    counts = np.arange(1, len(order) + 1)
+    errors = np.cumsum((p.argmax(1) != y)[order]) / counts
+    # equal confidences are accepted together: only the last of them is a possible cut
+    last_of_ties = np.append(np.diff(confidence[order]) != 0, True)
+    return confidence[order][last_of_ties], counts[last_of_ties], errors[last_of_ties]
