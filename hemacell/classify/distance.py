@@ -20,7 +20,7 @@ from hemacell.encoders.views import identity_views, render
 if TYPE_CHECKING:
     from hemacell.classify.network import CellNetwork
 
-STAGES = 2  # of the cell network, whose features are described
+STAGES = 1  # of the cell network, whose features are described
 _SCALES = 3  # halvings of the picture at which its sharpness is measured
 _FAR = 20.0  # deviations beyond which a number says no more than that it is far away
 _RIDGE = 1e-3  # of a variance of about 1: no direction is taken for exactly constant
