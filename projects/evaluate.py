@@ -41,6 +41,7 @@ def _evaluate(job, run, model, folder, images) -> None:
     from hemacell.data import store
     from hemacell.errors import UserError
     from hemacell.evaluation.own_test import beside_own, cautions, drop_in_words
+    from hemacell.inference.explain import Explainer
     from hemacell.inference.loading import load_for_use
     from hemacell.inference.scoring import score_pixels
     from hemacell.progress import Progress
@@ -65,7 +66,8 @@ def _evaluate(job, run, model, folder, images) -> None:
     if not len(cells):
         raise UserError(f"{images.root}: none of its {len(images)} images can be read; mend them")
     probabilities = score_pixels(predictor, cells.array, Progress("scoring"))
-    log_classification(run, cells.manifest, probabilities, cells.array)
+    explain = Explainer.of(predictor.network, predictor.config)
+    log_classification(run, cells.manifest, probabilities, cells.array, explain=explain)
 
     own, unknown = own_test_scores(model)
     labels = cells.manifest.labels

@@ -95,11 +95,12 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
 
     import torch
 
-    from hemacell.classify.fusion import Projection
+    from hemacell.classify.fusion import FusedClassifier, Projection
     from hemacell.data import store
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.embed import ViewSet
     from hemacell.evaluation.metrics import classification_metrics
+    from hemacell.inference.explain import Explainer
     from hemacell.inference.predictor import ClassifierConfig, build_network, save_folder
     from hemacell.progress import Progress
     from hemacell.tracking import cards, registry
@@ -200,7 +201,10 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     val_scores = classification_metrics(parts["val"].labels, val_answers, manifest.classes)
     run.metrics({f"calibrated_val/{name}": value for name, value in val_scores.items()}, steps)
     pixels = cells.array[images["test"].rows]
-    scores = {"test": log_classification(run, parts["test"], answers(images["test"]), pixels, step=steps)}
+    explain = Explainer.of(cast(FusedClassifier, trained.network), config)
+    scores = {
+        "test": log_classification(run, parts["test"], answers(images["test"]), pixels, step=steps, explain=explain)
+    }
     if external is not None:
         run.data_input(external.digest32, external.name, str(external.root), external.counts(), "external")
         scores["external"] = _score_external(job, run, external, config, trained.network, encoders, steps)
@@ -239,6 +243,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
 def _score_external(job, run, external, config, network, encoders, steps) -> dict[str, float]:
     """The classifier on another laboratory's images, seen at their own field."""
     from hemacell.data import store
+    from hemacell.inference.explain import Explainer
     from hemacell.inference.predictor import Predictor
     from hemacell.progress import Progress
     from hemacell.tracking.results import log_classification
@@ -249,7 +254,8 @@ def _score_external(job, run, external, config, network, encoders, steps) -> dic
     looking = [encoder.looking_at(settings.encoder_size, field) for encoder in encoders]
     predictor = Predictor(config.model_copy(update={"field": field}), network, looking, settings.precision)
     probabilities = predictor.predict_pixels(decoded.array)
-    return log_classification(run, decoded.manifest, probabilities, decoded.array, "external", steps)
+    explain = Explainer.of(network, predictor.config)
+    return log_classification(run, decoded.manifest, probabilities, decoded.array, "external", steps, explain)
 
 
 def _score_champion(job, folder, everything, val) -> float:

@@ -57,8 +57,9 @@ class CellNetwork(nn.Module):
                 inputs = width
         self.stages = nn.Sequential(*layers)
         self.norm = nn.GroupNorm(8, inputs)
+        self.activation = nn.ReLU()  # a module, for those who want to see the last features
         self.width = 2 * inputs
 
     def forward(self, images: Tensor) -> Tensor:
-        features = F.relu(self.norm(self.stages(self.stem((images - 0.5) / 0.25))))
+        features = self.activation(self.norm(self.stages(self.stem((images - 0.5) / 0.25))))
         return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)

@@ -255,11 +255,7 @@ def _split_rows(
     mask_folder = part / split / "mask"
     if not masked or not _folder(mask_folder):
         return rows
-    by_name = {
-        (name, path.stem): path
-        for name, paths in _class_files(mask_folder, classes, complete=False, empty=True).items()
-        for path in paths
-    }
+    by_name = masks_by_name(mask_folder, classes)
     pairs = [(row, by_name[row.label, Path(row.path).stem]) for row in rows if _has(by_name, row)]
     for row, mask in pairs:
         _check_pair(Path(row.path), mask)
@@ -268,6 +264,23 @@ def _split_rows(
         row._replace(mask=str(mask), sha256=_joint_digest(row.sha256, digest), source=source or "masked")
         for (row, mask), digest in zip(pairs, mask_digests, strict=True)
     ]
+
+
+def masks_by_name(folder: Path, classes: tuple[str, ...] | None = None) -> dict[tuple[str, str], Path]:
+    """The masks in the class folders of a folder `mask`: (class, name without its ending) -> file.
+
+    That of an image in the folder `data` beside it has the image's class and name.
+
+    Args:
+        folder: with class folders, some of which may be missing or empty.
+        classes: those that are allowed; None for whatever is there.
+
+    Raises:
+        UserError: a folder of another class.
+    """
+    known = tuple(_folders(folder)) if classes is None else classes
+    files = _class_files(folder, known, complete=False, empty=True)
+    return {(name, path.stem): path for name, paths in files.items() for path in paths}
 
 
 def _has(by_name: dict[tuple[str, str], Path], row: Row) -> bool:

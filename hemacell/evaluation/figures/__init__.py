@@ -5,7 +5,7 @@ Save one with `figure.savefig(path)`; it has the resolution that MLflow's pages 
 
 from hemacell.evaluation.figures.classification import confusion_matrix, per_class, reliability, roc
 from hemacell.evaluation.figures.curves import loss_curves
-from hemacell.evaluation.figures.galleries import mistakes, reconstructions
+from hemacell.evaluation.figures.galleries import explained, mistakes, reconstructions
 from hemacell.evaluation.figures.own_test import own_test_forest
 from hemacell.evaluation.figures.study import (
     class_gains,
@@ -19,6 +19,7 @@ __all__ = [
     "class_gains",
     "confusion_matrices",
     "confusion_matrix",
+    "explained",
     "label_efficiency",
     "loss_curves",
     "mistakes",
