@@ -17,6 +17,7 @@ def run(settings: EvaluateSettings) -> str:
     """Score, compare and log; returns the id of the run that holds the result."""
     from hemacell.data.draws import limit
     from hemacell.data.labelled import labelled_images
+    from hemacell.data.masks import masks_digest
     from hemacell.tracking.classifiers import classes_of, find_classifier
     from hemacell.tracking.job import begin
     from hemacell.tracking.lookup import fetch
@@ -27,7 +28,8 @@ def run(settings: EvaluateSettings) -> str:
     images = labelled_images(job.source.root, classes_of(folder), settings.wbc_folder, settings.split)
     if settings.limit:
         images = limit(images, settings.limit)
-    key = job.key("projects.evaluate", {"model": model.model_id, "data": images.digest})
+    inputs = {"model": model.model_id, "data": images.digest, "masks": masks_digest(images)}
+    key = job.key("projects.evaluate", inputs)
     run_id = job.finished(key)
     if not run_id:
         with job.open(images, key) as opened:

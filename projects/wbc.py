@@ -85,8 +85,12 @@ def drawn(settings: WbcSettings, images: Images, root: Path) -> Manifest:
 
 def cell_key(job, manifest, images, choices, start=None) -> str:
     """The digest of all that decides the result of a cell classifier."""
+    from hemacell.data.masks import masks_digest
+
     inputs = {choice.slug: choice.identity for choice in choices}
-    inputs |= {"data": manifest.digest, "external": images.external.digest if images.external else ""}
+    inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
+    if images.external:
+        inputs |= {"external": images.external.digest, "external masks": masks_digest(images.external)}
     return job.key("projects.wbc", inputs | {"init": start.model_id if start else ""})
 
 

@@ -3,13 +3,14 @@
 Nothing here changes an image: the column `mask` of a manifest is for masks that are applied.
 """
 
+import hashlib
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from hemacell.data.images import UnreadableImage, image_size, inside, mask_to_square, read_mask
-from hemacell.data.layout import masks_by_name
+from hemacell.data.layout import digests_of, masks_by_name
 from hemacell.data.manifest import Manifest
 
 
@@ -32,6 +33,20 @@ def masks_beside(manifest: Manifest) -> list[str]:
             mask = by_name.get((images[number].parent.name, images[number].stem))
             found[number] = str(mask) if mask else ""
     return found
+
+
+def masks_digest(manifest: Manifest) -> str:
+    """sha256 (hex) of the masks of the images, whatever the folder, names and row order; '' where there are none.
+
+    Raises:
+        UserError: a mask cannot be read.
+    """
+    pairs = [
+        (image, mask) for image, mask in zip(manifest.table["sha256"], masks_beside(manifest), strict=True) if mask
+    ]
+    digests = digests_of([Path(mask) for _, mask in pairs])
+    lines = sorted(f"{image} {digest}" for (image, _), digest in zip(pairs, digests, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
 
 def square_mask(mask: Path, image: Path, size: int) -> np.ndarray:

@@ -82,7 +82,7 @@ def log_explained(job: Prediction, run: Tracker) -> None:
         f"{_shortened(image)}\n{name} {probability:.2f}{', for review' if doubtful else ''}"
         for image, name, probability, doubtful in chosen[["image", "class", "probability", "needs_review"]].to_numpy()
     ]
-    title = f"{job.output.name}: {len(chosen)} images, those for review first, then the least sure"
+    title = f"{_shortened(job.output.name)}: {len(chosen)} images, those for review first, then the least sure"
     picture = file_of(job.output)
     temporary = picture.with_name(f".{picture.name}.new")
     explained(pixels, texts, title, heat, config.field).savefig(temporary, format="png", dpi=FIGURE_DPI)

@@ -45,7 +45,8 @@ def log_classification(
         step: of the metrics.
         explain: shows beside each mistake that is shown what spoke for the answer. Where images have a mask, the share
             of this heat that lies inside is `<prefix>/cam_inside`, and what even heat would have is
-            `<prefix>/cam_inside_by_chance`: means over those images, at most `MOST_MASKED`.
+            `<prefix>/cam_inside_by_chance`: means over those of them (at most `MOST_MASKED`) for whose answer anything
+            spoke, `<prefix>/cam_images`.
 
     Returns:
         The scores, without prefix.
@@ -80,7 +81,7 @@ def log_classification(
 def _inside_masks(
     manifest: Manifest, predicted: np.ndarray, pixels: np.ndarray, explain: Explainer
 ) -> dict[str, float]:
-    """`cam_inside` and `cam_inside_by_chance`; nothing where no image has a mask and a map that is not empty."""
+    """The metrics `cam_…`; none where no image has a mask and a map that is not empty."""
     from hemacell.data.images import UnreadableImage
     from hemacell.data.masks import masks_beside, square_mask
     from hemacell.errors import UserError
@@ -106,7 +107,8 @@ def _inside_masks(
     told = ~np.isnan(shares)
     if not told.any():
         return {}
-    return {"cam_inside": float(shares[told].mean()), "cam_inside_by_chance": float(by_chance[told].mean())}
+    means = {"cam_inside": float(shares[told].mean()), "cam_inside_by_chance": float(by_chance[told].mean())}
+    return {**means, "cam_images": int(told.sum())}
 
 
 def score_table(rows: Sequence[tuple[str, Mapping[str, float]]], keys: Sequence[str]) -> str:

@@ -16,10 +16,7 @@ from hemacell.evaluation.figures.style import GREY, new_figure, say, styled
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _GAP = 0.04  # between an image and its heat, in widths of the image
 _OPAQUE = 0.75  # of the strongest heat
-_LEGEND = (
-    "Right of each image: what in the pixels spoke for the answer (Grad-CAM of the cell network, bright is most; "
-    "the frame is what it looks at)"
-)
+_LEGEND = "Right of each image: what in it spoke for the answer (Grad-CAM, bright is most); framed: what was looked at"
 
 
 @styled
@@ -91,7 +88,7 @@ def _gallery(
     else:
         if heat.shape != images.shape[:3]:
             raise ValueError(f"heat of shape {images.shape[:3]} expected, got {heat.shape}")
-        columns, width, height = min(4, max(2, len(images))), 2.2, 1.33
+        columns, width, height = min(4, max(3, len(images))), 2.2, 1.33
     rows = math.ceil(len(images) / columns)
     figure = new_figure(width * columns, height * rows + (0.35 if heat is None else 0.55))
     grid = figure.subplots(rows, columns, squeeze=False)
