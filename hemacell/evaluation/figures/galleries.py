@@ -16,7 +16,7 @@ from hemacell.evaluation.figures.style import GREY, new_figure, say, styled
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _GAP = 0.04  # between an image and its heat, in widths of the image
 _OPAQUE = 0.75  # of the strongest heat
-_LEGEND = "Right of each image: what in it spoke for the answer (Grad-CAM, bright is most); framed: what was looked at"
+_LEGEND = "Right of each image: what in it spoke most for the answer (Grad-CAM); framed: what was looked at"
 
 
 @styled
