@@ -276,10 +276,10 @@ def test_mistakes_have_their_heat_beside_them_and_none_other_is_asked_for():
 @pytest.mark.parametrize("count", [1, 3, 96])
 def test_explained_images(count):
     heat = np.random.default_rng(0).random((count, 48, 48), np.float32)
-    names = [f"smear/{number}.jpg\nEosinophil 0.41, for review" for number in range(count)]
-    figure = figures.explained(coloured(count, 48), names, "cells.csv: some images", heat)
+    names = [f"$\\frac{number}$.jpg\nEosinophil 0.41, for review" for number in range(count)]
+    figure = figures.explained(coloured(count, 48), names, "$\\frac$.csv: some images", heat)
     drawn = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in drawn] == names and figure.get_suptitle() == "cells.csv: some images"
+    assert [axes.get_title() for axes in drawn] == names and figure.get_suptitle() == "$\\frac$.csv: some images"
     assert not any(axes.patches for axes in drawn)  # the whole image is looked at
     if count < 96:
         assert_drawn(figure)

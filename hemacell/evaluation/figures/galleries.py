@@ -16,7 +16,10 @@ from hemacell.evaluation.figures.style import GREY, new_figure, say, styled
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _GAP = 0.04  # between an image and its heat, in widths of the image
 _OPAQUE = 0.75  # of the strongest heat
-_LEGEND = "Right of each image: what in it spoke most for the answer (Grad-CAM); framed: what was looked at"
+_LEGEND, _FRAMED = (
+    "Right of each image: what in it spoke most for the answer (Grad-CAM)",
+    "; framed: what was looked at",
+)
 
 
 @styled
@@ -99,10 +102,10 @@ def _gallery(
             panel.imshow(images[number], interpolation="antialiased")
         else:
             _show_beside(panel, images[number], heat[number], field)
-        panel.set_title(text, fontsize=7, loc="center", pad=3)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=9 if width * columns > 5.8 else 7)
+        panel.set_title(text, fontsize=7, loc="center", pad=3, parse_math=False)  # a file's name may hold a $
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9 if width * columns > 5.8 else 7, parse_math=False)
     if heat is not None:
-        figure.supxlabel(_LEGEND, x=0.01, ha="left", fontsize=7)
+        figure.supxlabel(_LEGEND + (_FRAMED if field < 1 else ""), x=0.01, ha="left", fontsize=7)
     return figure
 
 
