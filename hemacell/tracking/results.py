@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PREDICTIONS = "predictions.json"
 #: The rows that were reported in training, in one file: a comparison of many runs reads them at once.
 HISTORY = "history.json"
-#: Masked images whose heat is looked at: a share deviates by 0.2 between images, its mean over so many by 0.01.
+#: Masked images whose heat is looked at: a share deviates by 0.15 between images, its mean over so many by 0.01.
 MOST_MASKED = 300
 
 
