@@ -17,6 +17,7 @@ def run(settings: EvaluateSettings) -> str:
     """Score, compare and log; returns the id of the run that holds the result."""
     from hemacell.data.draws import limit
     from hemacell.data.labelled import labelled_images
+    from hemacell.data.masks import masks_digest
     from hemacell.tracking.classifiers import classes_of, find_classifier
     from hemacell.tracking.job import begin
     from hemacell.tracking.lookup import fetch
@@ -27,7 +28,8 @@ def run(settings: EvaluateSettings) -> str:
     images = labelled_images(job.source.root, classes_of(folder), settings.wbc_folder, settings.split)
     if settings.limit:
         images = limit(images, settings.limit)
-    key = job.key("projects.evaluate", {"model": model.model_id, "data": images.digest})
+    inputs = {"model": model.model_id, "data": images.digest, "masks": masks_digest(images)}
+    key = job.key("projects.evaluate", inputs)
     run_id = job.finished(key)
     if not run_id:
         with job.open(images, key) as opened:
@@ -41,6 +43,7 @@ def _evaluate(job, run, model, folder, images) -> None:
     from hemacell.data import store
     from hemacell.errors import UserError
     from hemacell.evaluation.own_test import beside_own, cautions, drop_in_words
+    from hemacell.inference.explain import Explainer
     from hemacell.inference.loading import load_for_use
     from hemacell.inference.scoring import score_pixels
     from hemacell.progress import Progress
@@ -67,7 +70,8 @@ def _evaluate(job, run, model, folder, images) -> None:
         raise UserError(f"{images.root}: none of its {len(images)} images can be read; mend them")
     answers = score_pixels(predictor, cells.array, Progress("scoring"))
     labels, probabilities = cells.manifest.labels, answers.probabilities
-    log_classification(run, cells.manifest, probabilities, cells.array)
+    explain = Explainer.of(predictor.network, predictor.config)
+    log_classification(run, cells.manifest, probabilities, cells.array, explain=explain)
     kept = log_reliance(run, labels, answers, predictor.config)
 
     own, unknown = own_test_scores(model)

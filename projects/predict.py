@@ -4,7 +4,8 @@
     mlflow run . -e predict -P images=cells.parquet -P output=answers.parquet -P differential=true
 
 Files are read ahead while the network works, and answers are kept part by part in `cells.csv.partial`: the same command
-goes on where it was stopped, and gives the same file. With `differential=true` the cells of each smear are counted.
+goes on where it was stopped, and gives the same file. With `differential=true` the cells of each smear are counted;
+with `explain=24` so many are shown with what spoke for their answers.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ def run(settings: PredictSettings) -> str:
             from hemacell.tracking.differential import log_differential
 
             log_differential(job, run, tally)
+        if settings.explain:
+            from hemacell.tracking.explained import log_explained
+
+            log_explained(job, run)
     print(answer_summary(tally))
     say(f"predict: {job.output}; run {run.run_id}")
     return run.run_id

@@ -327,6 +327,13 @@ class PredictSettings(JobSettings):
     )
     resamples: int = Field(2000, ge=200, description="resamples of the bootstrap behind the corrected shares' limits")
     seed: int = Field(0, ge=0, description="of these resamples")
+    explain: int = Field(
+        0,
+        ge=0,
+        le=96,
+        description="images shown in a picture with what spoke for their answers, those for review first",
+        examples=[24],
+    )
     force: bool = Field(False, description="run again, and overwrite an output that is something else")
     experiment: Experiment = ""
     run_name: RunName = ""

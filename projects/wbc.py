@@ -85,8 +85,12 @@ def drawn(settings: WbcSettings, images: Images, root: Path) -> Manifest:
 
 def cell_key(job, manifest, images, choices, start=None) -> str:
     """The digest of all that decides the result of a cell classifier."""
+    from hemacell.data.masks import masks_digest
+
     inputs = {choice.slug: choice.identity for choice in choices}
-    inputs |= {"data": manifest.digest, "external": images.external.digest if images.external else ""}
+    inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
+    if images.external:
+        inputs |= {"external": images.external.digest, "external masks": masks_digest(images.external)}
     return job.key("projects.wbc", inputs | {"init": start.model_id if start else ""})
 
 
@@ -100,6 +104,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.embed import ViewSet
     from hemacell.evaluation.metrics import classification_metrics
+    from hemacell.inference.explain import Explainer
     from hemacell.inference.predictor import ClassifierConfig, Predictor, build_network, save_folder
     from hemacell.progress import Progress
     from hemacell.tracking import cards, registry
@@ -208,7 +213,8 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
 
     pixels = cells.array[images["test"].rows]
     labels, tested = parts["test"].labels, found.answers(images["test"])
-    scores = {"test": log_classification(run, parts["test"], tested.probabilities, pixels, step=steps)}
+    explain = Explainer.of(network, config)
+    scores = {"test": log_classification(run, parts["test"], tested.probabilities, pixels, step=steps, explain=explain)}
     intervals = log_intervals(run, labels, tested.probabilities, manifest.classes, step=steps)
     kept = log_reliance(run, labels, tested, config, step=steps)
     predictor = Predictor(config, network, encoders, found.reference, settings.precision)
@@ -254,6 +260,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
 def _score_external(job, run, external, predictor, steps) -> dict[str, float]:
     """The classifier on another laboratory's images, seen at their own field."""
     from hemacell.data import store
+    from hemacell.inference.explain import Explainer
     from hemacell.progress import Progress
     from hemacell.tracking.reliance import log_reliance
     from hemacell.tracking.results import log_classification
@@ -263,7 +270,8 @@ def _score_external(job, run, external, predictor, steps) -> dict[str, float]:
     looking = predictor.looking_at(settings.external_field or settings.field)
     answers = looking.answer_pixels(decoded.array)
     log_reliance(run, decoded.manifest.labels, answers, looking.config, "external", steps)
-    return log_classification(run, decoded.manifest, answers.probabilities, decoded.array, "external", steps)
+    explain = Explainer.of(looking.network, looking.config)
+    return log_classification(run, decoded.manifest, answers.probabilities, decoded.array, "external", steps, explain)
 
 
 def _score_champion(job, folder, everything, val) -> float:

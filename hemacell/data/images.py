@@ -144,8 +144,21 @@ def to_square(image: Image.Image, size: int) -> np.ndarray:
     Bilinear with antialiasing (Pillow widens the filter when it shrinks). Training and inference both come through
     here, so a stored picture and the same picture sent to a served model have the same pixels.
     """
+    # Not resize(box=...), whose filter reaches over the border of the box.
+    return np.asarray(_central_square(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def mask_to_square(mask: np.ndarray, size: int) -> np.ndarray:
+    """Bring what is inside a mask, bool [H, W], to the square of its picture (see `to_square`).
+
+    Returns:
+        float32 [size, size], the share of each pixel that lies inside, 0 to 1.
+    """
+    square = _central_square(Image.fromarray(mask.astype(np.float32)))
+    return np.asarray(square.resize((size, size), Image.Resampling.BOX))
+
+
+def _central_square(image: Image.Image) -> Image.Image:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Not resize(box=...), whose filter reaches over the border of the box.
-    square = image.crop((left, top, left + side, top + side))
-    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    return image.crop((left, top, left + side, top + side))

@@ -79,7 +79,7 @@ def prcc_manifest(root: Path) -> Manifest:
         raise UserError(f"no images in {part}: expected files that end in {' '.join(SUFFIXES)}, at any depth")
     rows = [
         Row(str(path), "", "", prcc_group(path.stem) or digest, "", digest, "original")
-        for path, digest in zip(paths, _digests(paths), strict=True)
+        for path, digest in zip(paths, digests_of(paths), strict=True)
     ]
     return Manifest.from_rows(rows, (), PRCC_FOLDER, root)
 
@@ -113,7 +113,7 @@ def folder_manifest(root: Path, classes: Iterable[str]) -> Manifest:
     ]
     rows = [
         Row(str(path), label, "test", digest, "", digest, "original")
-        for (path, label), digest in zip(files, _digests([path for path, _ in files]), strict=True)
+        for (path, label), digest in zip(files, digests_of([path for path, _ in files]), strict=True)
     ]
     return Manifest.from_rows(rows, classes, root.name, root)
 
@@ -142,7 +142,7 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 def data_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, str, str]]:
     """(path, class, sha256) of all images in the class folders of `folder`; classes may be missing."""
     files = [(path, name) for name, paths in _class_files(folder, classes, complete=False).items() for path in paths]
-    digests = _digests([path for path, _ in files])
+    digests = digests_of([path for path, _ in files])
     return [(path, name, digest) for (path, name), digest in zip(files, digests, strict=True)]
 
 
@@ -247,7 +247,7 @@ def _split_rows(
     if not _folder(folder):
         raise UserError(f"expected a folder data in {part / split}, found {_listing(part / split)}")
     files = [(path, name) for name, paths in _class_files(folder, classes, complete).items() for path in paths]
-    digests = _digests([path for path, _ in files])
+    digests = digests_of([path for path, _ in files])
     rows = [
         Row(str(path), name, split, digest, "", digest, source or "original")
         for (path, name), digest in zip(files, digests, strict=True)
@@ -255,19 +255,32 @@ def _split_rows(
     mask_folder = part / split / "mask"
     if not masked or not _folder(mask_folder):
         return rows
-    by_name = {
-        (name, path.stem): path
-        for name, paths in _class_files(mask_folder, classes, complete=False, empty=True).items()
-        for path in paths
-    }
+    by_name = masks_by_name(mask_folder, classes)
     pairs = [(row, by_name[row.label, Path(row.path).stem]) for row in rows if _has(by_name, row)]
     for row, mask in pairs:
         _check_pair(Path(row.path), mask)
-    mask_digests = _digests([mask for _, mask in pairs])
+    mask_digests = digests_of([mask for _, mask in pairs])
     return rows + [
         row._replace(mask=str(mask), sha256=_joint_digest(row.sha256, digest), source=source or "masked")
         for (row, mask), digest in zip(pairs, mask_digests, strict=True)
     ]
+
+
+def masks_by_name(folder: Path, classes: tuple[str, ...] | None = None) -> dict[tuple[str, str], Path]:
+    """The masks in the class folders of a folder `mask`: (class, name without its ending) -> file.
+
+    That of an image in the folder `data` beside it has the image's class and name.
+
+    Args:
+        folder: with class folders, some of which may be missing or empty.
+        classes: those that are allowed; None for whatever is there.
+
+    Raises:
+        UserError: a folder of another class.
+    """
+    known = tuple(_folders(folder)) if classes is None else classes
+    files = _class_files(folder, known, complete=False, empty=True)
+    return {(name, path.stem): path for name, paths in files.items() for path in paths}
 
 
 def _has(by_name: dict[tuple[str, str], Path], row: Row) -> bool:
@@ -287,7 +300,8 @@ def _joint_digest(image: str, mask: str) -> str:
     return hashlib.sha256((image + mask).encode()).hexdigest()
 
 
-def _digests(paths: list[Path]) -> list[str]:
+def digests_of(paths: list[Path]) -> list[str]:
+    """sha256 (hex) of each file. Raises UserError where one cannot be read."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(_sha256, paths))
 

@@ -49,8 +49,7 @@ class Tally:
         if self._shown:
             readable = table.loc[table["class"] != "", _KEPT]
             both = pd.concat([self._kept, readable]) if len(self._kept) else readable
-            ordered = both.sort_values(["needs_review", "probability", "row"], ascending=[False, True, True])
-            self._kept = ordered.groupby(["smear", "class"], sort=False).head(self._shown)
+            self._kept = _in_order(both).groupby(["smear", "class"], sort=False).head(self._shown)
 
     @property
     def images(self) -> int:
@@ -93,3 +92,30 @@ def tallied(classes: Sequence[str], tables: Iterable[pd.DataFrame], smears: Sequ
     if tally.images != len(smears):
         raise ValueError(f"{tally.images} answers for {len(smears)} images")
     return tally
+
+
+def first_to_look_at(tables: Iterable[pd.DataFrame], most: int) -> pd.DataFrame:
+    """The answers that a person should look at first: those for review, and of these the least sure, first.
+
+    Args:
+        tables: N rows, one after the other, as `hemacell.inference.parts.read_output` gives them.
+        most: how many, at most; no more than these and one table are held.
+
+    Returns:
+        Their rows in that order, with index 0..M-1 and their number among all as `row`; images that could not be read
+        are left out.
+    """
+    kept: pd.DataFrame | None = None
+    seen = 0
+    for table in tables:
+        rows = table.assign(row=range(seen, seen + len(table)))
+        seen += len(table)
+        readable = rows[rows["class"] != ""]
+        kept = _in_order(readable if kept is None else pd.concat([kept, readable])).head(most)
+    if kept is None:
+        raise ValueError("expected one table or more")
+    return kept.reset_index(drop=True)
+
+
+def _in_order(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells.sort_values(["needs_review", "probability", "row"], ascending=[False, True, True])

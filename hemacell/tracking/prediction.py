@@ -19,8 +19,8 @@ from hemacell.inference.tally import Tally, tallied
 from hemacell.progress import end_lines
 from hemacell.provenance import sources_digest
 from hemacell.settings import JobSettings
+from hemacell.tracking import differential, explained
 from hemacell.tracking.classifiers import find_classifier
-from hemacell.tracking.differential import is_there
 from hemacell.tracking.finished import KEY
 from hemacell.tracking.job import cores, say
 from hemacell.tracking.lookup import DATA_KIND, RegisteredModel, fetch
@@ -49,7 +49,10 @@ MOST_THUMBNAILS, ALL_THUMBNAILS = 12, 1200
 #: An output that is smaller is stored with the run; of a larger one only path and digest are.
 MOST_STORED = 20 * 10**6
 # Settings that may be spelt otherwise when a run goes on; what they mean is in the key.
-_MAY_CHANGE = DRIVING | {"images", "output", "model", "device", "threads", "differential", "seed", "resamples"}
+_MAY_CHANGE = DRIVING | {
+    *("images", "output", "model", "device", "threads"),
+    *("differential", "seed", "resamples", "explain"),
+}
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,8 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     done, whole = _there_already(asked, output, key, facts) if output.exists() else ("", False)
+    if asked.explain and not done and not asked.force:
+        explained.check_free(output)
     return Prediction(settings, inputs, output, model, threads, facts, key, done, whole)
 
 
@@ -166,7 +171,7 @@ def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str])
     runs = _runs_that_wrote(sha256_of(output))
     own = [run for run in runs if run.data.tags.get(KEY) == key]
     for run in own:
-        if run.info.status == "FINISHED" and (not asked.differential or is_there(asked, output, run.data.tags)):
+        if run.info.status == "FINISHED" and _has_added(asked, output, run.data.tags):
             point_to_result(use_store(), run.info.run_id)
             say(
                 f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
@@ -180,6 +185,13 @@ def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str])
         before = json.loads(runs[0].data.tags.get(FACTS, "{}"))
         what = f"was written by run {runs[0].info.run_id} with {in_words(before, facts)}"
     raise UserError(f"{output} is there already and {what}: type force=true to overwrite it, or name another output")
+
+
+def _has_added(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
+    """Whether the run with these tags has made what is asked for beside the output."""
+    return (not asked.differential or differential.is_there(asked, output, tags)) and (
+        not asked.explain or explained.is_there(asked, output, tags)
+    )
 
 
 def _runs_that_wrote(digest: str) -> list[Run]:

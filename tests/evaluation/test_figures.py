@@ -243,6 +243,55 @@ def test_mistakes_take_uint8_images_one_a_label(bad):
         figures.mistakes(bad, [0, 1, 0], np.eye(2)[[0, 1, 0]], ("a", "b"))
 
 
+def test_mistakes_have_their_heat_beside_them_and_none_other_is_asked_for():
+    labels, p = answers(300, strength=1.5)
+    images, asked = coloured(300, 48), []
+
+    def heat(rows):
+        asked.extend(rows.tolist())
+        found = np.zeros((len(rows), 48, 48), np.float32)
+        found[:, 20:30, 10:20] = np.linspace(0.5, 1, len(rows))[:, None, None]
+        return found
+
+    figure = figures.mistakes(images, labels, p, CLASSES, heat=heat, field=0.5)
+    assert_drawn(figure)
+    plain = figures.mistakes(images, labels, p, CLASSES)
+    drawn, alone = ([axes for axes in each.axes if axes.images] for each in (figure, plain))
+    assert len(drawn) == len(asked) == 24
+    for axes, other, index in zip(drawn, alone, asked, strict=True):
+        shown = np.asarray(axes.images[0].get_array())
+        assert axes.get_title() == other.get_title() and shown.shape[0] == 48
+        assert (shown[:, :48] == images[index]).all()
+        beside = shown[:, -48:].astype(int)
+        hot = np.zeros((48, 48), bool)
+        hot[20:30, 10:20] = True
+        assert (np.ptp(beside[~hot], axis=-1) <= 1).all()  # grey
+        assert np.ptp(beside[hot], axis=-1).min() > 40
+        (frame,) = axes.patches
+        assert frame.get_width() == frame.get_height() == 24
+        assert (frame.get_x(), frame.get_y()) == (shown.shape[1] - 48 + 12 - 0.5, 12 - 0.5)
+    assert any("Grad-CAM" in text for text in texts(figure)) and not any("Grad-CAM" in text for text in texts(plain))
+
+
+@pytest.mark.parametrize("count", [1, 3, 96])
+def test_explained_images(count):
+    heat = np.random.default_rng(0).random((count, 48, 48), np.float32)
+    names = [f"$\\frac{number}$.jpg\nEosinophil 0.41, for review" for number in range(count)]
+    figure = figures.explained(coloured(count, 48), names, "$\\frac$.csv: some images", heat)
+    drawn = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in drawn] == names and figure.get_suptitle() == "$\\frac$.csv: some images"
+    assert not any(axes.patches for axes in drawn)  # the whole image is looked at
+    if count < 96:
+        assert_drawn(figure)
+    with pytest.raises(ValueError, match="heat of shape"):
+        figures.explained(coloured(count, 48), names, "", heat[:, :47])
+
+
+def test_no_image_to_explain_says_so():
+    figure = figures.explained(coloured(3, 48)[:0], [], "", np.zeros((0, 48, 48), np.float32))
+    assert texts(figure) == ["no images to show"]
+
+
 @pytest.mark.parametrize(("count", "shown"), [(1, 1), (3, 3), (11, 11), (30, 16)])
 def test_reconstructions_lie_under_their_originals(count, shown):
     originals, copies = coloured(count), 255 - coloured(count)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hemacell.inference.tally import tallied
+from hemacell.inference.tally import first_to_look_at, tallied
 
 CLASSES = ("A", "B", "C")
 
@@ -59,3 +59,19 @@ def test_nothing_readable():
     )
     tally = tallied(CLASSES, [table], ["all"], shown=3)
     assert tally.counts["all"].tolist() == [0, 0, 0] and tally.review_share == 1.0
+
+
+@pytest.mark.parametrize("most", [1, 12, 24, 500])
+def test_the_first_to_look_at_are_those_of_the_whole_table(answers, most):
+    answers.loc[50:60, "needs_review"] = True  # sure, and for review all the same
+    found = first_to_look_at([answers[:70], answers[70:71], answers[71:]], most)
+    readable = [
+        (not row.needs_review, row.probability, n) for n, row in enumerate(answers.itertuples()) if row.why == ""
+    ]
+    expected = [n for *_, n in sorted(readable)][:most]
+    assert list(found["row"]) == expected and list(found.index) == list(range(len(expected)))
+    pd.testing.assert_frame_equal(found.drop(columns="row"), answers.iloc[expected].reset_index(drop=True))
+
+
+def test_nothing_to_look_at(answers):
+    assert not len(first_to_look_at([answers[answers["class"] == ""]], 5))

@@ -238,6 +238,48 @@ def test_unreadable_images_are_listed_and_left_out(made, other_laboratory, tmp_p
     assert spoiled.name in files["bad_images.txt"].read_text()
 
 
+def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory, sample, tmp_path, capsys):
+    from PIL import Image
+
+    from hemacell.data.images import inside, read_mask, read_rgb, to_square
+    from hemacell.inference.explain import Explainer
+    from hemacell.inference.predictor import load_folder
+
+    folder = tmp_path / "masked"
+    shutil.copytree(other_laboratory, folder / "data")
+    masks = [path for path in (sample / "WBC_100" / "test" / "mask").rglob("*.png")]
+    here = {(path.parent.name, path.name) for path in (folder / "data").rglob("*.png")}
+    masks = [path for path in masks if (path.parent.name, path.name) in here]
+    for mask in masks:
+        (folder / "mask" / mask.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(mask, folder / "mask" / mask.parent.name)
+    run = made.store.run("evaluate", data=folder, **QUICK)
+    assert "masks are not used" not in capsys.readouterr().err
+
+    predictor = load_folder(made.folder)
+    explain = Explainer.of(predictor.network, predictor.config)
+    shares, by_chance = [], []
+    for mask in masks:
+        image = read_rgb(folder / "data" / mask.parent.name / mask.name)
+        cell = Image.fromarray(inside(read_mask(mask, image.size)).astype(np.uint8) * 255).resize((48, 48))
+        square = to_square(image, 48)
+        heat = explain(square[None], predictor.answer_pixels(square[None]).probabilities.argmax(1))[0]
+        shares.append((heat * (np.asarray(cell) > 127)).sum() / heat.sum())
+        seen = np.abs((np.arange(48) + 0.5) / 24 - 1) <= 0.6
+        by_chance.append((np.asarray(cell) > 127)[np.ix_(seen, seen)].mean())
+    assert len(masks) == run.data.metrics["test/cam_images"] == 15
+    assert run.data.metrics["test/cam_inside"] == pytest.approx(np.mean(shares), abs=0.02)
+    assert run.data.metrics["test/cam_inside_by_chance"] == pytest.approx(np.mean(by_chance), abs=0.02)
+
+    # masks that are of no use are said and left out
+    (folder / "mask" / "Monocyte" / masks[0].name).with_name("mon_test_000.png").write_text("no image")
+    Image.new("L", (5, 5), 255).save(folder / "mask" / "Basophil" / "bas_test_000.png")
+    other = made.store.run("evaluate", data=folder, **QUICK)  # which is another result
+    assert "warning: 2 masks are not used to see where heat lies; the first: " in capsys.readouterr().err
+    assert other.data.metrics["test/cam_inside"] != run.data.metrics["test/cam_inside"]
+    assert not [name for name in made.run.data.metrics if "/cam_" in name]  # of a folder without masks
+
+
 def test_the_sample_takes_the_model_of_the_sample_and_its_test_split(made, sample):
     version, _ = register(made.store, kind="sample", encoder=False)
     run = made.store.run("evaluate", limit=20, **QUICK)

@@ -89,7 +89,12 @@ def test_parameters_are_every_setting_in_canonical_text(pipeline, other_laborato
     [
         ("prcc", {"test/ssim", "test/psnr", "val/ssim"}),
         ("camelyon", scores("test", ("normal", "tumor")) | {"val/accuracy", "val/macro_f1"}),
-        ("wbc", scores("test", CLASSES) | scores("external", CLASSES) | {"val/accuracy", "val/macro_f1"}),
+        (
+            "wbc",
+            scores("test", CLASSES)
+            | scores("external", CLASSES)
+            | {"val/accuracy", "val/macro_f1", "test/cam_inside", "test/cam_inside_by_chance", "test/cam_images"},
+        ),
     ],
 )
 def test_metrics(pipeline, job, wanted):
@@ -98,6 +103,9 @@ def test_metrics(pipeline, job, wanted):
     assert PER_REPORT | wanted <= set(run.data.metrics)
     assert any(name.startswith("system/") for name in run.data.metrics)
     assert all(math.isfinite(value) for value in run.data.metrics.values())
+    # the other laboratory's folder has no masks, and tissue no cell
+    assert {name for name in run.data.metrics if "/cam_" in name} == {name for name in wanted if "/cam_" in name}
+    assert all(0 < value < 1 for name, value in run.data.metrics.items() if "/cam_inside" in name)
     for name in PER_REPORT | {"val/macro_f1"} & wanted:
         history = store.client.get_metric_history(run.info.run_id, name)
         assert len(history) == 2 and history[-1].step == int(run.data.params["steps"]), name

@@ -72,6 +72,7 @@ def refused(store, cells, tmp_path, capsys):
         ({"output": "/no/such/folder/cells.csv"}, "there is no folder /no/such/folder; make it"),
         ({"output": "cells.xlsx"}, "expected a file that ends in .csv or .parquet, found .xlsx"),
         ({"field": 1.5}, "field: expected a number, at least 0 and at most 1, found '1.5'"),
+        ({"explain": 97}, "explain: expected a whole number, at least 0 and at most 96, found '97'"),
         ({"precision": "fp16"}, "precision: expected one of float32, bf16, found 'fp16'"),
         ({}, "there is no model 'hemacell-wbc': nothing is registered yet"),
     ],
@@ -311,3 +312,61 @@ def test_a_model_whose_test_answers_are_gone(trained, cells, tmp_path, monkeypat
     counted = pd.read_csv(tmp_path / "cells.differential.csv")
     assert counted["corrected"].isna().all() and counted["share"].notna().all()
     assert "uncorrected" in (tmp_path / "cells.differential.html").read_text()
+
+
+@pytest.mark.slow
+def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, capsys, monkeypatch):
+    shown = []
+    from hemacell.evaluation import figures
+
+    def explained(pixels, texts, title, heat, field):
+        shown.append((pixels, texts, title, heat, field))
+        return drawing(pixels, texts, title, heat, field)
+
+    drawing = figures.explained
+    monkeypatch.setattr(figures, "explained", explained)
+    output, picture = tmp_path / "out.csv", tmp_path / "out.explained.png"
+    run, table = predict(trained, cells, output, explain=6, field=0.8)
+    assert f"predict: {picture}" in capsys.readouterr().err
+    readable = table[table["class"] != ""]
+    expected = readable.sort_values(["needs_review", "probability"], ascending=[False, True], kind="stable").head(6)
+    ((pixels, texts, title, heat, field),) = shown
+    assert [text.splitlines()[0] for text in texts] == list(expected["image"])
+    assert "6 images, those for review first" in title and field == 0.8
+    for text, row in zip(texts, expected.itertuples(), strict=True):
+        doubt = ", for review" if row.needs_review else ""
+        assert text.splitlines()[1] == f"{row[2]} {row.probability:.2f}{doubt}"
+    assert pixels.shape == (6, 64, 64, 3) and heat.shape == (6, 64, 64) and heat.max() == 1
+    assert (heat[:, :6] == 0).all() and (heat[:, :, -6:] == 0).all()  # outside of the field
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert trained.files(run.info.run_id)["out.explained.png"].read_bytes() == picture.read_bytes()
+
+    # the same again does nothing; another number needs no classifying; without it nothing is drawn
+    again, _ = predict(trained, cells, output, explain=6, field=0.8)
+    assert again.info.run_id == run.info.run_id and len(shown) == 1
+    monkeypatch.setattr("hemacell.inference.classifying.classify", None)
+    more, _ = predict(trained, cells, output, explain=96, field=0.8)
+    assert more.info.run_id != run.info.run_id and len(shown[1][1]) == 40  # and never one that cannot be read
+    assert not {text.splitlines()[0].split("/")[-1] for text in shown[1][1]} & set(BAD)
+    plain, _ = predict(trained, cells, output, field=0.8)
+    assert plain.info.run_id in (run.info.run_id, more.info.run_id) and len(shown) == 2
+
+    # one that is gone is made again, one that is something else is left alone
+    picture.unlink()
+    renewed, _ = predict(trained, cells, output, explain=96, field=0.8)
+    assert renewed.info.run_id not in (run.info.run_id, more.info.run_id) and picture.is_file()
+    picture.write_bytes(b"my own picture")
+    line = refused(trained, warnings=1, explain=6, field=0.8)
+    assert f"{picture} is there already and is none that this job has written" in line and "force=true" in line
+    assert picture.read_bytes() == b"my own picture"
+    monkeypatch.undo()
+    predict(trained, cells, output, explain=2, field=0.8, force=True)
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_nothing_that_could_be_explained(trained, cells, tmp_path):
+    for path in (cells / "smear b").glob("[0-9]*"):
+        path.unlink()
+    run, table = predict(trained, cells / "smear b", tmp_path / "bad.csv", explain=3)
+    assert list(table["class"]) == [""] * 4 and "bad.explained.png" in trained.files(run.info.run_id)

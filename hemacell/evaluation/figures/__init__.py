@@ -6,7 +6,7 @@ Save one with `figure.savefig(path)`; it has the resolution that MLflow's pages 
 from hemacell.evaluation.figures.classification import confusion_matrix, per_class, reliability, risk_coverage, roc
 from hemacell.evaluation.figures.curves import loss_curves
 from hemacell.evaluation.figures.distances import distances
-from hemacell.evaluation.figures.galleries import mistakes, reconstructions
+from hemacell.evaluation.figures.galleries import explained, mistakes, reconstructions
 from hemacell.evaluation.figures.own_test import own_test_forest
 from hemacell.evaluation.figures.study import (
     class_gains,
@@ -21,6 +21,7 @@ __all__ = [
     "confusion_matrices",
     "confusion_matrix",
     "distances",
+    "explained",
     "label_efficiency",
     "loss_curves",
     "mistakes",

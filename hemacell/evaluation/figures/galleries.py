@@ -1,20 +1,36 @@
 """Images side by side."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from hemacell.evaluation.checks import checked_probabilities
-from hemacell.evaluation.figures.style import new_figure, say, styled
+from hemacell.evaluation.figures.style import GREY, new_figure, say, styled
+
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+_GAP = 0.04  # between an image and its heat, in widths of the image
+_OPAQUE = 0.75  # of the strongest heat
+_LEGEND, _FRAMED = (
+    "Right of each image: what in it spoke most for the answer (Grad-CAM)",
+    "; framed: what was looked at",
+)
 
 
 @styled
 def mistakes(
-    images: NDArray[np.uint8], labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str], most: int = 24
+    images: NDArray[np.uint8],
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    classes: Sequence[str],
+    most: int = 24,
+    heat: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None,
+    field: float = 1.0,
 ) -> Figure:
     """The mistakes that were made with the highest probability, each with its label and its answer.
 
@@ -24,30 +40,89 @@ def mistakes(
         probabilities: float [N, C].
         classes: C names.
         most: how many to show at most.
+        heat: gives for positions int [M] float [M, H, W] in 0 to 1, what spoke for the answer: it is shown beside each
+            image, and asked for those only. None shows the images alone.
+        field: side of the part around the centre that was looked at, in sides of the image; framed beside the image.
     """
     y, p = checked_probabilities(labels, probabilities, len(classes))
     _check_images(images, len(y))
     predicted, confidence = p.argmax(1), p.max(1)
     wrong = np.flatnonzero(predicted != y)
     if not len(wrong):
-        figure = new_figure(5.0, 1.6)
-        say(figure.subplots(), f"no mistakes among {len(y)} images")
-        return figure
+        return _words(f"no mistakes among {len(y)} images")
     shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
-    columns = min(6, max(3, len(shown)))
-    rows = math.ceil(len(shown) / columns)
-    figure = new_figure(1.45 * columns, 1.72 * rows + 0.35)
+    which = "all of them" if len(shown) == len(wrong) else f"the {len(shown)} most confident"
+    title = f"{len(wrong)} of {len(y)} images wrong, {which}: label → answer, its probability"
+    texts = [f"{classes[y[index]]}\n→ {classes[predicted[index]]} {confidence[index]:.2f}" for index in shown]
+    return _gallery(images[shown], texts, title, heat(shown) if heat else None, field)
+
+
+@styled
+def explained(
+    images: NDArray[np.uint8], texts: Sequence[str], title: str, heat: NDArray[np.float32], field: float = 1.0
+) -> Figure:
+    """Images, each with what spoke for its answer beside it.
+
+    Args:
+        images: uint8 [N, H, W, 3]; without any the picture says so.
+        texts: N, what stands above each.
+        title: above all.
+        heat: float [N, H, W] in 0 to 1.
+        field: side of the part around the centre that was looked at, in sides of the image; framed.
+    """
+    if not len(images):
+        return _words("no images to show")
+    _check_images(images, len(texts))
+    return _gallery(images, texts, title, heat, field)
+
+
+def _words(text: str) -> Figure:
+    figure = new_figure(5.0, 1.6)
+    say(figure.subplots(), text)
+    return figure
+
+
+def _gallery(
+    images: NDArray[np.uint8], texts: Sequence[str], title: str, heat: NDArray[np.float32] | None, field: float
+) -> Figure:
+    """Panels in rows, each of one image, or of an image and its heat side by side."""
+    if heat is None:
+        columns, width, height = min(6, max(3, len(images))), 1.45, 1.72
+    else:
+        if heat.shape != images.shape[:3]:
+            raise ValueError(f"heat of shape {images.shape[:3]} expected, got {heat.shape}")
+        columns, width, height = min(4, max(3, len(images))), 2.2, 1.33
+    rows = math.ceil(len(images) / columns)
+    figure = new_figure(width * columns, height * rows + (0.35 if heat is None else 0.55))
     grid = figure.subplots(rows, columns, squeeze=False)
     for panel in grid.flat:
         panel.set_axis_off()
-    for panel, index in zip(grid.flat, shown, strict=False):
-        panel.imshow(images[index], interpolation="antialiased")
-        text = f"{classes[y[index]]}\n→ {classes[predicted[index]]} {confidence[index]:.2f}"
-        panel.set_title(text, fontsize=7, loc="center", pad=3)
-    which = "all of them" if len(shown) == len(wrong) else f"the {len(shown)} most confident"
-    title = f"{len(wrong)} of {len(y)} images wrong, {which}: label → answer, its probability"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=9 if columns > 4 else 7)
+    for number, (panel, text) in enumerate(zip(grid.flat, texts, strict=False)):
+        if heat is None:
+            panel.imshow(images[number], interpolation="antialiased")
+        else:
+            _show_beside(panel, images[number], heat[number], field)
+        panel.set_title(text, fontsize=7, loc="center", pad=3, parse_math=False)  # a file's name may hold a $
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9 if width * columns > 5.8 else 7, parse_math=False)
+    if heat is not None:
+        figure.supxlabel(_LEGEND + (_FRAMED if field < 1 else ""), x=0.01, ha="left", fontsize=7)
     return figure
+
+
+def _show_beside(panel: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32], field: float) -> None:
+    """The image, and to its right the same in grey under its heat, with a frame around what was looked at."""
+    height, width = heat.shape
+    gap = max(1, round(_GAP * width))
+    # Grey, since the stains of cells have colours of their own; pale, so that heat is what stands out.
+    grey = 255 - 0.8 * (255 - image @ _LUMINANCE)[..., None]
+    opacity = _OPAQUE * np.clip(heat, 0, 1)[..., None]
+    over = (1 - opacity) * grey + opacity * 255 * colormaps["inferno"](0.25 + 0.65 * heat)[..., :3]
+    white = np.full((height, gap, 3), 255, np.uint8)
+    panel.imshow(np.concatenate([image, white, over.round().astype(np.uint8)], 1), interpolation="antialiased")
+    if field < 1:
+        left, top = width + gap + (1 - field) / 2 * width - 0.5, (1 - field) / 2 * height - 0.5
+        frame = Rectangle((left, top), field * width, field * height, fill=False, edgecolor=GREY, linewidth=0.6)
+        panel.add_patch(frame)
 
 
 @styled

@@ -1,0 +1,101 @@
+"""Explained answers in MLflow: a picture beside the output of `predict`, of the images that a person should look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hemacell.errors import UserError
+from hemacell.inference.parts import read_output, sha256_of
+from hemacell.inference.stream import read_ahead, read_square
+from hemacell.inference.tally import first_to_look_at
+from hemacell.tracking.job import say
+from hemacell.tracking.runs import JOB, use_store
+from hemacell.tracking.store import experiment_ids
+from hemacell.tracking.tracker import FIGURE_DPI, Tracker
+
+if TYPE_CHECKING:
+    from hemacell.tracking.prediction import Prediction
+
+DIGEST, SETTINGS = "explained.sha256", "explained.settings"
+_AHEAD = 16  # pictures that are read while others are put in place
+
+
+def file_of(output: Path) -> Path:
+    """The picture that belongs to an output."""
+    return output.with_name(f"{output.stem}.explained.png")
+
+
+def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
+    """Whether the run with these tags has made the picture that is asked for, and it is there."""
+    picture = file_of(output)
+    if not picture.is_file():
+        return False
+    return (tags.get(SETTINGS), tags.get(DIGEST)) == (_settings(asked), sha256_of(picture))
+
+
+def check_free(output: Path) -> None:
+    """Refuse to write where something lies that no run of `predict` has made.
+
+    Raises:
+        UserError: there is such a file.
+    """
+    picture = file_of(output)
+    if not picture.exists():
+        return
+    if picture.is_file():
+        client = use_store()
+        text = f"tags.`{JOB}` = 'predict' and tags.`{DIGEST}` = '{sha256_of(picture)}'"
+        if client.search_runs(experiment_ids(client), text, max_results=1):
+            return
+    raise UserError(
+        f"{picture} is there already and is none that this job has written, or was changed since: type force=true to "
+        "overwrite it, or name another output"
+    )
+
+
+def log_explained(job: Prediction, run: Tracker) -> None:
+    """Draw `explain` images of the finished output with what spoke for their answers, and store it with the run.
+
+    Those for review come first, then those that the classifier was least sure of. Only their files are read again.
+    """
+    from hemacell.evaluation.figures import explained
+    from hemacell.inference.explain import Explainer
+
+    predictor = job.predictor()
+    config = predictor.config
+    chosen = first_to_look_at(read_output(job.output), job.settings.explain)
+    paths = (job.inputs.path(row) for row in chosen["row"])
+    squares = list(read_ahead(paths, lambda path: read_square(path, config.store_size), _AHEAD))
+    gone = [number for number, square in enumerate(squares) if isinstance(square, str)]
+    if gone:
+        say(f"warning: {len(gone)} images cannot be read any more and are not shown; the first: {squares[gone[0]]}")
+        chosen = chosen.drop(index=gone)
+    shape = (-1, config.store_size, config.store_size, 3)
+    pixels = np.array([square for square in squares if not isinstance(square, str)], np.uint8).reshape(shape)
+    answers = np.array([config.classes.index(name) for name in chosen["class"]], np.int64)
+    heat = Explainer.of(predictor.network, config)(pixels, answers)
+    texts = [
+        f"{_shortened(image)}\n{name} {probability:.2f}{', for review' if doubtful else ''}"
+        for image, name, probability, doubtful in chosen[["image", "class", "probability", "needs_review"]].to_numpy()
+    ]
+    title = f"{_shortened(job.output.name)}: {len(chosen)} images, those for review first, then the least sure"
+    picture = file_of(job.output)
+    temporary = picture.with_name(f".{picture.name}.new")
+    explained(pixels, texts, title, heat, config.field).savefig(temporary, format="png", dpi=FIGURE_DPI)
+    run.tags({SETTINGS: _settings(job.settings), DIGEST: sha256_of(temporary)})  # whoever finds it knows whose it is
+    temporary.replace(picture)
+    run.artifact(picture)
+    say(f"predict: {picture}")
+
+
+def _shortened(name: str, most: int = 34) -> str:
+    """The end of a long name, which tells more than its folders."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _settings(asked: Any) -> str:
+    return f"explain={asked.explain}"
