@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemacell.data.cache import cache_dir
-from hemacell.data.sample import is_sample
 from hemacell.errors import UserError
 from hemacell.inference.inputs import Inputs
 from hemacell.inference.parts import Parts, check_output, in_words, open_parts, read_output, sha256_of
@@ -116,9 +115,8 @@ class Prediction:
             parts.remove()
 
     def _tags(self) -> dict[str, object]:
-        roots = (self.inputs.source, *self.inputs.source.parents)
         return {
-            DATA_KIND: "sample" if any(is_sample(folder) for folder in roots) else "folder",
+            DATA_KIND: self.inputs.kind(),
             "data.digest": self.facts["images"],
             "threads": self.threads,
             "model.kind": self.model.data_kind,
@@ -132,17 +130,18 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
     """Settle model, output and threads, and find out what of it is done; imports no torch.
 
     Raises:
-        UserError: there is no such model, the tracking server is down, or the output cannot be written or is there
-            already and is something else.
+        UserError: there is no such model, or the built-in sample trained it and these images are not of it; the
+            tracking server is down; or the output cannot be written or is there already and is something else.
     """
     asked: Any = settings
     output = check_output(asked.output)
     if output == inputs.source:
         raise UserError(f"output={asked.output} is the table of the images itself: name another file")
     mark_stale_runs(use_store())
-    model = find_classifier(asked.model)
-    if model.data_kind == "sample":
-        say(f"warning: {model.uri} was trained on the built-in sample of drawn images: its answers are no result")
+    kind = inputs.kind()
+    model = find_classifier(asked.model, kind)
+    if kind == "sample":
+        say("images: of the built-in sample, drawn by this package; these answers are no result")
     threads = asked.threads or cores()
     facts = {
         "model": model.uri,

@@ -37,7 +37,7 @@ TINY: dict[str, dict[str, Any]] = {
     "wbc": {**COMMON, **CELL},
     "study": {**COMMON, **CELL, "fractions": "0.1,1.0", "arms": "none;random-prcc", "draws": 2, "workers": 2},
     "compare": {},
-    "predict": {"threads": 1, "batch": 4, "model": "models:/hemacell-wbc@sample", "resamples": 200},
+    "predict": {"threads": 1, "batch": 4, "resamples": 200},
     "evaluate": {},
 }
 

@@ -243,6 +243,17 @@ def test_the_sample_takes_the_model_of_the_sample_and_its_test_split(made, sampl
     assert all(name.startswith("WBC_100/test/data/") for name in predictions.images)
 
 
+def test_a_model_of_the_sample_is_refused_for_real_images(made, refused, other_laboratory, sample):
+    version, _ = register(made.store, "hemacell-drawn", kind="sample", encoder=False)
+    for model in (version.uri, "models:/hemacell-drawn@sample", f"models:/{version.model_id}"):
+        line = refused(model=model)
+        assert f"{model if '/m-' in model else version.uri} was trained on the built-in sample of drawn images" in line
+        assert "these images are not of it: give a model of real data, such as models:/" in line
+    part = sample / "WBC_100" / "val" / "data"
+    run = made.store.run("evaluate", model=version.uri, data=part, limit=20, **QUICK)
+    assert run.data.tags["data.kind"] == run.data.tags["model.data_kind"] == "sample"
+
+
 # --- refused
 
 

@@ -1,5 +1,6 @@
 """Predictions as a user meets them: one command, killed and continued, and each way to ask for the impossible."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -46,7 +47,7 @@ def cells(tmp_path: Path) -> Path:
 def refused(store, cells, tmp_path, capsys):
     """Start a prediction that cannot work; returns its one line."""
 
-    def start(in_store=store, warnings: int = 0, **given: object) -> str:
+    def start(in_store=store, **given: object) -> str:
         from projects.cli import main
         from projects.settings import JOBS
 
@@ -56,7 +57,7 @@ def refused(store, cells, tmp_path, capsys):
             main(JOBS["predict"], import_module("projects.predict").run, arguments)
         assert end.value.code == 2
         printed = capsys.readouterr().err.splitlines()
-        assert len(printed) == 1 + warnings and printed[-1].startswith("error: "), printed
+        assert len(printed) == 1 and printed[-1].startswith("error: "), printed
         assert not in_store.runs("attributes.status = 'RUNNING'")
         return printed[-1]
 
@@ -102,10 +103,19 @@ def test_a_table_without_the_column_and_one_that_is_the_output(refused, tmp_path
 
 
 @pytest.fixture(scope="module")
-def trained(new_store):
-    """A store with a tiny classifier of the sample."""
+def trained(new_store, sample, tmp_path_factory):
+    """A store with two tiny classifiers: the champion, of a user's folder, and version 2, of the built-in sample."""
     own = new_store("predict")
+    folder = tmp_path_factory.mktemp("own images")
+    for split, most in (("train", 20), ("val", 9), ("test", 12)):
+        for source in sorted((sample / "WBC_100" / split / "data").iterdir()):
+            target = folder / "WBC_100" / split / "data" / source.name
+            target.mkdir(parents=True)
+            for path in sorted(source.iterdir())[:most]:
+                shutil.copy(path, target)
+    own.run("wbc", encoders=("none",), data=folder, limit=0)
     own.run("wbc", encoders=("none",))
+    assert own.client.get_registered_model("hemacell-wbc").aliases == {"champion": 1, "sample": 2}
     return own
 
 
@@ -126,7 +136,6 @@ def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
         assert noise not in done.stdout + done.stderr
     assert "classifying: " in done.stderr and "images/s" in done.stderr and "Neutrophil" in done.stdout
     assert "warning: 4 of 44 images could not be read" in done.stderr and "smear b/cut.jpg: is truncated" in done.stderr
-    assert "was trained on the built-in sample of drawn images: its answers are no result" in done.stderr
 
     table = pd.read_csv(output, keep_default_na=False)
     assert list(table.columns) == COLUMNS and set(table["model"]) == {"models:/hemacell-wbc/1"}
@@ -163,7 +172,7 @@ def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
     assert list(counted["smear"].unique()) == ["smear a", "smear b"]
     assert counted.groupby("smear")["count"].sum().to_dict() == {"smear a": 25, "smear b": 15}
     assert counted["corrected"].notna().all() and set(counted["unreadable"]) == {0, 4}
-    assert "This is no result" in (tmp_path / "cells.differential.html").read_text()
+    assert "This is no result" not in (tmp_path / "cells.differential.html").read_text()
 
     again = subprocess.run(
         trained.command("predict", "-X", "importtime", **given),
@@ -236,21 +245,19 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
 
     output = tmp_path / "out.csv"
     output.write_text("my own table\n")
-    line = refused(trained, warnings=1)
+    line = refused(trained)
     assert f"{output} is there already and is none that this job has written" in line and "force=true" in line
     assert output.read_text() == "my own table\n"
     first, table = predict(trained, cells, output, force=True)
     assert len(table) == 44
 
-    line = refused(trained, warnings=1, precision="bf16", field=0.9)
+    line = refused(trained, precision="bf16", field=0.9)
     assert f"written by run {first.info.run_id} with field=0.0 (now 0.9), precision=float32 (now bf16)" in line
     (cells / "smear a" / "00.jpg").unlink()
-    assert "with other or changed images" in refused(trained, warnings=1)
+    assert "with other or changed images" in refused(trained)
 
     if not torch.cuda.is_available():
-        assert "device=cuda: this machine has no GPU" in refused(
-            trained, warnings=1, device="cuda", output=tmp_path / "x.csv"
-        )
+        assert "device=cuda: this machine has no GPU" in refused(trained, device="cuda", output=tmp_path / "x.csv")
         assert not list(tmp_path.glob("x.csv*"))
 
     # forced again it is made again; and what is only added needs no classifying
@@ -301,6 +308,47 @@ def test_tables_single_files_precision_and_field(trained, cells, tmp_path):
     np.testing.assert_allclose(*columns, atol=0.03)
     _, wide = predict(trained, cells, tmp_path / "wide.csv", field=1.0)
     assert not np.allclose(wide[good][probabilities].astype(float), columns[0], atol=1e-4)
+
+
+SAMPLE_MODEL = "models:/hemacell-wbc@sample"
+
+
+@pytest.mark.slow
+def test_a_model_of_the_sample_is_refused_for_other_images(trained, refused, cells, sample, tmp_path):
+    words = (
+        "models:/hemacell-wbc/2 was trained on the built-in sample of drawn images, and these images are not of it: "
+        "give a model of real data, such as models:/hemacell-wbc@champion"
+    )
+    for model in (SAMPLE_MODEL, "models:/hemacell-wbc/2"):
+        assert words in refused(trained, model=model)
+    drawn = sample / "WBC_100" / "test" / "data" / "Basophil"
+    own, others = sorted(drawn.iterdir())[:2], sorted((cells / "smear a").iterdir())[:1]
+    table = tmp_path / "table.csv"
+    for images in ([*own, *others], others, [drawn / ".." / ".." / ".." / ".." / ".." / "x.png"], [""]):
+        pd.DataFrame({"image": images}).to_csv(table, index=False)
+        assert words in refused(trained, model=SAMPLE_MODEL, images=table)
+    (tmp_path / "link").symlink_to(cells / "smear a")
+    assert words in refused(trained, model=SAMPLE_MODEL, images=tmp_path / "link")
+    assert not list(tmp_path.glob("out.csv*"))
+
+
+@pytest.mark.slow
+def test_a_model_of_the_sample_answers_for_the_samples_own_images(trained, sample, cells, tmp_path, capsys):
+    drawn = sample / "WBC_100" / "test" / "data"
+    images = sorted((drawn / "Basophil").iterdir())[:3]
+    run, table = predict(trained, drawn / "Basophil", tmp_path / "a.csv", model=SAMPLE_MODEL, differential=True)
+    assert len(table) == 12 and set(table["model"]) == {"models:/hemacell-wbc/2"}
+    assert run.data.tags["data.kind"] == run.data.tags["model.kind"] == "sample"
+    assert "drawn by this package; these answers are no result" in capsys.readouterr().err
+    assert "This is no result" in (tmp_path / "a.differential.html").read_text()
+    # a table of somewhere else that names only these, and a link to their folder
+    pd.DataFrame({"image": images}).to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "link").symlink_to(drawn / "Basophil")
+    for images, count in ((tmp_path / "table.csv", 3), (tmp_path / "link", 12)):
+        run, table = predict(trained, images, tmp_path / f"{images.name}.csv", model=SAMPLE_MODEL)
+        assert len(table) == count and run.data.tags["data.kind"] == "sample"
+    run, _ = predict(trained, cells / "smear a" / "00.jpg", tmp_path / "b.csv")
+    assert run.data.tags["data.kind"] == run.data.tags["model.kind"] == "folder"
 
 
 @pytest.mark.slow
