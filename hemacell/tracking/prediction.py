@@ -19,7 +19,7 @@ from hemacell.progress import end_lines
 from hemacell.provenance import sources_digest
 from hemacell.settings import JobSettings
 from hemacell.tracking.classifiers import find_classifier
-from hemacell.tracking.differential import is_there
+from hemacell.tracking.differential import DIGESTS, files_of, is_there
 from hemacell.tracking.finished import KEY
 from hemacell.tracking.job import cores, say
 from hemacell.tracking.lookup import DATA_KIND, RegisteredModel, fetch
@@ -155,15 +155,17 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     done, whole = _there_already(asked, output, key, facts) if output.exists() else ("", False)
+    if asked.differential and not done:
+        for file, tag in zip(files_of(output), DIGESTS, strict=True):
+            _check_own(asked, file, tag, key, facts)
     return Prediction(settings, inputs, output, model, threads, facts, key, done, whole)
 
 
 def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str]) -> tuple[str, bool]:
     """The run that did all this already, and whether the output is of this very job; refuses what is neither."""
+    own = _check_own(asked, output, OUTPUT_DIGEST, key, facts)
     if asked.force:
         return "", False
-    runs = _runs_that_wrote(sha256_of(output))
-    own = [run for run in runs if run.data.tags.get(KEY) == key]
     for run in own:
         if run.info.status == "FINISHED" and (not asked.differential or is_there(asked, output, run.data.tags)):
             point_to_result(use_store(), run.info.run_id)
@@ -172,18 +174,35 @@ def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str])
                 "type force=true to do it again"
             )
             return run.info.run_id, True
-    if own:
-        return "", True
+    return "", True
+
+
+def _check_own(asked: Any, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
+    """The runs of this very job that wrote a file; none where it is not there. Refuses somebody else's, without force.
+
+    Args:
+        asked: the settings.
+        file: that this job would write.
+        tag: where a run notes its digest.
+        key, facts: what decides this job's rows.
+    """
+    if file.is_dir():
+        raise UserError(f"{file} is a folder, and this job writes a file of that name: move it, or name another output")
+    if asked.force or not file.exists():
+        return []
+    runs = _runs_that_wrote(tag, sha256_of(file))
+    if own := [run for run in runs if run.data.tags.get(KEY) == key]:
+        return own
     what = "is none that this job has written, or was changed since"
     if runs:
         before = json.loads(runs[0].data.tags.get(FACTS, "{}"))
         what = f"was written by run {runs[0].info.run_id} with {in_words(before, facts)}"
-    raise UserError(f"{output} is there already and {what}: type force=true to overwrite it, or name another output")
+    raise UserError(f"{file} is there already and {what}: type force=true to overwrite it, or name another output")
 
 
-def _runs_that_wrote(digest: str) -> list[Run]:
+def _runs_that_wrote(tag: str, digest: str) -> list[Run]:
     client = use_store()
-    text = f"tags.`{JOB}` = '{NAME}' and tags.`{OUTPUT_DIGEST}` = '{digest}'"
+    text = f"tags.`{JOB}` = '{NAME}' and tags.`{tag}` = '{digest}'"
     return list(client.search_runs(experiment_ids(client), text, order_by=["attributes.start_time DESC"]))
 
 

@@ -1,5 +1,6 @@
 """Predictions as a user meets them: one command, killed and continued, and each way to ask for the impossible."""
 
+import hashlib
 import shutil
 import signal
 import subprocess
@@ -274,6 +275,37 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     assert seeded.info.run_id not in (third.info.run_id, second.info.run_id)
     plain, _ = predict(trained, cells, output)
     assert plain.info.status == "FINISHED" and len(trained.runs("tags.`hemacell.job` = 'predict'")) >= 4
+
+
+@pytest.mark.slow
+def test_files_of_a_differential_count_that_are_somebody_elses(trained, refused, cells, tmp_path, monkeypatch):
+    output = tmp_path / "out.csv"
+    for kind, words in (("csv", "my own count"), ("html", "<p>mine")):
+        file = tmp_path / f"out.differential.{kind}"
+        file.write_text(words)
+        line = refused(trained, differential=True)
+        assert f"{file} is there already and is none that this job has written" in line and "force=true" in line
+        assert file.read_text() == words and not list(tmp_path.glob("out.csv*"))
+        file.unlink()
+    (tmp_path / "out.differential.csv").mkdir()
+    assert "out.differential.csv is a folder" in refused(trained, differential=True, force=True)
+    (tmp_path / "out.differential.csv").rmdir()
+
+    (tmp_path / "out.differential.html").write_text("<p>mine")
+    first, _ = predict(trained, cells, output, differential=True, force=True)
+    page = tmp_path / "out.differential.html"
+    assert first.data.tags["differential.page_sha256"] == hashlib.sha256(page.read_bytes()).hexdigest()
+    # written by this job: overwritten where only the limits are to be others, also after they were moved away
+    monkeypatch.setattr("hemacell.inference.classifying.classify", None)
+    seeded, _ = predict(trained, cells, output, differential=True, seed=5)
+    assert seeded.info.run_id != first.info.run_id
+    page.write_text(page.read_text() + "\n<!-- noted by hand -->")
+    assert f"{page} is there already and is none that this job has written" in refused(trained, differential=True)
+    # of other images, or another way to look at them
+    page.unlink()
+    output.unlink()
+    line = refused(trained, differential=True, field=0.9)
+    assert f"was written by run {seeded.info.run_id} with field=0.0 (now 0.9)" in line
 
 
 @pytest.mark.slow
