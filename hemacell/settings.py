@@ -45,6 +45,8 @@ class JobSettings(BaseModel):
     @classmethod
     def _read_text(cls, value: Any, info: ValidationInfo) -> Any:
         kinds = [form.kind for form in _forms(cls.model_fields[info.field_name or ""])]
+        if isinstance(value, str) and not value.isascii():
+            _check_storable(info.field_name or "", value)
         if not isinstance(value, str) or str in kinds:
             return value
         if any(get_origin(kind) is tuple for kind in kinds):
@@ -79,6 +81,13 @@ class JobSettings(BaseModel):
     def canonical(self) -> dict[str, str]:
         """Return every setting as text: `0.5`, `prcc,camelyon`, `true`, and an empty text for None."""
         return {name: canonical_text(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _check_storable(name: str, value: str) -> None:
+    """A file's name may hold any bytes, a run only text: its database would refuse it in the middle of the work."""
+    shown = value.encode("utf-8", "backslashreplace").decode()
+    if shown != value:
+        raise ValueError(f"{name}: expected text, found bytes that are no UTF-8 ({shown}); rename that file or folder")
 
 
 def canonical_text(value: Any) -> str:

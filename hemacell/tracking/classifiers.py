@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemacell.errors import UserError, in_one_line
-from hemacell.tracking.lookup import CHAMPION, DataKind, RegisteredModel, resolve
+from hemacell.tracking.lookup import CHAMPION, DataKind, RegisteredModel, alias_for, find, resolve
 from hemacell.tracking.registration import MODEL_TYPE
 
 if TYPE_CHECKING:
@@ -36,6 +36,22 @@ def find_classifier(model: str, kind: DataKind | None = None) -> RegisteredModel
         raise UserError(
             f"{found.uri} is no classifier of hemacell{', but an encoder' if made == 'encoder' else ''}: "
             f"give one such as models:/{NAME}@{CHAMPION}"
+        )
+    return found
+
+
+def default_classifier(kind: DataKind) -> RegisteredModel:
+    """The classifier that images of this kind are shown to where nobody names another: `champion`, or `sample`.
+
+    Raises:
+        UserError: none is registered yet; the line says how to make one.
+    """
+    found = find(NAME, kind)
+    if found is None:
+        train = "-P fraction=0.5" if kind == "sample" else "-P data=DIR"
+        raise UserError(
+            f"no classifier of {'the built-in sample' if kind == 'sample' else 'real images'} is registered in this "
+            f"store as models:/{NAME}@{alias_for(kind)}. Make one: mlflow run . -e wbc {train}"
         )
     return found
 

@@ -181,8 +181,8 @@ def use_threads(threads: int) -> None:
 
 
 def say(line: str) -> None:
-    """A line for the user, beside the results."""
-    print(line, file=sys.stderr, flush=True)
+    """A line for the user, beside the results; the name of a file may hold line breaks, which are shown as blanks."""
+    print(" ".join(line.splitlines()), file=sys.stderr, flush=True)
 
 
 def after(job: Job[Any], run: Tracker) -> None:

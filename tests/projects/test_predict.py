@@ -1,10 +1,13 @@
 """Predictions as a user meets them: one command, killed and continued, and each way to ask for the impossible."""
 
+import contextlib
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
 import time
+import zlib
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+
+from tests.projects.conftest import small_disk
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 COLUMNS = ["image", "class", "probability", *(f"p_{name}" for name in CLASSES), "needs_review", "why", "model"]
@@ -48,7 +53,7 @@ def cells(tmp_path: Path) -> Path:
 def refused(store, cells, tmp_path, capsys):
     """Start a prediction that cannot work; returns its one line."""
 
-    def start(in_store=store, **given: object) -> str:
+    def start(in_store=store, lines: int | None = 1, **given: object) -> str:
         from projects.cli import main
         from projects.settings import JOBS
 
@@ -58,7 +63,7 @@ def refused(store, cells, tmp_path, capsys):
             main(JOBS["predict"], import_module("projects.predict").run, arguments)
         assert end.value.code == 2
         printed = capsys.readouterr().err.splitlines()
-        assert len(printed) == 1 and printed[-1].startswith("error: "), printed
+        assert lines in (None, len(printed)) and printed[-1].startswith("error: "), printed
         assert not in_store.runs("attributes.status = 'RUNNING'")
         return printed[-1]
 
@@ -275,6 +280,99 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     assert seeded.info.run_id not in (third.info.run_id, second.info.run_id)
     plain, _ = predict(trained, cells, output)
     assert plain.info.status == "FINISHED" and len(trained.runs("tags.`hemacell.job` = 'predict'")) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("hemacell-wbc/1", "expected models:/NAME/VERSION or models:/NAME@ALIAS; did you mean models:/hemacell-wbc/1?"),
+        ("hemacell-wbc@champion", "did you mean models:/hemacell-wbc@champion?"),
+        ("models:/hemacell-wbc/77", "hemacell-wbc has no version '77': type one of models:/hemacell-wbc@champion"),
+        ("models:/hemacell-wbc@best", "hemacell-wbc has no alias 'best': type one of models:/hemacell-wbc@champion"),
+        ("models:/hemacell-wcb@champion", "there is no model 'hemacell-wcb'"),
+        ("models:/m-00000000000000000000000000000000", "there is no model with the id m-0000"),
+    ],
+)
+def test_a_model_that_is_not_there(trained, refused, model, words):
+    assert words in refused(trained, model=model)
+
+
+def bomb(path: Path) -> None:
+    """A PNG file of 20 kB with a header that promises 3 GB of pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = (32_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    pixels = zlib.compress(bytes(20_000_000), 9)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
+
+
+@pytest.mark.slow
+def test_a_bomb_and_strange_names_are_rows_like_others(trained, cells, tmp_path, capsys):
+    smear = cells / "smear\nc"
+    smear.mkdir()
+    bomb(smear / "bomb.png")
+    good = cells / "smear a" / "00.jpg"
+    names = [b"two\nlines.jpg", b"caf\xe9.jpg", b'quote",comma.jpg', "größe ☃.jpg".encode(), b"-n.jpg", b"=1+1.jpg"]
+    for name in names:
+        shutil.copy(good, os.fsencode(smear) + b"/" + name)
+    (smear / "no\nimage.jpg").write_text("text")
+    run, table = predict(trained, cells, tmp_path / "out.csv", differential=True)
+    assert run.info.status == "FINISHED" and len(table) == 52
+    rows = table[table["image"].str.startswith("smear\nc/")].set_index("image")
+    assert set(rows.index) == {
+        f"smear\nc/{name.decode(errors='replace')}" for name in [*names, b"bomb.png", b"no\nimage.jpg"]
+    }
+    assert "has more than" in rows.loc["smear\nc/bomb.png", "why"]
+    assert set(rows.index[rows["class"] == ""]) == {"smear\nc/bomb.png", "smear\nc/no\nimage.jpg"}
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: 6 of 52 images")]
+    assert len(told) == 1 and "the first: smear c/bomb.png: has more than" in told[0]
+    counted = pd.read_csv(tmp_path / "out.differential.csv").groupby("smear")["count"].sum()
+    assert counted["smear\nc"] == 6
+    # and where the first that cannot be read has such a name, it is one line all the same
+    predict(trained, smear, tmp_path / "one.csv")
+    assert "the first: bomb.png: has more than" in capsys.readouterr().err
+    (smear / "bomb.png").unlink()
+    predict(trained, smear, tmp_path / "two.csv")
+    assert "the first: no image.jpg: is not an image" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_folder_and_an_output_with_strange_names(trained, refused, cells, tmp_path):
+    folder = tmp_path / "café 1\n2"
+    shutil.copytree(cells / "smear a", folder)
+    for kind in ("csv", "parquet"):
+        given = {"images": folder, "output": folder / f"café\n{kind}.{kind}", "differential": True}
+        run = trained.run("predict", **given)
+        assert run.info.status == "FINISHED" and run.data.metrics["images"] == 25
+        assert trained.run("predict", **given).info.run_id == run.info.run_id
+    other = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(folder, other)
+    for given in ({"images": other}, {"output": other / "a.csv"}):
+        line = refused(trained, **given)
+        assert "expected text, found bytes that are no UTF-8" in line and "caf\\udce9" in line
+    file = folder / "a.csv"
+    file.write_text("image\n00.jpg\n")
+    run, table = predict(trained, file, folder / "b.csv")
+    assert len(table) == 1
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_the_output(trained, refused, cells, tmp_path):
+    with small_disk(tmp_path / "disk", 1):
+        output = tmp_path / "disk" / "cells.csv"
+        with open(tmp_path / "disk" / "filling", "wb", buffering=0) as filling, contextlib.suppress(OSError):
+            while True:
+                filling.write(bytes(4096))
+        line = refused(trained, lines=None, images=cells / "smear a", output=output)
+        assert "the disk is full" in line and "free some space" in line
+        assert not output.exists()
+        # the same command goes on when there is room again
+        (tmp_path / "disk" / "filling").unlink()
+        run, table = predict(trained, cells / "smear a", output)
+        assert len(table) == 25 and run.info.status == "FINISHED"
 
 
 @pytest.mark.slow

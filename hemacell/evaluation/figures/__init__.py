@@ -5,7 +5,8 @@ Save one with `figure.savefig(path)`; it has the resolution that MLflow's pages 
 
 from hemacell.evaluation.figures.classification import confusion_matrix, per_class, reliability, roc
 from hemacell.evaluation.figures.curves import loss_curves
-from hemacell.evaluation.figures.galleries import mistakes, reconstructions
+from hemacell.evaluation.figures.differential import differential_shares
+from hemacell.evaluation.figures.galleries import answers, mistakes, reconstructions
 from hemacell.evaluation.figures.own_test import own_test_forest
 from hemacell.evaluation.figures.study import (
     class_gains,
@@ -16,9 +17,11 @@ from hemacell.evaluation.figures.study import (
 )
 
 __all__ = [
+    "answers",
     "class_gains",
     "confusion_matrices",
     "confusion_matrix",
+    "differential_shares",
     "label_efficiency",
     "loss_curves",
     "mistakes",
