@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, g
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from hemacell.errors import UserError
+from hemacell.errors import UserError, no_text
 
 _BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "multiple_of": "a multiple of"}
 
@@ -85,8 +85,7 @@ class JobSettings(BaseModel):
 
 def _check_storable(name: str, value: str) -> None:
     """A file's name may hold any bytes, a run only text: its database would refuse it in the middle of the work."""
-    shown = value.encode("utf-8", "backslashreplace").decode()
-    if shown != value:
+    if shown := no_text(value):
         raise ValueError(f"{name}: expected text, found bytes that are no UTF-8 ({shown}); rename that file or folder")
 
 

@@ -17,8 +17,8 @@ from tests.projects.conftest import CLASSES, Store
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
-# the start of an absolute path; not the / of and/or, </td> or https://
-ABSOLUTE = re.compile(r"(?<![\w/.<*-])/\w[\w.-]*/|:////|file://|[A-Za-z]:\\\\")
+# the start of an absolute path; not the / of and/or, </td>, https:// or models:/
+ABSOLUTE = re.compile(r"(?<!models:)(?<![\w/.<*-])/\w[\w.-]*/|:////|file://|[A-Za-z]:\\\\")
 
 
 def of_cells(notebook, kind: str) -> dict[str, str]:
@@ -95,7 +95,14 @@ def test_a_committed_notebook_names_no_place_of_a_machine(name):
 def test_the_pattern_finds_places_of_a_machine():
     for text in ("/home/me/cells/a.jpg", '"/tmp/x/"', "sqlite:////work/mlflow.db", r"C:\\Users", "file:///srv/x"):
         assert ABSOLUTE.search(text), text
-    for text in ("test/macro_f1", "train/data/<Class>/", "and/or", "https://mlflow.org/docs/latest/", "1 / 2"):
+    for text in (
+        "test/macro_f1",
+        "train/data/<Class>/",
+        "and/or",
+        "https://mlflow.org/docs/latest/",
+        "1 / 2",
+        "models:/hemacell-wbc/1",
+    ):
         assert not ABSOLUTE.search(text), text
 
 

@@ -158,7 +158,7 @@ def said_bad(bad: list[tuple[str, str]]) -> str:
             f"warning: {len(bad)} images could not be read and are left out (bad_images.txt); "
             f"the first: {bad[0][0]}: {bad[0][1]}"
         )
-    return "".join(f"{path}\t{reason}\n" for path, reason in bad)
+    return "".join(f"{' '.join(path.splitlines())}\t{reason}\n" for path, reason in bad)
 
 
 def log_channel_stats(run: Tracker, pixels: np.ndarray, rows: np.ndarray) -> None:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import time
-import zlib
 from importlib import import_module
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.projects.conftest import small_disk
+from tests.projects.conftest import bomb, small_disk
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 COLUMNS = ["image", "class", "probability", *(f"p_{name}" for name in CLASSES), "needs_review", "why", "model"]
@@ -296,17 +295,6 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
 )
 def test_a_model_that_is_not_there(trained, refused, model, words):
     assert words in refused(trained, model=model)
-
-
-def bomb(path: Path) -> None:
-    """A PNG file of 20 kB with a header that promises 3 GB of pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-
-    header = (32_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
-    pixels = zlib.compress(bytes(20_000_000), 9)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
 
 
 @pytest.mark.slow
