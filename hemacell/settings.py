@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, g
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from hemacell.errors import UserError
+from hemacell.errors import UserError, no_text
 
 _BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "multiple_of": "a multiple of"}
 
@@ -45,6 +45,8 @@ class JobSettings(BaseModel):
     @classmethod
     def _read_text(cls, value: Any, info: ValidationInfo) -> Any:
         kinds = [form.kind for form in _forms(cls.model_fields[info.field_name or ""])]
+        if isinstance(value, str) and not value.isascii():
+            _check_storable(info.field_name or "", value)
         if not isinstance(value, str) or str in kinds:
             return value
         if any(get_origin(kind) is tuple for kind in kinds):
@@ -79,6 +81,12 @@ class JobSettings(BaseModel):
     def canonical(self) -> dict[str, str]:
         """Return every setting as text: `0.5`, `prcc,camelyon`, `true`, and an empty text for None."""
         return {name: canonical_text(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _check_storable(name: str, value: str) -> None:
+    """A file's name may hold any bytes, a run only text: its database would refuse it in the middle of the work."""
+    if shown := no_text(value):
+        raise ValueError(f"{name}: expected text, found bytes that are no UTF-8 ({shown}); rename that file or folder")
 
 
 def canonical_text(value: Any) -> str:

@@ -57,7 +57,7 @@ def _evaluate(job, run, model, folder, images) -> None:
     use_threads(job.threads)
     run.model_inputs([model.uri], "classifier")
     run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "evaluation")
-    tags, doubtful = doubts(model, folder, images, job.source.kind)
+    tags, doubtful = doubts(model, folder, images)
     run.tags({**said_problems(images), **tags})
 
     predictor = load_for_use(folder, settings.precision, settings.device, settings.field)

@@ -125,7 +125,9 @@ class CellSettings(CommonSettings):
         0.55, gt=0, le=1, description="side of the part around the centre that is looked at, in sides of the image"
     )
     views: int = Field(0, ge=0, description="stored views a training image; 0 for 6000 / images, 2 to 16", examples=[8])
-    test_views: int = Field(8, ge=1, le=8, description="flips and quarter turns that an answer is averaged over")
+    test_views: int = Field(
+        2, ge=1, le=8, description="flips and quarter turns that an answer is averaged over; time in use grows with it"
+    )
     steps: int = Field(
         0, ge=0, description="training steps; 0 for 30 x images^0.41 (162 for 61 images, 1074 for 6160)", examples=[500]
     )
@@ -200,7 +202,6 @@ class StudySettings(CellSettings):
     budget: Literal["study", "full"] = Field(
         "study", description="training steps a cell, where steps=0: fewer, for a grid of many runs, or those of wbc"
     )
-    test_views: int = Field(2, ge=1, le=8, description="flips and quarter turns that an answer is averaged over")
     image_size: int = Field(48, ge=32, description="side of what the cell network sees, in pixels")
     reports: int = Field(5, ge=1, description="how often the val metrics are computed and logged")
     workers: int = Field(1, ge=1, description="cells side by side, each in a process with its share of the cores")

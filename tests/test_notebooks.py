@@ -1,5 +1,6 @@
 """The notebooks run as a user opens them, and what is committed of them shows no machine and no real image."""
 
+import html
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -15,8 +17,8 @@ from tests.projects.conftest import CLASSES, Store
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
-# the start of an absolute path; not the / of and/or, </td> or https://
-ABSOLUTE = re.compile(r"(?<![\w/.<*-])/\w[\w.-]*/|:////|file://|[A-Za-z]:\\\\")
+# the start of an absolute path; not the / of and/or, </td>, https:// or models:/
+ABSOLUTE = re.compile(r"(?<!models:)(?<![\w/.<*-])/\w[\w.-]*/|:////|file://|[A-Za-z]:\\\\")
 
 
 def of_cells(notebook, kind: str) -> dict[str, str]:
@@ -30,6 +32,21 @@ def of_cells(notebook, kind: str) -> dict[str, str]:
             if text:
                 found[cell.id] = found.get(cell.id, "") + text
     return found
+
+
+def table_in(page: str) -> pd.DataFrame:
+    """A DataFrame as a notebook shows it, without its index; numbers are numbers again."""
+    rows = [
+        [html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)][1:]
+        for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL)
+    ]
+    table = pd.DataFrame(rows[1:], columns=rows[0])
+    return table.apply(lambda column: column if column.isna().any() else _numbers(column))
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    found = pd.to_numeric(column, errors="coerce")
+    return column if found.isna().any() else found
 
 
 def execute(name: str, environment: dict[str, str]):
@@ -47,7 +64,7 @@ def execute(name: str, environment: dict[str, str]):
 
 
 def test_there_are_notebooks():
-    assert NAMES == ["compare.ipynb", "explore.ipynb"]
+    assert NAMES == ["compare.ipynb", "explore.ipynb", "predict.ipynb"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,20 +87,31 @@ def test_a_committed_notebook_names_no_place_of_a_machine(name):
     notebook = nbformat.read(FOLDER / name, as_version=4)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop("image/png", None)
+            for kind in ("image/png", "image/jpeg"):
+                output.get("data", {}).pop(kind, None)
     assert not ABSOLUTE.findall(json.dumps(notebook).replace(r"\n", " "))
 
 
 def test_the_pattern_finds_places_of_a_machine():
     for text in ("/home/me/cells/a.jpg", '"/tmp/x/"', "sqlite:////work/mlflow.db", r"C:\\Users", "file:///srv/x"):
         assert ABSOLUTE.search(text), text
-    for text in ("test/macro_f1", "train/data/<Class>/", "and/or", "https://mlflow.org/docs/latest/", "1 / 2"):
+    for text in (
+        "test/macro_f1",
+        "train/data/<Class>/",
+        "and/or",
+        "https://mlflow.org/docs/latest/",
+        "1 / 2",
+        "models:/hemacell-wbc/1",
+    ):
         assert not ABSOLUTE.search(text), text
 
 
 def test_committed_pictures_are_of_drawn_cells_or_of_results():
     explored = of_cells(nbformat.read(FOLDER / "explore.ipynb", as_version=4), "text")
     assert "the built-in sample: drawn pictures, no result" in explored["read"]
+    classified = nbformat.read(FOLDER / "predict.ipynb", as_version=4)
+    assert "the built-in sample: drawn pictures, no result" in of_cells(classified, "text")["load"]
+    assert (FOLDER / "predict.ipynb").stat().st_size < 300_000
     compared = nbformat.read(FOLDER / "compare.ipynb", as_version=4)
     if "of the built-in sample" not in of_cells(compared, "text")["newest"]:
         assert "images-figure" not in of_cells(compared, "image/png")
@@ -172,3 +200,60 @@ def test_compare_takes_the_study_that_it_is_told(study):
 def test_compare_says_how_to_make_a_study_where_there_is_none(sample, tmp_path):
     with pytest.raises(CellExecutionError, match=r"no finished study in this store. Make one: mlflow run \. -e study"):
         execute("compare.ipynb", Store(tmp_path, sample.parent).environment)
+
+
+@pytest.fixture(scope="module")
+def classifiers(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with a tiny classifier of the sample, and one of some of these images as if they were a user's."""
+    own = Store(tmp_path_factory.mktemp("classifiers"), sample.parent)
+    folder = own.folder / "data"
+    shutil.copytree(sample / "WBC_100", folder / "WBC_100")
+    for given in ({}, {"data": folder, "seed": 1}):  # with the same seed it would be the same run
+        own.run("wbc", encoders=("none",), limit=0, **given)
+    return own
+
+
+@pytest.mark.slow
+def test_predict_shows_the_sample(classifiers):
+    notebook = execute("predict.ipynb", classifiers.environment)
+    text = of_cells(notebook, "text")
+    assert "drawn pictures, no result" in text["load"] and "models:/hemacell-wbc/1" in text["load"]
+    (card,) = of_cells(notebook, "text/markdown").values()
+    assert "a demonstration, no result" in card
+    assert "100 of 100 pictures" in text["pictures"] and "of the labelled ones wrong" in text["answers"]
+    table = table_in(of_cells(notebook, "text/html")["count"])
+    assert table["count"].sum() == 100 and set(table["smear"]) == {"made-up smear 1", "made-up smear 2"}
+    assert table.groupby("smear")["share %"].sum().to_numpy() == pytest.approx([100, 100], abs=0.3)
+    assert (table["share_low %"] <= table["share %"]).all() and (table["share %"] <= table["share_high %"]).all()
+    assert "only 12 test images" in table["note"][0]
+    assert "warning: Its test had fewer than 30 images of Basophil (12)" in text["count-doubts"]
+    assert set(of_cells(notebook, "image/jpeg")) == {"grid", "count-figure"}
+
+
+@pytest.mark.slow
+def test_predict_takes_a_folder_of_smears_and_the_champion(classifiers, sample, tmp_path):
+    for smear, names in (("A", CLASSES[:2]), ("B", CLASSES)):
+        (tmp_path / "mine" / smear).mkdir(parents=True)
+        for name in names:
+            for path in sorted((sample / "WBC_100" / "val" / "data" / name).iterdir())[:3]:
+                shutil.copy(path, tmp_path / "mine" / smear)
+    (tmp_path / "mine" / "A" / "broken.png").write_text("no image")
+    environment = classifiers.environment | {"HEMACELL_DATA": str(tmp_path / "mine")}
+    notebook = execute("predict.ipynb", environment)
+    text = of_cells(notebook, "text")
+    assert "pictures of mine" in text["load"] and "models:/hemacell-wbc/2" in text["load"]
+    assert "22 of 22 pictures" in text["pictures"] and "labelled" not in text["answers"]
+    table = table_in(of_cells(notebook, "text/html")["count"])
+    assert table.groupby("smear")["count"].sum().to_dict() == {"A": 6, "B": 15}
+    assert "is not an image" in text["review"]
+    with pytest.raises(
+        CellExecutionError, match="trained on the built-in sample of drawn images, and these images are"
+    ):
+        execute("predict.ipynb", environment | {"HEMACELL_MODEL": "models:/hemacell-wbc@sample"})
+
+
+@pytest.mark.slow
+def test_predict_says_how_to_make_a_classifier_where_there_is_none(sample, tmp_path):
+    words = r"no classifier of the built-in sample is registered .* Make one: mlflow run \. -e wbc -P fraction=0\.5"
+    with pytest.raises(CellExecutionError, match=words):
+        execute("predict.ipynb", Store(tmp_path, sample.parent).environment)

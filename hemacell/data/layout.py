@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hemacell.data.images import SUFFIXES, UnreadableImage, check_mask_size, image_size
 from hemacell.data.manifest import SPLITS, Manifest, Row
-from hemacell.errors import UserError
+from hemacell.errors import UserError, no_text
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 CAMELYON_CLASSES = ("normal", "tumor")
@@ -302,6 +302,8 @@ def _joint_digest(image: str, mask: str) -> str:
 
 def digests_of(paths: list[Path]) -> list[str]:
     """sha256 (hex) of each file. Raises UserError where one cannot be read."""
+    if shown := next(filter(None, (no_text(str(path)) for path in paths)), ""):
+        raise UserError(f"{shown}: expected a name that is text, found bytes that are no UTF-8; rename the file")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(_sha256, paths))
 

@@ -8,6 +8,7 @@ Shapes are signed distances in pixels, turned into coverage by a soft step, whic
 """
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -88,6 +89,13 @@ def sample_folder(cache: Path, seed: int = 0) -> Path:
 def is_sample(folder: Path) -> bool:
     """Whether a folder holds a drawn sample, complete (the marker is written last)."""
     return (Path(folder) / MARKER).is_file()
+
+
+def lies_in_sample(folder: Path) -> bool:
+    """Whether a folder is a drawn sample or lies inside one; links are followed."""
+    real = Path(os.path.realpath(folder))
+    # os.path answers False for what Path raises at: a name that is too long, a folder that may not be entered
+    return any(os.path.isfile(each / MARKER) for each in (real, *real.parents))
 
 
 def _labelled(part: Path, split: str, label: str, number: int, draw: Callable, seed: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from hemacell.data.layout import did_you_mean
-from hemacell.data.sample import is_sample, sample_folder
+from hemacell.data.sample import lies_in_sample, sample_folder
 from hemacell.errors import UserError
 
 
@@ -21,7 +21,7 @@ class DataSource:
 def resolve_data(data: str, cache: Path) -> DataSource:
     """The folder that `data` names, else `$HEMACELL_DATA`, else the built-in sample (drawn into the cache if missing).
 
-    A folder that holds a drawn sample is of kind 'sample' by whatever way it is named.
+    A folder that holds a drawn sample, or lies in one, is of kind 'sample' by whatever way it is named.
 
     Raises:
         UserError: the folder does not exist, or is a file.
@@ -38,4 +38,4 @@ def resolve_data(data: str, cache: Path) -> DataSource:
         )
     if not root.is_dir():
         raise UserError(f"{told_by}={name} is a file: expected a folder; unpack it and name the folder")
-    return DataSource(root, "sample" if is_sample(root) else "folder")
+    return DataSource(root, "sample" if lies_in_sample(root) else "folder")

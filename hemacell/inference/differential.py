@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hemacell.evaluation.intervals import LEVEL, Floats, binomial_limits
+from hemacell.inference.tally import Tally
 
 RESAMPLES = 2000
 _PRIOR = 0.5  # Jeffreys' for a class against the rest: a count of 0 leaves room for a small share
@@ -94,6 +95,25 @@ def differential(
     )
 
 
+def differentials(
+    tally: Tally, confusion: ArrayLike | None, *, seed: int = 0, resamples: int = RESAMPLES
+) -> list[Differential]:
+    """Count every smear of a tally; see `differential` for the rest."""
+    return [
+        differential(
+            smear,
+            tally.classes,
+            tally.counts[smear],
+            tally.needs_review[smear],
+            tally.unreadable[smear],
+            confusion,
+            seed=seed,
+            resamples=resamples,
+        )
+        for smear in tally.counts
+    ]
+
+
 def raw_shares(counts: ArrayLike, level: float = LEVEL) -> Limits:
     """Shares as counted, with the exact binomial limits of each (Clopper and Pearson 1934, Biometrika 26).
 
@@ -136,7 +156,7 @@ def corrected_shares(
     total = called.sum()
     if total == 0:
         return _nothing(c)
-    estimate = most_likely((called / total)[None], _rates(tested)[None])[0]
+    estimate = most_likely((called / total)[None], rates_of(tested)[None])[0]
 
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(called + _PRIOR * 2 / c, resamples)
@@ -200,7 +220,8 @@ def _climbed(start: Floats, called: Floats, rates: Floats, steps: int, still: fl
     return shares
 
 
-def _rates(tested: NDArray[np.int64]) -> Floats:
+def rates_of(tested: NDArray[np.int64]) -> Floats:
+    """Chances [C, C] that a cell of class i is called j, from counts of a test; an empty row is taken to be right."""
     sums = tested.sum(1, keepdims=True)
     return np.where(sums > 0, tested / np.maximum(sums, 1), np.eye(len(tested)))
 

@@ -19,6 +19,7 @@ from hemacell.inference.differential import Differential, Limits
 from hemacell.inference.inputs import Inputs
 from hemacell.inference.stream import read_ahead, read_square
 from hemacell.inference.tally import Tally
+from hemacell.inference.told_apart import doubts, notes
 
 _SIDE = 88  # of a thumbnail, in pixels
 _QUALITY = 82
@@ -51,8 +52,13 @@ class Origin:
     review_below: float
 
 
-def write_table(file: Path, counted: Sequence[Differential]) -> None:
-    """Write a row a smear and class: counts, shares and limits, in 0 to 1; empty where there is nothing to say."""
+def table_of(counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> pd.DataFrame:
+    """A row a smear and class: counts, shares and limits, in 0 to 1 (NaN where there is nothing to say), and `note`.
+
+    Args:
+        counted: the smears, in order.
+        confusion: the classifier's own test, int [C, C]; None where it is not known.
+    """
     rows = [
         {
             "smear": each.smear,
@@ -63,20 +69,25 @@ def write_table(file: Path, counted: Sequence[Differential]) -> None:
             **_columns("corrected", each.corrected, i),
             "needs_review": int(each.needs_review[i]),
             "unreadable": each.unreadable,
+            "note": note,
         }
         for each in counted
-        for i, name in enumerate(each.classes)
+        for i, (name, note) in enumerate(zip(each.classes, notes(each, confusion), strict=True))
     ]
-    temporary = file.with_name(f".{file.name}.new")
-    pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8", float_format="%.6f")
-    temporary.replace(file)
+    return pd.DataFrame(rows)
+
+
+def write_table(file: Path, counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> None:
+    """Write `table_of` as a .csv file; empty where there is nothing to say."""
+    table = table_of(counted, confusion)
+    table.to_csv(file, index=False, lineterminator="\n", encoding="utf-8", float_format="%.6f")
 
 
 def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs: Inputs, origin: Origin) -> None:
     """Write the page: for each smear its counts and a gallery by class, the cells that need review first.
 
     Args:
-        file: replaced where it is there.
+        file: overwritten where it is there.
         counted: the smears, in order.
         tally: has the cells to show.
         inputs: the images of `tally`; one that has gone since is left out.
@@ -100,7 +111,8 @@ def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs
                 "unreadable": each.unreadable,
                 "review": int(each.needs_review.sum()),
                 "corrected": each.corrected is not None,
-                "rows": [_row(each, i) for i in range(len(each.classes))],
+                "rows": _rows(each, origin.confusion),
+                "notes": _notes(each, origin.confusion),
                 "galleries": [
                     {"name": name, "count": int(each.counts[i]), "cells": pictures.get((each.smear, name), [])}
                     for i, name in enumerate(each.classes)
@@ -112,9 +124,7 @@ def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs
         "classes": counted[0].classes if counted else (),
         "confusion": None if origin.confusion is None else origin.confusion.tolist(),
     }
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text(environment.get_template("differential.html.j2").render(view), encoding="utf-8", newline="\n")
-    temporary.replace(file)
+    file.write_text(environment.get_template("differential.html.j2").render(view), encoding="utf-8", newline="\n")
 
 
 def _columns(name: str, limits: Limits | None, i: int) -> dict[str, float]:
@@ -123,9 +133,26 @@ def _columns(name: str, limits: Limits | None, i: int) -> dict[str, float]:
     return {name: limits.share[i], f"{name}_low": limits.low[i], f"{name}_high": limits.high[i]}
 
 
-def _row(each: Differential, i: int) -> dict[str, object]:
+def _rows(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[str, object]]:
+    marked = [bool(note) and confusion is not None for note in notes(each, confusion)]
+    return [_row(each, i, mark) for i, mark in enumerate(marked)]
+
+
+def _notes(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[str, str]]:
+    """The notes to the rows that have a mark; classes with the same one together."""
+    if confusion is None or not each.cells:  # said once, for all of them
+        return []
+    together: dict[str, list[str]] = {}
+    for name, note in zip(each.classes, notes(each, confusion), strict=True):
+        if note:
+            together.setdefault(note, []).append(name)
+    return [{"classes": ", ".join(names), "text": note} for note, names in together.items()]
+
+
+def _row(each: Differential, i: int, mark: bool) -> dict[str, object]:
     return {
         "name": each.classes[i],
+        "mark": mark,
         "count": int(each.counts[i]),
         "review": int(each.needs_review[i]),
         "raw": _words(each.raw, i),
@@ -160,17 +187,21 @@ def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
         classes = counted[0].classes if counted else ()
         shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(classes, tested / tested.sum(), strict=True))
         found.append(f"{PRIOR_SHIFT} Its test images were {shares}.")
-        if without := [name for name, count in zip(classes, tested, strict=True) if count == 0]:
-            found.append(f"Its test had no image of {', '.join(without)}: the errors on these are not corrected.")
+        found += doubts(classes, origin.confusion)
     if origin.field != origin.own_field:
         found.append(
             f"Cells were looked at with field={origin.field:g}, the classifier's test was with {origin.own_field:g}: "
             "its errors here may be others."
         )
-    if few := [each.smear for each in counted if each.cells < _FEW]:
-        names = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
-        found.append(f"Fewer than {_FEW} cells were counted in {names}: mind the limits.")
+    if none := [each.smear for each in counted if not each.cells]:
+        found.append(f"No cell could be read in {_some(none)}: nothing is known of the shares there.")
+    if few := [each.smear for each in counted if 0 < each.cells < _FEW]:
+        found.append(f"Fewer than {_FEW} cells were counted in {_some(few)}: mind the limits.")
     return found
+
+
+def _some(smears: Sequence[str]) -> str:
+    return ", ".join(smears[:5]) + (f" and {len(smears) - 5} more" if len(smears) > 5 else "")
 
 
 def _thumbnails(
@@ -188,7 +219,8 @@ def _thumbnails(
     with closing(read_ahead(paths, _thumbnail, ahead=32)) as pictures:
         for (smear, name, (row, probability, doubt)), picture in zip(wanted, pictures, strict=True):
             if picture:
-                cell = {"image": picture, "name": inputs.names[row], "probability": probability, "doubt": doubt}
+                place = inputs.names[row].removeprefix(f"{smear}/")  # which its heading names
+                cell = {"image": picture, "name": place, "probability": probability, "doubt": doubt}
                 found.setdefault((smear, name), []).append(cell)
     return found
 

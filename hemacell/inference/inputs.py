@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from hemacell.data.images import SUFFIXES
 from hemacell.data.layout import did_you_mean
+from hemacell.data.sample import lies_in_sample
 from hemacell.errors import UserError, in_one_line
 
 TABLES = (".csv", ".parquet")
@@ -47,6 +48,14 @@ class Inputs:
         """Where an image lies, None where no path is given."""
         place = self.places[number]
         return self.root / place if place else None
+
+    def kind(self) -> Literal["sample", "folder"]:
+        """`sample` where all of them lie in a sample that this package drew; `folder` for anything else."""
+        if self.source.is_dir():
+            folders = {self.source}
+        else:  # a table may name images of several places, a place with a zero byte is none
+            folders = {(self.root / place).parent for place in self.places if place and "\0" not in place}
+        return "sample" if folders and all(map(lies_in_sample, folders)) else "folder"
 
     def digest(self) -> str:
         """sha256 (hex) of the names, smears, sizes and times of change: other files, or changed ones, give another.

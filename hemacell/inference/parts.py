@@ -63,14 +63,14 @@ class Parts:
 
     def write(self, number: int, table: pd.DataFrame) -> None:
         """Keep the rows of a part."""
-        with _appearing(self._file(number)) as file:
+        with appearing(self._file(number)) as file:
             pq.write_table(pa.Table.from_pandas(table, preserve_index=False), file)
 
     def keep(self, note: str = "") -> None:
         """Note what the parts belong to, and who works on them."""
         self.note = note
         text = json.dumps({"key": self._key, "facts": self._facts, "note": note}, indent=1)
-        with _appearing(self.folder / _MARKER) as file:
+        with appearing(self.folder / _MARKER) as file:
             file.write_text(text, encoding="utf-8")
 
     def publish(self, announce: Callable[[str], None]) -> None:
@@ -79,7 +79,7 @@ class Parts:
         Args:
             announce: called with the file's sha256 before it takes its place: whoever finds it then knows whose it is.
         """
-        with _appearing(self.output, self.folder / f"whole{self.output.suffix}") as file:
+        with appearing(self.output, self.folder / f"whole{self.output.suffix}") as file:
             if self.output.suffix.lower() == ".csv":
                 self._write_csv(file)
             else:
@@ -228,7 +228,7 @@ def read_output(output: Path) -> Iterator[pd.DataFrame]:
 
 
 @contextmanager
-def _appearing(target: Path, temporary: Path | None = None) -> Iterator[Path]:
+def appearing(target: Path, temporary: Path | None = None) -> Iterator[Path]:
     """A file to write that becomes `target` once it is on the disk."""
     temporary = temporary or target.with_name(f"{target.name}.new")
     yield temporary

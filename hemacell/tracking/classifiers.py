@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemacell.errors import UserError, in_one_line
-from hemacell.tracking.lookup import CHAMPION, DataKind, RegisteredModel, resolve
+from hemacell.tracking.lookup import CHAMPION, DataKind, RegisteredModel, alias_for, find, resolve
 from hemacell.tracking.registration import MODEL_TYPE
 
 if TYPE_CHECKING:
@@ -19,22 +19,39 @@ NAME = "hemacell-wbc"
 _DESCRIPTION, _TRAINED_ON = "classifier.json", "training_images.json"
 
 
-def find_classifier(model: str, kind: DataKind = "folder") -> RegisteredModel:
+def find_classifier(model: str, kind: DataKind | None = None) -> RegisteredModel:
     """Look up a classifier.
 
     Args:
         model: as `lookup.resolve` takes it; a bare name is its `champion`, or its `sample` for the built-in sample.
-        kind: of the data that it will be shown. Any model may be shown any images: only the default depends on it.
+        kind: of the images that it will be shown; None where nobody knows, as in somebody's own program.
 
     Raises:
-        UserError: there is no such model, or it is no classifier of hemacell.
+        UserError: there is no such model, it is no classifier of hemacell, or the built-in sample trained it and the
+            images are real.
     """
-    found = resolve(model, kind if kind == "sample" else None)
+    found = resolve(model, kind)
     made = found.tags.get(MODEL_TYPE)
     if made != "classifier":
         raise UserError(
             f"{found.uri} is no classifier of hemacell{', but an encoder' if made == 'encoder' else ''}: "
             f"give one such as models:/{NAME}@{CHAMPION}"
+        )
+    return found
+
+
+def default_classifier(kind: DataKind) -> RegisteredModel:
+    """The classifier that images of this kind are shown to where nobody names another: `champion`, or `sample`.
+
+    Raises:
+        UserError: none is registered yet; the line says how to make one.
+    """
+    found = find(NAME, kind)
+    if found is None:
+        train = "-P fraction=0.5" if kind == "sample" else "-P data=DIR"
+        raise UserError(
+            f"no classifier of {'the built-in sample' if kind == 'sample' else 'real images'} is registered in this "
+            f"store as models:/{NAME}@{alias_for(kind)}. Make one: mlflow run . -e wbc {train}"
         )
     return found
 
@@ -48,16 +65,13 @@ def classes_of(folder: Path) -> tuple[str, ...]:
     return tuple(_described(folder, _DESCRIPTION)["classes"])
 
 
-def doubts(
-    model: RegisteredModel, folder: Path, images: Manifest, kind: DataKind
-) -> tuple[dict[str, object], list[str]]:
+def doubts(model: RegisteredModel, folder: Path, images: Manifest) -> tuple[dict[str, object], list[str]]:
     """What makes scores of this classifier on these images other than they look, without being an error.
 
     Args:
         model: the classifier.
         folder: its own files, fetched.
         images: what it will be scored on.
-        kind: of these images.
 
     Returns:
         Tags (`data.seen_in_training`: the number of images, file for file, that it learnt from), and warnings, a line
@@ -68,8 +82,6 @@ def doubts(
         lines.append(f"{model.uri} does not say which images it learnt from; these may be among them")
     elif seen:
         lines.append(f"{seen} of {len(images)} images are among those that it learnt from: these scores are too good")
-    if model.data_kind == "sample" and kind == "folder":
-        lines.append(f"{model.uri} was trained on the built-in sample of drawn images: this is no result")
     return {"data.seen_in_training": "unknown" if seen is None else seen, "model.data_kind": model.data_kind}, lines
 
 

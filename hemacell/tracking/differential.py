@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemacell.errors import UserError
-from hemacell.inference.parts import sha256_of
+from hemacell.inference.parts import appearing, sha256_of
 from hemacell.tracking import artifacts
 from hemacell.tracking.job import say
 from hemacell.tracking.lookup import RegisteredModel
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from hemacell.inference.tally import Tally
     from hemacell.tracking.prediction import Prediction
 
-DIGEST, SETTINGS = "differential.sha256", "differential.settings"
+SETTINGS = "differential.settings"
+#: Tags with the sha256 of table and page.
+DIGESTS = ("differential.sha256", "differential.page_sha256")
 
 
 def files_of(output: Path) -> tuple[Path, Path]:
@@ -33,34 +36,25 @@ def files_of(output: Path) -> tuple[Path, Path]:
 
 def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
     """Whether the run with these tags has made the differential count that is asked for, and its files are there."""
-    table, page = files_of(output)
-    if not (table.is_file() and page.is_file()):
+    if tags.get(SETTINGS) != _settings(asked):
         return False
-    return (tags.get(SETTINGS), tags.get(DIGEST)) == (_settings(asked), sha256_of(table))
+    return all(
+        file.is_file() and tags.get(name) == sha256_of(file)
+        for name, file in zip(DIGESTS, files_of(output), strict=True)
+    )
 
 
 def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
     """Write the differential count beside the output, as a table and as a page, and store both with the run."""
-    from hemacell.inference.differential import differential
+    from hemacell.inference.differential import differentials
     from hemacell.inference.differential_page import Origin, write_page, write_table
+    from hemacell.inference.told_apart import doubts
 
     asked, config = job.settings, job.config()
     tested = confusion_of(job.model, tally.classes)
     if tested is None:
         say(f"warning: the test answers of {job.model.uri} are gone with its run: the counts are not corrected")
-    counted = [
-        differential(
-            smear,
-            tally.classes,
-            tally.counts[smear],
-            tally.needs_review[smear],
-            tally.unreadable[smear],
-            tested,
-            seed=asked.seed,
-            resamples=asked.resamples,
-        )
-        for smear in tally.counts
-    ]
+    counted = differentials(tally, tested, seed=asked.seed, resamples=asked.resamples)
     origin = Origin(
         model=job.model.uri,
         source=job.inputs.source.name,
@@ -72,13 +66,19 @@ def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
         own_field=config.field,
         review_below=config.review_below,
     )
-    table, page = files_of(job.output)
-    write_table(table, counted)
-    write_page(page, counted, tally, job.inputs, origin)
-    for file in (table, page):
+    files = files_of(job.output)
+    with ExitStack() as stack:
+        # their digests are on the run before they appear: whoever finds them then knows whose they are
+        table, page = (stack.enter_context(appearing(file, file.with_name(f".{file.name}.new"))) for file in files)
+        write_table(table, counted, tested)
+        write_page(page, counted, tally, job.inputs, origin)
+        digests = {name: sha256_of(file) for name, file in zip(DIGESTS, (table, page), strict=True)}
+        run.tags({SETTINGS: _settings(asked), **digests})
+    for file in files:
         run.artifact(file)
         say(f"predict: {file}")
-    run.tags({SETTINGS: _settings(asked), DIGEST: sha256_of(table)})
+    for line in [] if tested is None else doubts(tally.classes, tested):
+        say(f"warning: {line}")
 
 
 def confusion_of(model: RegisteredModel, classes: Sequence[str]) -> NDArray[np.int64] | None:

@@ -8,52 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hemacell.errors import UserError
-from hemacell.inference.parts import read_output, sha256_of
+from hemacell.inference.parts import appearing, read_output, sha256_of
 from hemacell.inference.stream import read_ahead, read_square
 from hemacell.inference.tally import first_to_look_at
 from hemacell.tracking.job import say
-from hemacell.tracking.runs import JOB, use_store
-from hemacell.tracking.store import experiment_ids
 from hemacell.tracking.tracker import FIGURE_DPI, Tracker
 
 if TYPE_CHECKING:
     from hemacell.tracking.prediction import Prediction
 
-DIGEST, SETTINGS = "explained.sha256", "explained.settings"
+SETTINGS, DIGESTS = "explained.settings", ("explained.sha256",)
 _AHEAD = 16  # pictures that are read while others are put in place
 
 
-def file_of(output: Path) -> Path:
+def files_of(output: Path) -> tuple[Path]:
     """The picture that belongs to an output."""
-    return output.with_name(f"{output.stem}.explained.png")
+    return (output.with_name(f"{output.stem}.explained.png"),)
 
 
 def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
     """Whether the run with these tags has made the picture that is asked for, and it is there."""
-    picture = file_of(output)
-    if not picture.is_file():
-        return False
-    return (tags.get(SETTINGS), tags.get(DIGEST)) == (_settings(asked), sha256_of(picture))
-
-
-def check_free(output: Path) -> None:
-    """Refuse to write where something lies that no run of `predict` has made.
-
-    Raises:
-        UserError: there is such a file.
-    """
-    picture = file_of(output)
-    if not picture.exists():
-        return
-    if picture.is_file():
-        client = use_store()
-        text = f"tags.`{JOB}` = 'predict' and tags.`{DIGEST}` = '{sha256_of(picture)}'"
-        if client.search_runs(experiment_ids(client), text, max_results=1):
-            return
-    raise UserError(
-        f"{picture} is there already and is none that this job has written, or was changed since: type force=true to "
-        "overwrite it, or name another output"
+    return tags.get(SETTINGS) == _settings(asked) and all(
+        file.is_file() and tags.get(name) == sha256_of(file)
+        for name, file in zip(DIGESTS, files_of(output), strict=True)
     )
 
 
@@ -83,11 +60,11 @@ def log_explained(job: Prediction, run: Tracker) -> None:
         for image, name, probability, doubtful in chosen[["image", "class", "probability", "needs_review"]].to_numpy()
     ]
     title = f"{_shortened(job.output.name)}: {len(chosen)} images, those for review first, then the least sure"
-    picture = file_of(job.output)
-    temporary = picture.with_name(f".{picture.name}.new")
-    explained(pixels, texts, title, heat, config.field).savefig(temporary, format="png", dpi=FIGURE_DPI)
-    run.tags({SETTINGS: _settings(job.settings), DIGEST: sha256_of(temporary)})  # whoever finds it knows whose it is
-    temporary.replace(picture)
+    (picture,) = files_of(job.output)
+    figure = explained(pixels, texts, title, heat, config.field)
+    with appearing(picture, picture.with_name(f".{picture.name}.new")) as file:
+        figure.savefig(file, format="png", dpi=FIGURE_DPI)
+        run.tags({SETTINGS: _settings(job.settings), DIGESTS[0]: sha256_of(file)})  # before it appears: whose it is
     run.artifact(picture)
     say(f"predict: {picture}")
 

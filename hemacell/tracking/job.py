@@ -167,7 +167,7 @@ def said_bad(bad: list[tuple[str, str]]) -> str:
             f"warning: {len(bad)} images could not be read and are left out (bad_images.txt); "
             f"the first: {bad[0][0]}: {bad[0][1]}"
         )
-    return "".join(f"{path}\t{reason}\n" for path, reason in bad)
+    return "".join(f"{' '.join(path.splitlines())}\t{reason}\n" for path, reason in bad)
 
 
 def log_channel_stats(run: Tracker, pixels: np.ndarray, rows: np.ndarray) -> None:
@@ -190,8 +190,8 @@ def use_threads(threads: int) -> None:
 
 
 def say(line: str) -> None:
-    """A line for the user, beside the results."""
-    print(line, file=sys.stderr, flush=True)
+    """A line for the user, beside the results; the name of a file may hold line breaks, which are shown as blanks."""
+    print(" ".join(line.splitlines()), file=sys.stderr, flush=True)
 
 
 def after(job: Job[Any], run: Tracker) -> None:

@@ -94,8 +94,8 @@ def resolve(model: str, kind: DataKind | None = None) -> RegisteredModel:
     found = _look_up(client, model, kind)
     if kind == "folder" and found.data_kind == "sample":
         raise UserError(
-            f"{found.uri} was trained on the built-in sample, and a job on real data takes none of these: give a model "
-            f"of real data, such as models:/{found.name}@{CHAMPION}, or train one on this folder"
+            f"{found.uri} was trained on the built-in sample of drawn images, and these images are not of it: give a "
+            f"model of real data, such as models:/{found.name}@{CHAMPION}, or train one (data=DIR)"
         )
     return found
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hemacell.data.cache import cache_dir
-from hemacell.data.sample import is_sample
 from hemacell.errors import UserError
 from hemacell.inference.inputs import Inputs
 from hemacell.inference.parts import Parts, check_output, in_words, open_parts, read_output, sha256_of
@@ -119,9 +119,8 @@ class Prediction:
             parts.remove()
 
     def _tags(self) -> dict[str, object]:
-        roots = (self.inputs.source, *self.inputs.source.parents)
         return {
-            DATA_KIND: "sample" if any(is_sample(folder) for folder in roots) else "folder",
+            DATA_KIND: self.inputs.kind(),
             "data.digest": self.facts["images"],
             "threads": self.threads,
             "model.kind": self.model.data_kind,
@@ -135,17 +134,18 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
     """Settle model, output and threads, and find out what of it is done; imports no torch.
 
     Raises:
-        UserError: there is no such model, the tracking server is down, or the output cannot be written or is there
-            already and is something else.
+        UserError: there is no such model, or the built-in sample trained it and these images are not of it; the
+            tracking server is down; or the output cannot be written or is there already and is something else.
     """
     asked: Any = settings
     output = check_output(asked.output)
     if output == inputs.source:
         raise UserError(f"output={asked.output} is the table of the images itself: name another file")
     mark_stale_runs(use_store())
-    model = find_classifier(asked.model)
-    if model.data_kind == "sample":
-        say(f"warning: {model.uri} was trained on the built-in sample of drawn images: its answers are no result")
+    kind = inputs.kind()
+    model = find_classifier(asked.model, kind)
+    if kind == "sample":
+        say("images: of the built-in sample, drawn by this package; these answers are no result")
     threads = asked.threads or cores()
     facts = {
         "model": model.uri,
@@ -159,44 +159,60 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     done, whole = _there_already(asked, output, key, facts) if output.exists() else ("", False)
-    if asked.explain and not done and not asked.force:
-        explained.check_free(output)
+    if not done:
+        for added in _added(asked):
+            for file, tag in zip(added.files_of(output), added.DIGESTS, strict=True):
+                _check_own(asked, file, tag, key, facts)
     return Prediction(settings, inputs, output, model, threads, facts, key, done, whole)
 
 
 def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str]) -> tuple[str, bool]:
     """The run that did all this already, and whether the output is of this very job; refuses what is neither."""
+    own = _check_own(asked, output, OUTPUT_DIGEST, key, facts)
     if asked.force:
         return "", False
-    runs = _runs_that_wrote(sha256_of(output))
-    own = [run for run in runs if run.data.tags.get(KEY) == key]
     for run in own:
-        if run.info.status == "FINISHED" and _has_added(asked, output, run.data.tags):
+        if run.info.status == "FINISHED" and all(each.is_there(asked, output, run.data.tags) for each in _added(asked)):
             point_to_result(use_store(), run.info.run_id)
             say(
                 f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
                 "type force=true to do it again"
             )
             return run.info.run_id, True
-    if own:
-        return "", True
+    return "", True
+
+
+def _check_own(asked: Any, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
+    """The runs of this very job that wrote a file; none where it is not there. Refuses somebody else's, without force.
+
+    Args:
+        asked: the settings.
+        file: that this job would write.
+        tag: where a run notes its digest.
+        key, facts: what decides this job's rows.
+    """
+    if file.is_dir():
+        raise UserError(f"{file} is a folder, and this job writes a file of that name: move it, or name another output")
+    if asked.force or not file.exists():
+        return []
+    runs = _runs_that_wrote(tag, sha256_of(file))
+    if own := [run for run in runs if run.data.tags.get(KEY) == key]:
+        return own
     what = "is none that this job has written, or was changed since"
     if runs:
         before = json.loads(runs[0].data.tags.get(FACTS, "{}"))
         what = f"was written by run {runs[0].info.run_id} with {in_words(before, facts)}"
-    raise UserError(f"{output} is there already and {what}: type force=true to overwrite it, or name another output")
+    raise UserError(f"{file} is there already and {what}: type force=true to overwrite it, or name another output")
 
 
-def _has_added(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
-    """Whether the run with these tags has made what is asked for beside the output."""
-    return (not asked.differential or differential.is_there(asked, output, tags)) and (
-        not asked.explain or explained.is_there(asked, output, tags)
-    )
+def _added(asked: Any) -> list[ModuleType]:
+    """What is asked for beside the output; each says which files it writes and where their digests are noted."""
+    return [*[differential] * asked.differential, *[explained] * (asked.explain > 0)]
 
 
-def _runs_that_wrote(digest: str) -> list[Run]:
+def _runs_that_wrote(tag: str, digest: str) -> list[Run]:
     client = use_store()
-    text = f"tags.`{JOB}` = '{NAME}' and tags.`{OUTPUT_DIGEST}` = '{digest}'"
+    text = f"tags.`{JOB}` = '{NAME}' and tags.`{tag}` = '{digest}'"
     return list(client.search_runs(experiment_ids(client), text, order_by=["attributes.start_time DESC"]))
 
 

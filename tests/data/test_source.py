@@ -38,6 +38,14 @@ def test_the_sample_is_known_by_whatever_name(sample):
     assert resolve_data(str(sample), sample.parent).kind == "sample"
 
 
+def test_so_is_a_part_of_it_and_a_link_to_it_but_not_what_lies_beside(sample, tmp_path):
+    (tmp_path / "link").symlink_to(sample / "WBC_100")
+    for folder in (sample / "WBC_100" / "test" / "data", tmp_path / "link" / "test"):
+        assert resolve_data(str(folder), sample.parent).kind == "sample"
+    for folder in (sample.parent, tmp_path):
+        assert resolve_data(str(folder), sample.parent).kind == "folder"
+
+
 def test_folder_that_does_not_exist(tmp_path, monkeypatch):
     (tmp_path / "cs5242").mkdir()
     with pytest.raises(UserError, match=r"data=.*cs5424: no such folder.*did you mean cs5242") as caught:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -290,6 +291,69 @@ def test_explained_images(count):
 def test_no_image_to_explain_says_so():
     figure = figures.explained(coloured(3, 48)[:0], [], "", np.zeros((0, 48, 48), np.float32))
     assert texts(figure) == ["no images to show"]
+
+
+def answered(rows) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["class", "probability", "needs_review"])
+
+
+def test_answers_stand_beside_their_labels():
+    table = answered(
+        [("Monocyte", 0.91, False), ("Basophil", 0.4, True), ("", float("nan"), True), ("Monocyte", 1, False)]
+    )
+    images = coloured(4)
+    figure = figures.answers(images, table, ["Monocyte", "Monocyte", "", ""])
+    assert_drawn(figure)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["Monocyte\n→ Monocyte 0.91", "Monocyte\n→ Basophil 0.40", "cannot be read", " \n→ Monocyte 1.00"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "review", "", ""]
+    assert [axes.title.get_fontweight() for axes in figure.axes] == ["normal", "bold", "normal", "normal"]
+    assert [bool(axes.images) for axes in figure.axes] == [True, True, False, True]
+    assert (np.asarray(figure.axes[1].images[0].get_array()) == images[1]).all()
+    frames = [mpl.colors.to_hex(axes.spines["top"].get_edgecolor()) for axes in figure.axes]
+    assert frames == ["#ffffff", "#d55e00", "#d55e00", "#ffffff"]
+    assert "→" in figures.answers(images, table).axes[0].get_title()
+    with pytest.raises(ValueError, match="4 labels expected, got 1"):
+        figures.answers(images, table, ["Monocyte"])
+    with pytest.raises(ValueError, match="uint8 images"):
+        figures.answers(coloured(3), table)
+
+
+def counted(smears, note="", corrected=True) -> pd.DataFrame:
+    rows = [
+        {
+            "smear": smear,
+            "class": name,
+            "cells": 40,
+            "note": note if name == "Monocyte" else "",
+            **dict(zip(("share", "share_low", "share_high"), (place / 10, place / 20, place / 5), strict=True)),
+            **dict.fromkeys(("corrected", "corrected_low", "corrected_high"), 0.2 if corrected else float("nan")),
+        }
+        for smear in smears
+        for place, name in enumerate(CLASSES)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("smears", [1, 2, 5, 12])
+def test_a_panel_for_each_smear(smears):
+    figure = figures.differential_shares(counted([f"smear {number}" for number in range(smears)], note="never told"))
+    assert_drawn(figure)
+    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    assert [axes.get_title(loc="left") for axes in panels] == [f"smear {n}: 40 cells" for n in range(min(9, smears))]
+    for axes in panels:
+        lines = [line.get_xdata().tolist() for line in axes.lines]
+        assert lines[4 * 2 : 4 * 2 + 2] == [pytest.approx([10, 40]), pytest.approx([20])]  # the third class, as counted
+        assert len(lines) == 4 * len(CLASSES)
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        assert names == [f"{name} *" if name == "Monocyte" else name for name in CLASSES]
+
+
+def test_shares_that_are_not_known_are_not_drawn():
+    figure = figures.differential_shares(counted(["one"], corrected=False))
+    assert len(figure.axes[0].lines) == 2 * len(CLASSES) and "corrected" not in texts(figure)
+    with pytest.raises(ValueError, match="without rows"):
+        figures.differential_shares(counted([]).reindex(columns=["smear"]))
 
 
 @pytest.mark.parametrize(("count", "shown"), [(1, 1), (3, 3), (11, 11), (30, 16)])

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ TINY: dict[str, dict[str, Any]] = {
     "wbc": {**COMMON, **CELL},
     "study": {**COMMON, **CELL, "fractions": "0.1,1.0", "arms": "none;random-prcc", "draws": 2, "workers": 2},
     "compare": {},
-    "predict": {"threads": 1, "batch": 4, "model": "models:/hemacell-wbc@sample", "resamples": 200},
+    "predict": {"threads": 1, "batch": 4, "resamples": 200},
     "evaluate": {},
 }
 
@@ -203,6 +204,31 @@ def pipeline(new_store, other_laboratory: Path):
     )
     printed["main"] = store.mlflow_run("main")
     return store, printed
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int):
+    """A disk of its own in the memory, which only root can mount."""
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and shutil.which("mount") is not None
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if not mounted or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def bomb(path: Path) -> None:
+    """A PNG file of 20 kB with a header that promises 3 GB of pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = (32_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    pixels = zlib.compress(bytes(20_000_000), 9)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
 
 
 def write_image(path: Path, seed: int, side: int = 40) -> Path:

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import os
 import shutil
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from PIL import Image
 
 from projects.cli import main
 from projects.settings import JOBS
+from tests.projects.conftest import small_disk
 
 CELLS = {"limit": "0", "steps": "2", "reports": "1", "batch_size": "8", "views": "1", "test_views": "1", "threads": "1"}
 SMALL = {"store_size": "32", "image_size": "32", "encoder_size": "32", "encoders": "none", "register_model": "false"}
@@ -252,20 +252,6 @@ def test_no_gpu(refused):
 def test_a_backbone(refused, setting, value, words):
     line = refused("camelyon", **{setting: value})
     assert f"{setting}={value}" in line and words in line
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, megabytes: int):
-    """A disk of its own in the memory, which only root can mount."""
-    folder.mkdir()
-    mounted = os.geteuid() == 0 and shutil.which("mount") is not None
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    if not mounted or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("no disk can be mounted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk_under_the_cache(refused, tmp_path):

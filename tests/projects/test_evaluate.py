@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.predictions import read_predictions
 from projects.cli import main
 from projects.settings import JOBS
+from tests.projects.conftest import bomb
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 PICTURES = {f"{name}.png" for name in ("confusion_matrix", "per_class", "reliability", "mistakes", "comparison")}
@@ -289,6 +291,17 @@ def test_the_sample_takes_the_model_of_the_sample_and_its_test_split(made, sampl
     assert all(name.startswith("WBC_100/test/data/") for name in predictions.images)
 
 
+def test_a_model_of_the_sample_is_refused_for_real_images(made, refused, other_laboratory, sample):
+    version, _ = register(made.store, "hemacell-drawn", kind="sample", encoder=False)
+    for model in (version.uri, "models:/hemacell-drawn@sample", f"models:/{version.model_id}"):
+        line = refused(model=model)
+        assert f"{model if '/m-' in model else version.uri} was trained on the built-in sample of drawn images" in line
+        assert "these images are not of it: give a model of real data, such as models:/" in line
+    part = sample / "WBC_100" / "val" / "data"
+    run = made.store.run("evaluate", model=version.uri, data=part, limit=20, **QUICK)
+    assert run.data.tags["data.kind"] == run.data.tags["model.data_kind"] == "sample"
+
+
 # --- refused
 
 
@@ -367,6 +380,23 @@ def test_a_folder_that_is_no_such_folder(refused, other_laboratory, tmp_path):
     line = refused(data=tmp_path / "other")
     assert "found Basophil, Blast, Eosinophil, Lymphocyte, Neutrophil; the model knows Basophil, Eosinophil" in line
     assert "is a file: expected a folder" in refused(data=next((other_laboratory / "Basophil").iterdir()))
+
+
+def test_names_and_bombs(made, refused, other_laboratory, tmp_path, capsys):
+    folder = tmp_path / "strange"
+    shutil.copytree(other_laboratory, folder)
+    good = sorted((folder / "Basophil").iterdir())[0]
+    bomb(folder / "Basophil" / "bomb\n.png")
+    shutil.copy(good, folder / "Basophil" / "two\nlines.png")
+    run = made.store.run("evaluate", data=folder, max_bad=0.1, **QUICK)
+    told = [line for line in capsys.readouterr().err.splitlines() if "1 images could not be read" in line]
+    assert len(told) == 1 and "bomb .png: has more than" in told[0]
+    files = made.store.files(run.info.run_id)
+    assert len(read_predictions(files["predictions.json"])) == 16
+    assert len(files["bad_images.txt"].read_text().splitlines()) == 1
+    shutil.copy(good, os.fsencode(folder / "Basophil") + b"/caf\xe9.png")
+    line = refused(data=folder)
+    assert "Basophil/caf\\udce9.png: expected a name that is text, found bytes that are no UTF-8; rename" in line
 
 
 def test_nothing_that_can_be_read(refused, made, tmp_path):

@@ -1,5 +1,9 @@
 """Predictions as a user meets them: one command, killed and continued, and each way to ask for the impossible."""
 
+import contextlib
+import hashlib
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+
+from tests.projects.conftest import bomb, small_disk
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 COLUMNS = ["image", "class", "probability", *(f"p_{name}" for name in CLASSES), "needs_review", "why", "model"]
@@ -46,7 +52,7 @@ def cells(tmp_path: Path) -> Path:
 def refused(store, cells, tmp_path, capsys):
     """Start a prediction that cannot work; returns its one line."""
 
-    def start(in_store=store, warnings: int = 0, **given: object) -> str:
+    def start(in_store=store, lines: int | None = 1, **given: object) -> str:
         from projects.cli import main
         from projects.settings import JOBS
 
@@ -56,7 +62,7 @@ def refused(store, cells, tmp_path, capsys):
             main(JOBS["predict"], import_module("projects.predict").run, arguments)
         assert end.value.code == 2
         printed = capsys.readouterr().err.splitlines()
-        assert len(printed) == 1 + warnings and printed[-1].startswith("error: "), printed
+        assert lines in (None, len(printed)) and printed[-1].startswith("error: "), printed
         assert not in_store.runs("attributes.status = 'RUNNING'")
         return printed[-1]
 
@@ -103,10 +109,19 @@ def test_a_table_without_the_column_and_one_that_is_the_output(refused, tmp_path
 
 
 @pytest.fixture(scope="module")
-def trained(new_store):
-    """A store with a tiny classifier of the sample."""
+def trained(new_store, sample, tmp_path_factory):
+    """A store with two tiny classifiers: the champion, of a user's folder, and version 2, of the built-in sample."""
     own = new_store("predict")
+    folder = tmp_path_factory.mktemp("own images")
+    for split, most in (("train", 20), ("val", 9), ("test", 12)):
+        for source in sorted((sample / "WBC_100" / split / "data").iterdir()):
+            target = folder / "WBC_100" / split / "data" / source.name
+            target.mkdir(parents=True)
+            for path in sorted(source.iterdir())[:most]:
+                shutil.copy(path, target)
+    own.run("wbc", encoders=("none",), data=folder, limit=0)
     own.run("wbc", encoders=("none",))
+    assert own.client.get_registered_model("hemacell-wbc").aliases == {"champion": 1, "sample": 2}
     return own
 
 
@@ -127,7 +142,6 @@ def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
         assert noise not in done.stdout + done.stderr
     assert "classifying: " in done.stderr and "images/s" in done.stderr and "Neutrophil" in done.stdout
     assert "warning: 4 of 44 images could not be read" in done.stderr and "smear b/cut.jpg: is truncated" in done.stderr
-    assert "was trained on the built-in sample of drawn images: its answers are no result" in done.stderr
 
     table = pd.read_csv(output, keep_default_na=False)
     assert list(table.columns) == COLUMNS and set(table["model"]) == {"models:/hemacell-wbc/1"}
@@ -164,7 +178,7 @@ def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
     assert list(counted["smear"].unique()) == ["smear a", "smear b"]
     assert counted.groupby("smear")["count"].sum().to_dict() == {"smear a": 25, "smear b": 15}
     assert counted["corrected"].notna().all() and set(counted["unreadable"]) == {0, 4}
-    assert "This is no result" in (tmp_path / "cells.differential.html").read_text()
+    assert "This is no result" not in (tmp_path / "cells.differential.html").read_text()
 
     again = subprocess.run(
         trained.command("predict", "-X", "importtime", **given),
@@ -237,21 +251,19 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
 
     output = tmp_path / "out.csv"
     output.write_text("my own table\n")
-    line = refused(trained, warnings=1)
+    line = refused(trained)
     assert f"{output} is there already and is none that this job has written" in line and "force=true" in line
     assert output.read_text() == "my own table\n"
     first, table = predict(trained, cells, output, force=True)
     assert len(table) == 44
 
-    line = refused(trained, warnings=1, precision="bf16", field=0.9)
+    line = refused(trained, precision="bf16", field=0.9)
     assert f"written by run {first.info.run_id} with field=0.0 (now 0.9), precision=float32 (now bf16)" in line
     (cells / "smear a" / "00.jpg").unlink()
-    assert "with other or changed images" in refused(trained, warnings=1)
+    assert "with other or changed images" in refused(trained)
 
     if not torch.cuda.is_available():
-        assert "device=cuda: this machine has no GPU" in refused(
-            trained, warnings=1, device="cuda", output=tmp_path / "x.csv"
-        )
+        assert "device=cuda: this machine has no GPU" in refused(trained, device="cuda", output=tmp_path / "x.csv")
         assert not list(tmp_path.glob("x.csv*"))
 
     # forced again it is made again; and what is only added needs no classifying
@@ -268,6 +280,119 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     assert seeded.info.run_id not in (third.info.run_id, second.info.run_id)
     plain, _ = predict(trained, cells, output)
     assert plain.info.status == "FINISHED" and len(trained.runs("tags.`hemacell.job` = 'predict'")) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("hemacell-wbc/1", "expected models:/NAME/VERSION or models:/NAME@ALIAS; did you mean models:/hemacell-wbc/1?"),
+        ("hemacell-wbc@champion", "did you mean models:/hemacell-wbc@champion?"),
+        ("models:/hemacell-wbc/77", "hemacell-wbc has no version '77': type one of models:/hemacell-wbc@champion"),
+        ("models:/hemacell-wbc@best", "hemacell-wbc has no alias 'best': type one of models:/hemacell-wbc@champion"),
+        ("models:/hemacell-wcb@champion", "there is no model 'hemacell-wcb'"),
+        ("models:/m-00000000000000000000000000000000", "there is no model with the id m-0000"),
+    ],
+)
+def test_a_model_that_is_not_there(trained, refused, model, words):
+    assert words in refused(trained, model=model)
+
+
+@pytest.mark.slow
+def test_a_bomb_and_strange_names_are_rows_like_others(trained, cells, tmp_path, capsys):
+    smear = cells / "smear\nc"
+    smear.mkdir()
+    bomb(smear / "bomb.png")
+    good = cells / "smear a" / "00.jpg"
+    names = [b"two\nlines.jpg", b"caf\xe9.jpg", b'quote",comma.jpg', "größe ☃.jpg".encode(), b"-n.jpg", b"=1+1.jpg"]
+    for name in names:
+        shutil.copy(good, os.fsencode(smear) + b"/" + name)
+    (smear / "no\nimage.jpg").write_text("text")
+    run, table = predict(trained, cells, tmp_path / "out.csv", differential=True)
+    assert run.info.status == "FINISHED" and len(table) == 52
+    rows = table[table["image"].str.startswith("smear\nc/")].set_index("image")
+    assert set(rows.index) == {
+        f"smear\nc/{name.decode(errors='replace')}" for name in [*names, b"bomb.png", b"no\nimage.jpg"]
+    }
+    assert "has more than" in rows.loc["smear\nc/bomb.png", "why"]
+    assert set(rows.index[rows["class"] == ""]) == {"smear\nc/bomb.png", "smear\nc/no\nimage.jpg"}
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: 6 of 52 images")]
+    assert len(told) == 1 and "the first: smear c/bomb.png: has more than" in told[0]
+    counted = pd.read_csv(tmp_path / "out.differential.csv").groupby("smear")["count"].sum()
+    assert counted["smear\nc"] == 6
+    # and where the first that cannot be read has such a name, it is one line all the same
+    predict(trained, smear, tmp_path / "one.csv")
+    assert "the first: bomb.png: has more than" in capsys.readouterr().err
+    (smear / "bomb.png").unlink()
+    predict(trained, smear, tmp_path / "two.csv")
+    assert "the first: no image.jpg: is not an image" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_folder_and_an_output_with_strange_names(trained, refused, cells, tmp_path):
+    folder = tmp_path / "café 1\n2"
+    shutil.copytree(cells / "smear a", folder)
+    for kind in ("csv", "parquet"):
+        given = {"images": folder, "output": folder / f"café\n{kind}.{kind}", "differential": True}
+        run = trained.run("predict", **given)
+        assert run.info.status == "FINISHED" and run.data.metrics["images"] == 25
+        assert trained.run("predict", **given).info.run_id == run.info.run_id
+    other = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(folder, other)
+    for given in ({"images": other}, {"output": other / "a.csv"}):
+        line = refused(trained, **given)
+        assert "expected text, found bytes that are no UTF-8" in line and "caf\\udce9" in line
+    file = folder / "a.csv"
+    file.write_text("image\n00.jpg\n")
+    run, table = predict(trained, file, folder / "b.csv")
+    assert len(table) == 1
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_the_output(trained, refused, cells, tmp_path):
+    with small_disk(tmp_path / "disk", 1):
+        output = tmp_path / "disk" / "cells.csv"
+        with open(tmp_path / "disk" / "filling", "wb", buffering=0) as filling, contextlib.suppress(OSError):
+            while True:
+                filling.write(bytes(4096))
+        line = refused(trained, lines=None, images=cells / "smear a", output=output)
+        assert "the disk is full" in line and "free some space" in line
+        assert not output.exists()
+        # the same command goes on when there is room again
+        (tmp_path / "disk" / "filling").unlink()
+        run, table = predict(trained, cells / "smear a", output)
+        assert len(table) == 25 and run.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_files_of_a_differential_count_that_are_somebody_elses(trained, refused, cells, tmp_path, monkeypatch):
+    output = tmp_path / "out.csv"
+    for kind, words in (("csv", "my own count"), ("html", "<p>mine")):
+        file = tmp_path / f"out.differential.{kind}"
+        file.write_text(words)
+        line = refused(trained, differential=True)
+        assert f"{file} is there already and is none that this job has written" in line and "force=true" in line
+        assert file.read_text() == words and not list(tmp_path.glob("out.csv*"))
+        file.unlink()
+    (tmp_path / "out.differential.csv").mkdir()
+    assert "out.differential.csv is a folder" in refused(trained, differential=True, force=True)
+    (tmp_path / "out.differential.csv").rmdir()
+
+    (tmp_path / "out.differential.html").write_text("<p>mine")
+    first, _ = predict(trained, cells, output, differential=True, force=True)
+    page = tmp_path / "out.differential.html"
+    assert first.data.tags["differential.page_sha256"] == hashlib.sha256(page.read_bytes()).hexdigest()
+    # written by this job: overwritten where only the limits are to be others, also after they were moved away
+    monkeypatch.setattr("hemacell.inference.classifying.classify", None)
+    seeded, _ = predict(trained, cells, output, differential=True, seed=5)
+    assert seeded.info.run_id != first.info.run_id
+    page.write_text(page.read_text() + "\n<!-- noted by hand -->")
+    assert f"{page} is there already and is none that this job has written" in refused(trained, differential=True)
+    # of other images, or another way to look at them
+    page.unlink()
+    output.unlink()
+    line = refused(trained, differential=True, field=0.9)
+    assert f"was written by run {seeded.info.run_id} with field=0.0 (now 0.9)" in line
 
 
 @pytest.mark.slow
@@ -302,6 +427,47 @@ def test_tables_single_files_precision_and_field(trained, cells, tmp_path):
     np.testing.assert_allclose(*columns, atol=0.03)
     _, wide = predict(trained, cells, tmp_path / "wide.csv", field=1.0)
     assert not np.allclose(wide[good][probabilities].astype(float), columns[0], atol=1e-4)
+
+
+SAMPLE_MODEL = "models:/hemacell-wbc@sample"
+
+
+@pytest.mark.slow
+def test_a_model_of_the_sample_is_refused_for_other_images(trained, refused, cells, sample, tmp_path):
+    words = (
+        "models:/hemacell-wbc/2 was trained on the built-in sample of drawn images, and these images are not of it: "
+        "give a model of real data, such as models:/hemacell-wbc@champion"
+    )
+    for model in (SAMPLE_MODEL, "models:/hemacell-wbc/2"):
+        assert words in refused(trained, model=model)
+    drawn = sample / "WBC_100" / "test" / "data" / "Basophil"
+    own, others = sorted(drawn.iterdir())[:2], sorted((cells / "smear a").iterdir())[:1]
+    table = tmp_path / "table.csv"
+    for images in ([*own, *others], others, [drawn / ".." / ".." / ".." / ".." / ".." / "x.png"], [""]):
+        pd.DataFrame({"image": images}).to_csv(table, index=False)
+        assert words in refused(trained, model=SAMPLE_MODEL, images=table)
+    (tmp_path / "link").symlink_to(cells / "smear a")
+    assert words in refused(trained, model=SAMPLE_MODEL, images=tmp_path / "link")
+    assert not list(tmp_path.glob("out.csv*"))
+
+
+@pytest.mark.slow
+def test_a_model_of_the_sample_answers_for_the_samples_own_images(trained, sample, cells, tmp_path, capsys):
+    drawn = sample / "WBC_100" / "test" / "data"
+    images = sorted((drawn / "Basophil").iterdir())[:3]
+    run, table = predict(trained, drawn / "Basophil", tmp_path / "a.csv", model=SAMPLE_MODEL, differential=True)
+    assert len(table) == 12 and set(table["model"]) == {"models:/hemacell-wbc/2"}
+    assert run.data.tags["data.kind"] == run.data.tags["model.kind"] == "sample"
+    assert "drawn by this package; these answers are no result" in capsys.readouterr().err
+    assert "This is no result" in (tmp_path / "a.differential.html").read_text()
+    # a table of somewhere else that names only these, and a link to their folder
+    pd.DataFrame({"image": images}).to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "link").symlink_to(drawn / "Basophil")
+    for images, count in ((tmp_path / "table.csv", 3), (tmp_path / "link", 12)):
+        run, table = predict(trained, images, tmp_path / f"{images.name}.csv", model=SAMPLE_MODEL)
+        assert len(table) == count and run.data.tags["data.kind"] == "sample"
+    run, _ = predict(trained, cells / "smear a" / "00.jpg", tmp_path / "b.csv")
+    assert run.data.tags["data.kind"] == run.data.tags["model.kind"] == "folder"
 
 
 @pytest.mark.slow
@@ -356,7 +522,7 @@ def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, caps
     renewed, _ = predict(trained, cells, output, explain=96, field=0.8)
     assert renewed.info.run_id not in (run.info.run_id, more.info.run_id) and picture.is_file()
     picture.write_bytes(b"my own picture")
-    line = refused(trained, warnings=1, explain=6, field=0.8)
+    line = refused(trained, explain=6, field=0.8)
     assert f"{picture} is there already and is none that this job has written" in line and "force=true" in line
     assert picture.read_bytes() == b"my own picture"
     monkeypatch.undo()

@@ -5,8 +5,9 @@ Save one with `figure.savefig(path)`; it has the resolution that MLflow's pages 
 
 from hemacell.evaluation.figures.classification import confusion_matrix, per_class, reliability, risk_coverage, roc
 from hemacell.evaluation.figures.curves import loss_curves
+from hemacell.evaluation.figures.differential import differential_shares
 from hemacell.evaluation.figures.distances import distances
-from hemacell.evaluation.figures.galleries import explained, mistakes, reconstructions
+from hemacell.evaluation.figures.galleries import answers, explained, mistakes, reconstructions
 from hemacell.evaluation.figures.own_test import own_test_forest
 from hemacell.evaluation.figures.study import (
     class_gains,
@@ -17,9 +18,11 @@ from hemacell.evaluation.figures.study import (
 )
 
 __all__ = [
+    "answers",
     "class_gains",
     "confusion_matrices",
     "confusion_matrix",
+    "differential_shares",
     "distances",
     "explained",
     "label_efficiency",

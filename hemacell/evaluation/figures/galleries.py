@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from hemacell.evaluation.checks import checked_probabilities
-from hemacell.evaluation.figures.style import GREY, new_figure, say, styled
+from hemacell.evaluation.figures.style import GREY, VERMILION, new_figure, say, styled
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _GAP = 0.04  # between an image and its heat, in widths of the image
@@ -123,6 +124,49 @@ def _show_beside(panel: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32
         left, top = width + gap + (1 - field) / 2 * width - 0.5, (1 - field) / 2 * height - 0.5
         frame = Rectangle((left, top), field * width, field * height, fill=False, edgecolor=GREY, linewidth=0.6)
         panel.add_patch(frame)
+
+
+@styled
+def answers(images: NDArray[np.uint8], table: pd.DataFrame, labels: Sequence[str] | None = None) -> Figure:
+    """What a classifier answered, picture by picture: label → answer, its probability, and whether to look again.
+
+    A picture that a person should look at has a coloured frame and `review`; one that is answered wrongly has its
+    answer in bold.
+
+    Args:
+        images: uint8 [N, H, W, 3], N > 0; anything for a picture that could not be read.
+        table: N rows with `class` ('' for a picture that could not be read), `probability` and `needs_review`.
+        labels: N names, '' where nobody knows; None leaves them out.
+    """
+    _check_images(images, len(table))
+    known = [""] * len(table) if labels is None else list(labels)
+    if len(known) != len(table):
+        raise ValueError(f"{len(table)} labels expected, got {len(known)}")
+    columns = min(6, max(3, len(table)))
+    rows = math.ceil(len(table) / columns)
+    figure = new_figure(1.5 * columns, 1.95 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for panel in grid.flat[len(table) :]:
+        panel.set_axis_off()
+    for panel, image, label, (_, row) in zip(grid.flat, images, known, table.iterrows(), strict=False):
+        panel.set(xticks=[], yticks=[])
+        panel.grid(False)
+        panel.spines[:].set(visible=True, color=VERMILION if row["needs_review"] else "white", linewidth=2.5)
+        if not row["class"]:
+            panel.set_title("cannot be read", fontsize=8, loc="center", pad=4)
+            continue
+        panel.imshow(image, interpolation="antialiased")
+        wrong = label not in ("", row["class"])
+        panel.set_title(
+            f"{label or ' '}\n→ {row['class']} {row['probability']:.2f}",
+            fontsize=8,
+            loc="center",
+            pad=4,
+            fontweight="bold" if wrong else "normal",
+        )
+        if row["needs_review"]:
+            panel.set_xlabel("review", fontsize=8, color=VERMILION, labelpad=3)
+    return figure
 
 
 @styled
