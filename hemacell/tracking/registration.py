@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hemacell
+from hemacell.errors import UserError
 from hemacell.inference.answers import answer_columns
 from hemacell.tracking.images import COLUMN
 from hemacell.tracking.lookup import (
@@ -123,7 +124,10 @@ def _compare(
         theirs = float(champion.tags[VAL_SCORE])
         how = "on the same validation images"
     elif rescore is not None:
-        theirs = rescore(fetch(champion, cache))
+        try:
+            theirs = rescore(fetch(champion, cache))
+        except UserError as error:  # a champion that cannot be read costs nobody the model that was just trained
+            return False, f"{champion.uri} was validated on other images and could not be scored on these: {error}"
         how = "scored again on these validation images"
     else:
         return False, f"{champion.uri} was validated on other images and could not be scored on these"

@@ -288,6 +288,31 @@ def test_explained_images(count):
         figures.explained(coloured(count, 48), names, "", heat[:, :47])
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.9, 2.0])
+def test_the_risk_at_every_coverage(threshold):
+    labels, p = answers(300, strength=2.0)
+    figure = figures.risk_coverage(labels, p, threshold)
+    assert_drawn(figure)
+    (axes,) = figure.axes
+    coverage, risk = axes.lines[0].get_data()
+    assert coverage[-1] == 1 and risk[-1] == pytest.approx((p.argmax(1) != labels).mean())
+    taken = p.max(1) >= threshold
+    if taken.any():
+        (x,), (y,) = axes.lines[1].get_data()
+        assert (x, y) == (pytest.approx(taken.mean()), pytest.approx((p.argmax(1) != labels)[taken].mean()))
+    else:
+        assert len(axes.lines) == 1
+
+
+def test_distances_of_each_kind_and_their_share_beyond_the_limit():
+    kinds = {"test cells": np.linspace(0.2, 1.005, 100), "out_of_focus": np.full(40, 3.0), "noise": np.full(40, 1e9)}
+    figure = figures.distances(kinds, 1.0)
+    assert_drawn(figure)
+    found = texts(figure)
+    assert {"out of focus", "1.0% of 100 flagged"} <= set(found) and found.count("100.0% of 40 flagged") == 2
+    assert figure.axes[0].lines[2].get_xdata().max() == 1000  # at the border
+
+
 def test_no_image_to_explain_says_so():
     figure = figures.explained(coloured(3, 48)[:0], [], "", np.zeros((0, 48, 48), np.float32))
     assert texts(figure) == ["no images to show"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from hemacell.evaluation.metrics import classification_metrics
+from hemacell.evaluation.metrics import classification_metrics, expected_calibration_error
 from hemacell.evaluation.predictions import read_predictions
 
 pytestmark = pytest.mark.slow
@@ -123,7 +123,8 @@ def test_metrics(pipeline, job, wanted):
                 folder + name
                 for folder in ("", "external/")
                 for name in ("confusion_matrix.png", "per_class.png", "reliability.png", "mistakes.png")
-            },
+            }
+            | {"risk_coverage.png", "external/risk_coverage.png", "distances.png"},
         ),
     ],
 )
@@ -135,6 +136,54 @@ def test_pictures_and_files(pipeline, job, wanted):
         assert path.stat().st_size > 0, name
         if path.suffix == ".png":
             assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n", name
+
+
+@pytest.mark.parametrize("prefix", ["test", "external"])
+def test_how_far_answers_can_be_relied_on_is_logged(pipeline, prefix):
+    """From the probabilities as they were logged, and the limits as they were registered."""
+    store, _ = pipeline
+    run = result_of(store, "wbc")
+    found, files = run.data.metrics, store.files(run.info.run_id)
+    predictions = read_predictions(files["predictions.json" if prefix == "test" else f"{prefix}/predictions.json"])
+    config = json.loads(files["classifier.json"].read_text())
+    temperature, threshold = found["calibration/temperature"], found["calibration/review_below"]
+    assert (config["temperature"], config["review_below"]) == pytest.approx((temperature, threshold))
+    before = predictions.probabilities.astype(float) ** temperature
+    before /= before.sum(1, keepdims=True)
+    expected = expected_calibration_error(predictions.labels, before)
+    assert found[f"{prefix}/ece_uncalibrated"] == pytest.approx(expected, abs=1e-4)
+    low, error, high = (found[f"{prefix}/accepted_error{end}"] for end in ("_low", "", "_high"))
+    assert 0 <= low <= error <= high <= 1
+    assert found[f"{prefix}/needs_review"] == pytest.approx(1 - found[f"{prefix}/accepted_share"])
+    sure = predictions.probabilities.max(1) >= threshold
+    assert found[f"{prefix}/accepted_share"] <= sure.mean() + 1e-9
+    assert sure.mean() - found[f"{prefix}/accepted_share"] <= found[f"{prefix}/unlike"] + 1e-9
+    for metric in ("macro_f1", "accuracy"):
+        assert found[f"test/{metric}_low"] <= found[f"test/{metric}"] <= found[f"test/{metric}_high"]
+
+
+def test_the_card_says_how_good_it_is_and_what_it_is_not_for(pipeline):
+    from hemacell.tracking import registry
+
+    store, _ = pipeline
+    with store.here():
+        card = registry.card_of(registry.resolve("models:/hemacell-wbc@sample"))
+    metrics = result_of(store, "wbc").data.metrics
+    for text in (
+        "**Not for clinical use.**",
+        "built-in sample",
+        "sha256 of the manifest",
+        "| test/macro_f1 | 0.",
+        "expected calibration error on test",
+        "on the other half of val",
+        "(false alarms)",
+        "out of focus",
+        "models:/hemacell-prcc-encoder/",
+        "Apache-2.0",
+        "images that it learnt from: drawn by this package",
+    ):
+        assert text in card, text
+    assert {f"foreign/{kind}" for kind in ("noise", "other_stain", "photograph")} <= set(metrics)
 
 
 @pytest.mark.parametrize("prefix", ["test", "external"])

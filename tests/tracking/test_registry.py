@@ -114,6 +114,17 @@ def test_a_champion_of_other_images_is_scored_on_these(store, stand_ins, classif
     assert scored == [True, True]
 
 
+def test_a_champion_that_cannot_be_read_costs_nobody_the_new_model(store, stand_ins, classifier, tmp_path):
+    register(classifier, tmp_path, score=0.5)
+
+    def rescore(folder):
+        raise UserError("expected a classifier, found something else")
+
+    version = register(classifier, tmp_path, score=0.9, digest="v2", rescore=rescore)
+    assert version.version == "2" and version.aliases == ()
+    assert "could not be scored on these: expected a classifier" in version.tags[DECISION]
+
+
 def test_a_quick_try_never_makes_a_champion(store, stand_ins, classifier, tmp_path):
     assert register(classifier, tmp_path, score=0.99, trial=True).aliases == ()
     assert register(classifier, tmp_path, score=0.50).aliases == ("champion",)
