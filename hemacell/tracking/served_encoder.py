@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,17 @@ from PIL.Image import Image
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import load_encoder
 from hemacell.tracking.images import chunks, column, decode
+from hemacell.tracking.limits import check_request, limits_of
 
 
 class ServedEncoder(PythonModel):
     """Table with one column `image` (bytes or base64 text of image files) -> table with one embedding a row."""
 
     def load_context(self, context: Any) -> None:
-        """Load the frozen encoder from the artifact `model`."""
+        """Load the frozen encoder from the artifact `model`, with the limits in the `model_config`."""
+        self.limits = limits_of(context.model_config)
+        # one at a time: see `served_classifier.OneAtATime`
+        self.turn = threading.Lock()
         self.encoder = load_encoder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -29,9 +35,15 @@ class ServedEncoder(PythonModel):
 
         Returns:
             `embedding` (a list of D numbers, empty for an image that cannot be read) and `why` (the reason, else '').
+
+        Raises:
+            MlflowException: the table holds more than the limits allow.
         """
+        images = column(model_input)
+        check_request(images, self.limits)
+        read = partial(decode, max_bytes=self.limits.image_bytes, max_pixels=self.limits.image_pixels)
         rows: list[tuple[list[float], str]] = []
-        for chunk in chunks(map(decode, column(model_input))):
+        for chunk in chunks(map(read, images)):
             embeddings = iter(self._embed([picture for picture in chunk if not isinstance(picture, str)]))
             rows += [([], picture) if isinstance(picture, str) else (next(embeddings), "") for picture in chunk]
         return pd.DataFrame(rows, columns=["embedding", "why"])
@@ -40,7 +52,7 @@ class ServedEncoder(PythonModel):
         if not images:
             return []
         pixels = np.stack([to_square(image, self.encoder.config.input_size) for image in images])
-        with torch.inference_mode():
+        with self.turn, torch.inference_mode():
             return self.encoder(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).float().tolist()
 
 
