@@ -5,7 +5,8 @@
 Starts `mlflow models serve` on loopback, with the threads that it takes by itself, and sends it images of DIR (without
 it, of the built-in sample), one a request, as JSON. Loading is measured in a fresh process each, the files of the model
 in the cache: all of it, and the same once more, when everything is imported. Times of requests are those that the
-client sees. The memory is the largest sum over the server's processes, libraries and model included.
+client sees; beside them stands the processor time of the server, which other work on the machine changes less. The
+memory is the largest sum over the server's processes, libraries and model included.
 """
 
 import argparse
@@ -62,16 +63,18 @@ def main() -> None:
     paths = [inputs.path(number) for number in range(min(len(inputs), max(asked.requests, asked.flight)))]
     bodies = [_body(path) for path in paths if path]
     started = time.perf_counter()
-    with _server(asked.model) as (url, memory):
+    with _server(asked.model) as (url, process, memory):
         print(f"server: answers {time.perf_counter() - started:.1f} s after the command")
         with requests.Session() as session:
             for number in range(5):  # so that buffers and threads are there
                 _ask(session, url, bodies[number % len(bodies)])
+            spent = _spent(process)
             times = [_ask(session, url, bodies[number % len(bodies)]) for number in range(asked.requests)]
+            spent = _spent(process) - spent
         middle, late = np.percentile([1000 * took for took, _ in times], [50, 95])
         print(
             f"{asked.requests} requests of one image: {_good(times)} answered with 200, median {middle:.0f} ms, "
-            f"95th percentile {late:.0f} ms"
+            f"95th percentile {late:.0f} ms, {1000 * spent / asked.requests:.0f} ms of processor time each"
         )
         gate = threading.Barrier(asked.flight)
 
@@ -80,12 +83,13 @@ def main() -> None:
                 gate.wait()
                 return _ask(session, url, bodies[number % len(bodies)])
 
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), _spent(process)
         with ThreadPoolExecutor(asked.flight) as pool:
             times = list(pool.map(one, range(asked.flight)))
         print(
             f"{asked.flight} requests in flight: {_good(times)} answered with 200, longest "
-            f"{1000 * max(took for took, _ in times):.0f} ms, all in {time.perf_counter() - started:.1f} s"
+            f"{1000 * max(took for took, _ in times):.0f} ms, all in {time.perf_counter() - started:.1f} s, "
+            f"{1000 * (_spent(process) - spent) / asked.flight:.0f} ms of processor time each"
         )
     print(f"server: peak memory {memory[0] / 2**20:.0f} MiB")
 
@@ -118,8 +122,8 @@ def _good(times: list[tuple[float, int]]) -> int:
 
 
 @contextmanager
-def _server(model: str) -> Iterator[tuple[str, list[float]]]:
-    """A model server: its address, and the largest memory so far in bytes (a list of one number)."""
+def _server(model: str) -> Iterator[tuple[str, psutil.Process, list[float]]]:
+    """A model server: its address, its process, and the largest memory so far in bytes (a list of one number)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -146,7 +150,7 @@ def _server(model: str) -> Iterator[tuple[str, list[float]]]:
                         f"the server of {model} ended at once; its own words: {' '.join(command)}"
                     ) from None
             time.sleep(0.05)
-        yield url, memory
+        yield url, process, memory
     finally:
         stop.set()
         watcher.join()
@@ -161,6 +165,11 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _spent(process: psutil.Process) -> float:
+    """Processor time so far, in seconds."""
+    return sum(sum(each.cpu_times()[:2]) for each in _family(process))
 
 
 def _resident(process: psutil.Process) -> int:
