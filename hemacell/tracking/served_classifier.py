@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
-from PIL.Image import Image
 
 from hemacell.inference.predictor import load_folder
-from hemacell.tracking.answers import Predictor, answer_table
+from hemacell.tracking.answers import answer_table
 from hemacell.tracking.images import column, decode
 from hemacell.tracking.limits import check_request, limits_of
-
-
-class OneAtATime:
-    """A classifier that several threads may ask, as those of a model server: one after another.
-
-    Each answer is computed by as many threads as there are cores. Several at once would be no sooner ready, fight for
-    the cores, and need memory each. A long request lets others in between its chunks.
-    """
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self._turn = threading.Lock()
-        self.classes, self.review_below = predictor.classes, predictor.review_below
-
-    def predict_images(self, images: Sequence[Image]) -> np.ndarray:
-        """Probabilities float32 [N, C]."""
-        with self._turn:
-            return self._predictor.predict_images(list(images))
 
 
 class ServedClassifier(PythonModel):
@@ -44,7 +22,7 @@ class ServedClassifier(PythonModel):
     def load_context(self, context: Any) -> None:
         """Load the classifier from the artifact `model`, with the limits in the `model_config`."""
         self.limits = limits_of(context.model_config)
-        self.predictor = OneAtATime(load_folder(Path(context.artifacts["model"])))
+        self.predictor = load_folder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify every row, in order; see `hemacell.tracking.answers.answer_table` for the columns.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ class ServedEncoder(PythonModel):
     def load_context(self, context: Any) -> None:
         """Load the frozen encoder from the artifact `model`, with the limits in the `model_config`."""
         self.limits = limits_of(context.model_config)
-        # one at a time: see `served_classifier.OneAtATime`
-        self.turn = threading.Lock()
         self.encoder = load_encoder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -52,7 +49,7 @@ class ServedEncoder(PythonModel):
         if not images:
             return []
         pixels = np.stack([to_square(image, self.encoder.config.input_size) for image in images])
-        with self.turn, torch.inference_mode():
+        with torch.inference_mode():
             return self.encoder(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).float().tolist()
 
 
