@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
@@ -14,6 +15,7 @@ from hemacell.inference.predictor import load_folder
 from hemacell.tracking.answers import answer_table
 from hemacell.tracking.images import column, decode
 from hemacell.tracking.limits import check_request, limits_of
+from hemacell.tracking.threads import threads_for
 
 
 class ServedClassifier(PythonModel):
@@ -22,6 +24,7 @@ class ServedClassifier(PythonModel):
     def load_context(self, context: Any) -> None:
         """Load the classifier from the artifact `model`, with the limits in the `model_config`."""
         self.limits = limits_of(context.model_config)
+        self.threads = torch.get_num_threads()
         self.predictor = load_folder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -36,7 +39,8 @@ class ServedClassifier(PythonModel):
         images = column(model_input)
         check_request(images, self.limits)
         read = partial(decode, max_bytes=self.limits.image_bytes, max_pixels=self.limits.image_pixels)
-        table = answer_table(self.predictor, map(read, images))
+        with threads_for(len(images), self.threads):
+            table = answer_table(self.predictor, map(read, images))
         for name in table.columns[table.isna().any()]:
             table[name] = table[name].astype(object).where(table[name].notna(), None)
         return table

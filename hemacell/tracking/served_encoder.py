@@ -17,6 +17,7 @@ from hemacell.data.images import to_square
 from hemacell.encoders.frozen import load_encoder
 from hemacell.tracking.images import chunks, column, decode
 from hemacell.tracking.limits import check_request, limits_of
+from hemacell.tracking.threads import threads_for
 
 
 class ServedEncoder(PythonModel):
@@ -25,6 +26,7 @@ class ServedEncoder(PythonModel):
     def load_context(self, context: Any) -> None:
         """Load the frozen encoder from the artifact `model`, with the limits in the `model_config`."""
         self.limits = limits_of(context.model_config)
+        self.threads = torch.get_num_threads()
         self.encoder = load_encoder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -40,9 +42,10 @@ class ServedEncoder(PythonModel):
         check_request(images, self.limits)
         read = partial(decode, max_bytes=self.limits.image_bytes, max_pixels=self.limits.image_pixels)
         rows: list[tuple[list[float], str]] = []
-        for chunk in chunks(map(read, images)):
-            embeddings = iter(self._embed([picture for picture in chunk if not isinstance(picture, str)]))
-            rows += [([], picture) if isinstance(picture, str) else (next(embeddings), "") for picture in chunk]
+        with threads_for(len(images), self.threads):
+            for chunk in chunks(map(read, images)):
+                embeddings = iter(self._embed([picture for picture in chunk if not isinstance(picture, str)]))
+                rows += [([], picture) if isinstance(picture, str) else (next(embeddings), "") for picture in chunk]
         return pd.DataFrame(rows, columns=["embedding", "why"])
 
     def _embed(self, images: list[Image]) -> list[list[float]]:

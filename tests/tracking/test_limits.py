@@ -105,6 +105,34 @@ def register(store, stand_ins, classifier, encoder, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["classifier", "encoder"])
+def test_a_few_images_are_computed_by_one_thread_and_the_number_is_set_again(register, model, monkeypatch):
+    import mlflow
+    import torch
+
+    from hemacell.tracking.threads import FEW
+
+    loaded = mlflow.pyfunc.load_model(register(model))
+    own, seen = loaded.unwrap_python_model(), []
+    usual = own.threads = torch.get_num_threads() + 1  # two or more, on any machine
+    before = torch.get_num_threads()
+    network, name = (own.predictor, "predict_images") if model == "classifier" else (own, "_embed")
+    compute = getattr(network, name)
+    monkeypatch.setattr(network, name, lambda images: (seen.append(torch.get_num_threads()), compute(images))[1])
+    try:
+        for count in (1, FEW, FEW + 1):
+            loaded.predict(pd.DataFrame({"image": [png(20, 10)] * count}))
+            assert torch.get_num_threads() == usual
+        with monkeypatch.context() as broken:
+            broken.setattr(network, name, lambda images: pytest.fail("broken"))
+            with pytest.raises(pytest.fail.Exception):
+                loaded.predict(pd.DataFrame({"image": [png(20, 10)]}))
+        assert torch.get_num_threads() == usual
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1, usual]
+
+
+@pytest.mark.parametrize("model", ["classifier", "encoder"])
 def test_who_loads_a_model_sets_its_limits(register, model, monkeypatch, caplog):
     import mlflow
 
