@@ -34,6 +34,7 @@ install: .venv/installed.stamp
 	$(BIN)/python -m hemacell.tracking.environment
 	@touch $@
 
-.venv/dev.stamp: requirements-dev.txt .venv/installed.stamp
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+# Spark (0.5 GB, well under a minute) is installed for one test, which is skipped where there is no Java.
+.venv/dev.stamp: requirements-dev.txt requirements-spark.txt .venv/installed.stamp
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,spark]'
 	@touch $@

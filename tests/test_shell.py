@@ -19,7 +19,7 @@ def pins(name):
     return dict(line.split("==") for line in lines if not line.startswith("#"))
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-spark.txt"])
 def test_every_requirement_has_one_exact_version(name):
     for version in pins(name).values():
         assert re.fullmatch(r"[0-9]+(\.[0-9]+)+", version)

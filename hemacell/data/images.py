@@ -19,7 +19,7 @@ class UnreadableImage(ValueError):
     """An image file that cannot be read; the text is the reason, without the file's name."""
 
 
-def _open(source: Path | bytes) -> Image.Image:
+def _open(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open and check the header; the pixels are not decoded yet."""
     if isinstance(source, Path):
         try:
@@ -31,13 +31,13 @@ def _open(source: Path | bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(source), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImage(f"has more than {MAX_PIXELS} pixels") from error
+        raise UnreadableImage(f"has more than {max_pixels} pixels") from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableImage("is not an image, or of an unknown kind") from error
     except Exception as error:  # Pillow's plugins let errors of many types through on damaged headers
         raise UnreadableImage(f"has a damaged header: {_line(error)}") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImage(f"has more than {MAX_PIXELS} pixels")
+    if image.width * image.height > max_pixels:
+        raise UnreadableImage(f"has more than {max_pixels} pixels")
     return image
 
 
@@ -45,8 +45,8 @@ def _line(error: Exception) -> str:
     return " ".join(f"{error}".split()) or type(error).__name__
 
 
-def _load(source: Path | bytes) -> Image.Image:
-    image = _open(source)
+def _load(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    image = _open(source, max_pixels)
     try:
         image.load()
     except MemoryError:
@@ -67,16 +67,20 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def read_rgb(source: Path | bytes) -> Image.Image:
+def read_rgb(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read an image file, or its bytes, as 8-bit RGB.
 
     Grey, palette, CMYK and 16-bit images are converted (16-bit by the whole range), transparency is laid on white, of
     several frames the first is taken. The EXIF orientation is ignored: masks are drawn on the pixels as stored.
 
+    Args:
+        source: the file, or what is in it.
+        max_pixels: width x height above which the image is refused by its header, undecoded; at most `MAX_PIXELS`.
+
     Raises:
         UnreadableImage: zero size, truncated, not an image, a decompression bomb, 32 bits a pixel.
     """
-    image = _load(source)
+    image = _load(source, max_pixels)
     if image.mode == "F":
         raise UnreadableImage("has floating-point pixels; 8 or 16 bits are expected")
     image = _eight_bit(image)

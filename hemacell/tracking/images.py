@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from hemacell.data.images import UnreadableImage, read_rgb
+from hemacell.data.images import MAX_PIXELS, UnreadableImage, read_rgb
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,15 +15,21 @@ if TYPE_CHECKING:
 
 COLUMN = "image"
 
-# Decoded pictures that are held at once: a table of ten thousand files must not become ten thousand bitmaps.
-CHUNK = 64
+# Decoded pictures that are held at once: a table of ten thousand files must not become ten thousand bitmaps, nor sixty
+# large ones together.
+CHUNK, CHUNK_PIXELS = 64, 2**24
 
 
-def decode(value: object) -> Image | str:
+def decode(value: object, max_bytes: int | None = None, max_pixels: int = MAX_PIXELS) -> Image | str:
     """A cell of the table as an RGB picture, or the reason why it is none.
 
     Text is taken as base64 and nothing else. A path is refused like any other text: a served model must not open
     files of its server because a caller names them.
+
+    Args:
+        value: bytes or base64 text of an image file.
+        max_bytes: of the file; None for any number.
+        max_pixels: of the image, by its header.
     """
     if isinstance(value, str):
         try:
@@ -35,8 +40,10 @@ def decode(value: object) -> Image | str:
         value = bytes(value)
     if not isinstance(value, bytes):
         return f"expected bytes or base64 text of an image file, found {type(value).__name__}"
+    if max_bytes is not None and len(value) > max_bytes:
+        return f"has more than {max_bytes} bytes"
     try:
-        return read_rgb(value)
+        return read_rgb(value, max_pixels)
     except UnreadableImage as error:
         return str(error)
 
@@ -53,7 +60,14 @@ def column(table: pd.DataFrame) -> list[object]:
 
 
 def chunks(pictures: Iterable[Image | str]) -> Iterator[list[Image | str]]:
-    """Successive lists of at most `CHUNK` pictures."""
-    source = iter(pictures)
-    while chunk := list(islice(source, CHUNK)):
+    """Successive lists of at most `CHUNK` pictures, each ended by the picture that brings it to `CHUNK_PIXELS`."""
+    chunk: list[Image | str] = []
+    pixels = 0
+    for picture in pictures:
+        chunk.append(picture)
+        pixels += 0 if isinstance(picture, str) else picture.width * picture.height
+        if len(chunk) == CHUNK or pixels >= CHUNK_PIXELS:
+            yield chunk
+            chunk, pixels = [], 0
+    if chunk:
         yield chunk

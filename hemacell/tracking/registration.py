@@ -146,6 +146,8 @@ def _log(
     """Log and register; returns the number of the new version."""
     import mlflow
 
+    from hemacell.tracking.limits import LIMITS
+
     active = mlflow.active_run()
     if active is None or active.info.run_id != run.run_id:
         raise ValueError(f"run {run.run_id} is not the innermost open run: register inside its `track`")
@@ -155,6 +157,9 @@ def _log(
             name=name,
             python_model=str(package / "tracking" / f"served_{model}.py"),
             artifacts={FOLDER: str(folder)},
+            # The key must be there, or nobody could give others; the defaults are not written out, because MLflow would
+            # make each of them a parameter of the run.
+            model_config={LIMITS: {}},
             code_paths=[str(package)],
             pip_requirements=requirements(),
             signature=signature(model, folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ from PIL.Image import Image
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import load_encoder
 from hemacell.tracking.images import chunks, column, decode
+from hemacell.tracking.limits import check_request, limits_of
+from hemacell.tracking.threads import threads_for
 
 
 class ServedEncoder(PythonModel):
     """Table with one column `image` (bytes or base64 text of image files) -> table with one embedding a row."""
 
     def load_context(self, context: Any) -> None:
-        """Load the frozen encoder from the artifact `model`."""
+        """Load the frozen encoder from the artifact `model`, with the limits in the `model_config`."""
+        self.limits = limits_of(context.model_config)
+        self.threads = torch.get_num_threads()
         self.encoder = load_encoder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -29,11 +34,18 @@ class ServedEncoder(PythonModel):
 
         Returns:
             `embedding` (a list of D numbers, empty for an image that cannot be read) and `why` (the reason, else '').
+
+        Raises:
+            MlflowException: the table holds more than the limits allow.
         """
+        images = column(model_input)
+        check_request(images, self.limits)
+        read = partial(decode, max_bytes=self.limits.image_bytes, max_pixels=self.limits.image_pixels)
         rows: list[tuple[list[float], str]] = []
-        for chunk in chunks(map(decode, column(model_input))):
-            embeddings = iter(self._embed([picture for picture in chunk if not isinstance(picture, str)]))
-            rows += [([], picture) if isinstance(picture, str) else (next(embeddings), "") for picture in chunk]
+        with threads_for(len(images), self.threads):
+            for chunk in chunks(map(read, images)):
+                embeddings = iter(self._embed([picture for picture in chunk if not isinstance(picture, str)]))
+                rows += [([], picture) if isinstance(picture, str) else (next(embeddings), "") for picture in chunk]
         return pd.DataFrame(rows, columns=["embedding", "why"])
 
     def _embed(self, images: list[Image]) -> list[list[float]]:
