@@ -166,9 +166,9 @@ def test_the_card_says_how_good_it_is_and_what_it_is_not_for(pipeline):
     from hemacell.tracking import registry
 
     store, _ = pipeline
+    run = result_of(store, "wbc")
     with store.here():
-        card = registry.card_of(registry.resolve("models:/hemacell-wbc@sample"))
-    metrics = result_of(store, "wbc").data.metrics
+        card = registry.card_of(registry.resolve(run.data.tags["hemacell.registered"]))
     for text in (
         "**Not for clinical use.**",
         "built-in sample",
@@ -183,7 +183,7 @@ def test_the_card_says_how_good_it_is_and_what_it_is_not_for(pipeline):
         "images that it learnt from: drawn by this package",
     ):
         assert text in card, text
-    assert {f"foreign/{kind}" for kind in ("noise", "other_stain", "photograph")} <= set(metrics)
+    assert {f"foreign/{kind}" for kind in ("noise", "other_stain", "photograph")} <= set(run.data.metrics)
 
 
 @pytest.mark.parametrize("prefix", ["test", "external"])
