@@ -34,6 +34,6 @@ install: .venv/installed.stamp
 	$(BIN)/python -m hemacell.tracking.environment
 	@touch $@
 
-.venv/dev.stamp: requirements-dev.txt .venv/installed.stamp
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+.venv/dev.stamp: requirements-dev.txt requirements-onnx.txt .venv/installed.stamp
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,onnx]'
 	@touch $@
