@@ -40,7 +40,9 @@ def require_onnx() -> None:
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        raise UserError(f'ONNX: {", ".join(missing)} is not installed; type pip install -e ".[onnx]"')
+        raise UserError(
+            f'ONNX needs packages that are not installed ({", ".join(missing)}): type pip install -e ".[onnx]"'
+        )
 
 
 def export_onnx(predictor: Predictor, file: Path, facts: Mapping[str, str]) -> None:
