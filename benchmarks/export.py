@@ -2,8 +2,8 @@
 
     python benchmarks/export.py --images DIR --model models:/hemacell-wbc@champion [--limit 64] [--rounds 5]
 
-Both get the same decoded pictures and the same threads, and take turns; the figures are medians over the rounds. What is
-exported is what the job `export` registers; nothing is logged.
+Both get the same decoded pictures and the same threads, and take turns; the figures are medians over the rounds. What
+is exported is what the job `export` registers; nothing is logged.
 """
 
 import argparse
@@ -61,8 +61,8 @@ def main() -> None:
         asked.rounds,
     )
     print(
-        f"{model.uri}: {len(pixels)} images, {asked.threads} threads, float32, {predictor.config.views} views, encoders "
-        f"{','.join(predictor.config.encoders) or 'none'}, median of {asked.rounds} rounds: torch "
+        f"{model.uri}: {len(pixels)} images, {asked.threads} threads, float32, {predictor.config.views} views, "
+        f"encoders {','.join(predictor.config.encoders) or 'none'}, median of {asked.rounds} rounds: torch "
         f"{rates['torch']:.1f} images/s, onnx {rates['onnx']:.1f} images/s, {rates['onnx'] / rates['torch']:.2f} times "
         f"as fast; {size:.1f} MiB; {apart.in_words()}"
     )

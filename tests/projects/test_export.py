@@ -185,9 +185,8 @@ def test_a_setting(refused, setting, value, words):
 def test_without_the_extra_one_line_says_what_to_type(refused, monkeypatch):
     monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
     line = refused()
-    assert line == (
-        'error: ONNX needs packages that are not installed (onnx, onnxruntime, onnxscript): type pip install -e ".[onnx]"'
-    )
+    missing = "ONNX needs packages that are not installed (onnx, onnxruntime, onnxscript)"
+    assert line == f'error: {missing}: type pip install -e ".[onnx]"'
 
 
 @pytest.mark.parametrize("job", ["predict", "evaluate"])
