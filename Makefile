@@ -34,7 +34,7 @@ install: .venv/installed.stamp
 	$(BIN)/python -m hemacell.tracking.environment
 	@touch $@
 
-# Spark (0.5 GB, well under a minute) is installed for one test, which is skipped where there is no Java.
-.venv/dev.stamp: requirements-dev.txt requirements-spark.txt .venv/installed.stamp
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,spark]'
+# The extras are installed for their tests; the one of Spark (0.5 GB, well under a minute) is skipped where there is no Java.
+.venv/dev.stamp: requirements-dev.txt requirements-onnx.txt requirements-spark.txt .venv/installed.stamp
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,onnx,spark]'
 	@touch $@

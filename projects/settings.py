@@ -348,6 +348,33 @@ class PredictSettings(JobSettings):
         return self
 
 
+class ExportSettings(JobSettings):
+    """Write a registered classifier as ONNX, check it against the classifier, and register it beside that.
+
+    python -m projects.export --output cells.onnx
+    python -m projects.export --model models:/hemacell-wbc/3 --data DIR
+    """
+
+    model: str = Field(
+        "models:/hemacell-wbc@champion",
+        description="registered classifier; a bare name is its @champion, on the built-in sample its @sample",
+    )
+    data: str = Field(
+        "",
+        description="images that it is checked on: a folder of class folders, or with the course layout; without it "
+        "$HEMACELL_DATA, else the sample",
+        examples=["DIR"],
+    )
+    wbc_folder: str = Field("WBC_100", description="name of the folder with the cells, in the course layout")
+    limit: Limit = 100
+    max_bad: MaxBad = 0.01
+    output: str = Field("", description="file to write as well, .onnx", examples=["cells.onnx"])
+    threads: Threads = 0
+    force: bool = Field(False, description="run again, and overwrite an output that is something else")
+    experiment: Experiment = ""
+    run_name: RunName = ""
+
+
 class MainSettings(CommonSettings):
     """Run everything, small, on the built-in sample: both pretrainings, then the classifier with and without them.
 
@@ -369,4 +396,5 @@ JOBS: dict[str, type[JobSettings]] = {
     "compare": CompareSettings,
     "predict": PredictSettings,
     "evaluate": EvaluateSettings,
+    "export": ExportSettings,
 }

@@ -19,7 +19,9 @@ def pins(name):
     return dict(line.split("==") for line in lines if not line.startswith("#"))
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-spark.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-onnx.txt", "requirements-spark.txt"]
+)
 def test_every_requirement_has_one_exact_version(name):
     for version in pins(name).values():
         assert re.fullmatch(r"[0-9]+(\.[0-9]+)+", version)
@@ -28,7 +30,7 @@ def test_every_requirement_has_one_exact_version(name):
 def test_this_environment_has_the_versions():
     from importlib.metadata import version
 
-    wanted = pins("requirements.txt") | pins("requirements-dev.txt")
+    wanted = pins("requirements.txt") | pins("requirements-dev.txt") | pins("requirements-onnx.txt")
     # a build tag, as in 2.13.0+cpu, is not part of the version
     assert {name: version(name).split("+")[0] for name in wanted} == wanted
 

@@ -9,6 +9,8 @@ from torch import nn
 from hemacell.classify.fusion import answer
 from hemacell.encoders.views import all_turns, identity_views, render
 
+LEAST_PROBABILITY = 1e-7  # before its logarithm
+
 
 @torch.no_grad()
 def view_probabilities(
@@ -57,7 +59,7 @@ def view_probabilities(
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
     """What a temperature is fitted on and applied to: float64 [N, classes], finite."""
-    return np.log(np.clip(probabilities.astype(np.float64), 1e-7, None))
+    return np.log(np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, None))
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STAGES = 1  # of the cell network, whose features are described
 _SCALES = 3  # halvings of the picture at which its sharpness is measured
-_FAR = 20.0  # deviations beyond which a number says no more than that it is far away
+FAR = 20.0  # deviations beyond which a number says no more than that it is far away
 _RIDGE = 1e-3  # of a variance of about 1: no direction is taken for exactly constant
 _LEAST = 1e-5  # of a sharpness before its logarithm, and of a deviation
 
@@ -49,9 +49,13 @@ def statistics(cell: CellNetwork, pixels: np.ndarray, *, size: int, field: float
     found = []
     for start in range(0, len(pixels), batch):
         images = torch.from_numpy(pixels[start : start + batch]).to(device)
-        seen = render(images, identity_views(len(images)), size, field)
-        found.append(torch.cat([_moments(seen), *map(_moments, cell.early(seen, STAGES)), _sharpness(seen)], 1).cpu())
+        found.append(described(cell, render(images, identity_views(len(images)), size, field)).cpu())
     return torch.cat(found).numpy()
+
+
+def described(cell: CellNetwork, seen: Tensor) -> Tensor:
+    """The `statistics` float32 [N, F] of what a cell network sees, float32 [N, 3, size, size] in [0, 1]."""
+    return torch.cat([_moments(seen), *map(_moments, cell.early(seen, STAGES)), _sharpness(seen)], 1)
 
 
 def _moments(features: Tensor) -> Tensor:
@@ -144,7 +148,7 @@ class Reference:
 
 
 def _standardised(statistics: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return ((statistics - centre) / scale).clip(-_FAR, _FAR)
+    return ((statistics - centre) / scale).clip(-FAR, FAR)
 
 
 def _single(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -125,19 +125,21 @@ def folder_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.partial")
 
 
-def check_output(output: str) -> Path:
+def check_output(output: str, suffixes: Sequence[str] = SUFFIXES) -> Path:
     """The file that `output` names, absolute.
 
     Raises:
-        UserError: it ends in neither .csv nor .parquet, is a folder, or its folder is not there or cannot be written.
+        UserError: it ends in none of `suffixes`, is a folder, or its folder is not there or cannot be written.
     """
     file = Path(output).expanduser().absolute()
     if file.is_dir():
-        raise UserError(f"output={output} is a folder: name a file in it, such as output={file / 'cells.csv'}")
-    if file.suffix.lower() not in SUFFIXES:
         raise UserError(
-            f"output={output}: expected a file that ends in {' or '.join(SUFFIXES)}, found "
-            f"{file.suffix or 'no ending'}; type for example output={file.with_suffix('.csv').name}"
+            f"output={output} is a folder: name a file in it, such as output={file / f'cells{suffixes[0]}'}"
+        )
+    if file.suffix.lower() not in suffixes:
+        raise UserError(
+            f"output={output}: expected a file that ends in {' or '.join(suffixes)}, found "
+            f"{file.suffix or 'no ending'}; type for example output={file.with_suffix(suffixes[0]).name}"
         )
     if not file.parent.is_dir():
         raise UserError(f"output={output}: there is no folder {file.parent}; make it (mkdir -p {file.parent})")

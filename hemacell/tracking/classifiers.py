@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hemacell.errors import UserError, in_one_line
 from hemacell.tracking.lookup import CHAMPION, DataKind, RegisteredModel, alias_for, find, resolve
-from hemacell.tracking.registration import MODEL_TYPE
+from hemacell.tracking.registration import EXPORT_OF, MODEL_TYPE
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
@@ -32,6 +32,11 @@ def find_classifier(model: str, kind: DataKind | None = None) -> RegisteredModel
     """
     found = resolve(model, kind)
     made = found.tags.get(MODEL_TYPE)
+    if made == "onnx":
+        raise UserError(
+            f"{found.uri} is an ONNX export, which onnxruntime and mlflow.pyfunc load: give the classifier that it was "
+            f"made of, {found.tags[EXPORT_OF]}"
+        )
     if made != "classifier":
         raise UserError(
             f"{found.uri} is no classifier of hemacell{', but an encoder' if made == 'encoder' else ''}: "

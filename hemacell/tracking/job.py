@@ -39,6 +39,7 @@ NOT_IN_KEY = DRIVING | {
     "threads",
     "workers",
     "data_license",
+    "output",
 }
 
 

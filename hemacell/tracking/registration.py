@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MODEL_TYPE, VAL_SCORE, VAL_DIGEST, DECISION = "hemacell.model", "val.score", "val.digest", "champion.decision"
 REGISTERED = "hemacell.registered"
+EXPORT_OF = "export.of"  # of an ONNX export: the classifier that it was made of
 
 # What a served model imports, and nothing that only training needs.
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "timm", "safetensors", "pydantic", "numpy", "pandas", "pillow")

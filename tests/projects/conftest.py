@@ -40,6 +40,7 @@ TINY: dict[str, dict[str, Any]] = {
     "compare": {},
     "predict": {"threads": 1, "batch": 4, "resamples": 200},
     "evaluate": {},
+    "export": {"threads": 1, "limit": 10},
 }
 
 

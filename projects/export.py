@@ -1,0 +1,104 @@
+"""A registered classifier as an ONNX file, for onnxruntime: checked against the classifier, and registered beside it.
+
+    mlflow run . -e export -P model=models:/hemacell-wbc@champion
+    mlflow run . -e export -P model=models:/hemacell-wbc/3 -P output=cells.onnx -P data=DIR
+
+It needs `pip install -e ".[onnx]"`. The images in DIR, or drawn ones, are answered by both; where the answers differ,
+nothing is registered.
+"""
+
+from __future__ import annotations
+
+from projects.cli import main
+from projects.settings import ExportSettings
+
+_TIMED, _ROUNDS = 32, 3  # images, and how often: a first idea of the speed, benchmarks/export.py measures
+
+
+def run(settings: ExportSettings) -> str:
+    """Export, check, log and register; returns the id of the run that holds the result."""
+    from hemacell.inference.onnx_file import SUFFIXES, require_onnx
+    from hemacell.inference.parts import check_output
+
+    require_onnx()
+    output = check_output(settings.output, SUFFIXES) if settings.output else None
+
+    from hemacell.data.draws import limit
+    from hemacell.data.labelled import labelled_images
+    from hemacell.tracking.classifiers import classes_of, find_classifier
+    from hemacell.tracking.exports import FILE_DIGEST, check_free, export_of_run, follow_aliases, write_onnx
+    from hemacell.tracking.job import begin, say
+    from hemacell.tracking.lookup import fetch
+
+    job = begin("export", settings)
+    model = find_classifier(settings.model, job.source.kind)
+    folder = fetch(model, job.cache)
+    images = labelled_images(job.source.root, classes_of(folder), settings.wbc_folder)
+    if settings.limit:
+        images = limit(images, settings.limit)
+    key = job.key("projects.export", {"model": model.model_id, "data": images.digest})
+    run_id = job.finished(key)
+    if output:
+        check_free(output, export_of_run(run_id).tags[FILE_DIGEST] if run_id else "", settings.force)
+    if not run_id:
+        with job.open(images, key) as opened:
+            run_id = opened.run_id
+            _export(job, opened, model, folder, images)
+    export = export_of_run(run_id)
+    aliases = follow_aliases(model, export)
+    if output:
+        write_onnx(export, output)
+    named = "".join(f", {export.name}@{alias}" for alias in aliases)
+    say(f"export: {export.uri}{named}{f'; {output}' if output else ''}; run {run_id}")
+    return run_id
+
+
+def _export(job, run, model, folder, images) -> None:
+    import tempfile
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from hemacell.data import store
+    from hemacell.errors import UserError
+    from hemacell.inference.loading import load_for_use
+    from hemacell.inference.onnx_file import OnnxClassifier, difference, export_onnx, images_per_second
+    from hemacell.progress import Progress
+    from hemacell.tracking.exports import register_onnx
+    from hemacell.tracking.job import said_bad, say, use_threads
+
+    settings = job.settings
+    use_threads(job.threads)
+    run.model_inputs([model.uri], "classifier")
+    run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "check")
+    run.tags({"model.data_kind": model.data_kind})
+
+    predictor = load_for_use(folder)
+    cells = store.decode(
+        images, predictor.config.store_size, job.cache, settings.max_bad, progress=Progress("decoding")
+    )
+    if cells.bad:
+        run.text(said_bad(cells.bad), "bad_images.txt")
+    if not len(cells):
+        raise UserError(f"{images.root}: none of its {len(images)} images can be read; mend them")
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "model.onnx"
+        say(f"export: writing {model.uri} as ONNX")
+        export_onnx(predictor, file, {"model": model.uri})
+        exported = OnnxClassifier(file, job.threads)
+        pixels = cells.array
+        say(f"export: checking it on {len(pixels)} images")
+        apart = difference(predictor.answer_pixels(pixels), exported.answer_pixels(pixels))
+        run.metrics({"max_difference": apart.probability, "max_distance_difference": apart.distance})
+        if not apart.is_small:
+            raise UserError(f"the export of {model.uri} is not registered: it answers otherwise; {apart.in_words()}")
+        both = {"torch": predictor.answer_pixels, "onnx": exported.answer_pixels}
+        rates = images_per_second(both, pixels[:_TIMED], _ROUNDS)
+        size = file.stat().st_size / 2**20
+        run.metrics({f"images_per_second/{name}": rate for name, rate in rates.items()} | {"size_mb": size})
+        run.json({"model": model.uri, **asdict(apart), "images_per_second": rates, "size_mb": size}, "check.json")
+        register_onnx(file, model, predictor.config, run, apart.in_words())
+    say(f"export: {apart.in_words()}; {rates['onnx']:.1f} images/s, {rates['torch']:.1f} with torch; {size:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main(ExportSettings, run)
