@@ -16,6 +16,7 @@ from hemacell.classify.answer import tempered, view_probabilities
 from hemacell.classify.distance import Reference, statistics
 from hemacell.classify.fusion import FusedClassifier
 from hemacell.data.images import to_square
+from hemacell.encoders.folding import folded
 from hemacell.encoders.frozen import FrozenEncoder, load_encoder, save_encoder
 from hemacell.encoders.views import all_turns, identity_views, render
 from hemacell.errors import UserError, in_one_line
@@ -175,7 +176,7 @@ def save_folder(
 
 
 def load_folder(folder: Path, precision: str = "float32") -> Predictor:
-    """Read what `save_folder` wrote.
+    """Read what `save_folder` wrote, for use: its encoders are `folded`.
 
     Raises:
         UserError: the folder does not hold a classifier.
@@ -188,7 +189,7 @@ def load_folder(folder: Path, precision: str = "float32") -> Predictor:
         raise UserError(
             f"{folder}: expected a classifier ({DESCRIPTION}, {WEIGHTS} and {REFERENCE}), found {in_one_line(error)}"
         ) from error
-    encoders = [load_encoder(folder / ENCODERS / slug) for slug in config.encoders]
+    encoders = [folded(load_encoder(folder / ENCODERS / slug)) for slug in config.encoders]
     network = build_network(config, [encoder.width for encoder in encoders])
     try:
         network.load_state_dict(weights)

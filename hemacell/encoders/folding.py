@@ -1,0 +1,46 @@
+"""BatchNorm folded into the convolution before it: the same answers for less time, for encoders in use."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from hemacell.encoders.frozen import FrozenEncoder
+
+
+def folded(encoder: FrozenEncoder) -> FrozenEncoder:
+    """An encoder whose convolutions do the work of the BatchNorms after them (Jacob et al. 2018, section 3.2).
+
+    In eval mode a BatchNorm is a factor and a term for each channel. The embeddings are the same but for rounding; the
+    weights are not those that are stored, so this is for use only, not for `save_encoder`.
+
+    Where that does not hold, as an architecture's layers are called in another order than they are written in, the
+    encoder is given back as it is.
+
+    Args:
+        encoder: is not changed.
+    """
+    body = copy.deepcopy(encoder.body)
+    _fold(body)
+    quick = FrozenEncoder(encoder.config, body)
+    size = encoder.config.input_size
+    picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(encoder.device)
+    same = torch.allclose(quick.embed(picture), encoder.embed(picture), rtol=1e-3, atol=1e-3)
+    return quick if same else encoder
+
+
+def _fold(module: nn.Module) -> None:
+    before: tuple[str, nn.Conv2d] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and before is not None:
+            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+            # timm's BatchNormAct2d is an activation, too
+            rest = [part for part in (getattr(child, "drop", None), getattr(child, "act", None)) if part is not None]
+            setattr(module, name, nn.Sequential(*rest))
+            before = None
+        elif isinstance(child, nn.Conv2d):
+            before = name, child
+        else:
+            _fold(child)
+            before = None
