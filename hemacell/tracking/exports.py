@@ -17,7 +17,7 @@ from hemacell.errors import UserError
 from hemacell.inference.onnx_file import BATCH, INPUT, OUTPUTS
 from hemacell.inference.parts import sha256_of
 from hemacell.tracking.lookup import CHAMPION, DATA_KIND, SAMPLE, RegisteredModel, card_of, resolve
-from hemacell.tracking.registration import EXPORT_OF, MODEL_TYPE, REGISTERED
+from hemacell.tracking.registration import EXPORT_OF, MODEL_TYPE, REGISTERED, attach_card
 from hemacell.tracking.runs import existing_run, use_store
 from hemacell.tracking.tracker import Tracker
 
@@ -64,11 +64,7 @@ def register_onnx(
     )
     version = str(logged.registered_model_version)
     card = _card(name, model, config, checked)
-    with tempfile.TemporaryDirectory() as scratch:
-        readme = Path(scratch) / "README.md"
-        readme.write_text(card, encoding="utf-8")
-        run.client.log_model_artifact(logged.model_id, str(readme))
-    run.client.update_model_version(name, version, description=card)
+    attach_card(run, logged.model_id, name, version, card)
     for key, value in tags.items():
         run.client.set_model_version_tag(name, version, key, value)
     run.tags({REGISTERED: f"models:/{name}/{version}", FILE_DIGEST: tags[FILE_DIGEST]})

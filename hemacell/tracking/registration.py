@@ -43,6 +43,8 @@ REQUIREMENTS = ("mlflow", "torch", "torchvision", "timm", "safetensors", "pydant
 
 _EXAMPLE_SIDE = 64
 
+MOST_DESCRIBED = 5000  # the width of the column in MLflow's tables, which not every database overlooks
+
 
 def register(
     folder: Path,
@@ -169,14 +171,25 @@ def _log(
             tags=dict(tags),
             registered_model_name=name,
         )
-        if card:
-            readme = Path(scratch) / "README.md"
-            readme.write_text(card, encoding="utf-8")
-            run.client.log_model_artifact(logged.model_id, str(readme))
     version = str(logged.registered_model_version)
     if card:
-        run.client.update_model_version(name, version, description=card)
+        attach_card(run, logged.model_id, name, version, card)
     return version
+
+
+def attach_card(run: Tracker, model_id: str, name: str, version: str, card: str) -> None:
+    """Put a model card (Markdown) into a logged model as README.md, and into its version as the description.
+
+    Stores take a description of `MOST_DESCRIBED` characters; of a longer card the description has the beginning.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        readme = Path(scratch) / "README.md"
+        readme.write_text(card, encoding="utf-8")
+        run.client.log_model_artifact(model_id, str(readme))
+    if len(card) > MOST_DESCRIBED:
+        end = "\n\n… the rest is in README.md of the model."
+        card = card[: MOST_DESCRIBED - len(end)] + end
+    run.client.update_model_version(name, version, description=card)
 
 
 def copy_package(target: Path) -> Path:

@@ -15,9 +15,10 @@ def threads_for(images: int, usual: int) -> Iterator[None]:
     """Compute so many images with one thread if they are few, else with the usual number, which is set again after.
 
     A model server answers from a pool of threads, each of which has helpers of its own in torch: more than there are
-    cores, so that they sleep and must be woken for each small operation. That costs processor time (one image: 262 ms
-    with two threads, 214 ms with one), which other requests could use. Torch keeps the number for each thread that
-    calls it, so requests do not set it for each other; a thread that is new may find 1, and is given the usual.
+    cores, so that they sleep and must be woken for each small operation. That costs time (on two cores a request of one
+    image took 69 ms with two threads and 54 ms with one, in the median of `benchmarks/serving.py`). Torch keeps the
+    number for each thread that calls it, so requests do not set it for each other; a thread that is new may find 1, and
+    is given the usual.
 
     Args:
         images: of the request.

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,16 @@ CARD = "# Two kinds of cell\n\nMade up for a test."
 
 
 def register(
-    folder, tmp_path, *, name="hemacell-wbc", model="classifier", kind="folder", score=0.9, digest="v1", **more
+    folder,
+    tmp_path,
+    *,
+    name="hemacell-wbc",
+    model="classifier",
+    kind="folder",
+    score=0.9,
+    digest="v1",
+    card=CARD,
+    **more,
 ):
     with track("wbc", {"fraction": 0.5}) as run:
         return registry.register(
@@ -27,7 +37,7 @@ def register(
             val_score=score,
             val_digest=digest,
             cache=tmp_path / "cache",
-            card=CARD,
+            card=card,
             **more,
         )
 
@@ -123,6 +133,17 @@ def test_a_champion_that_cannot_be_read_costs_nobody_the_new_model(store, stand_
     version = register(classifier, tmp_path, score=0.9, digest="v2", rescore=rescore)
     assert version.version == "2" and version.aliases == ()
     assert "could not be scored on these: expected a classifier" in version.tags[DECISION]
+
+
+def test_of_a_long_card_the_description_has_the_beginning(store, stand_ins, classifier, tmp_path):
+    import mlflow
+
+    card = "# A card\n\n" + "word " * 1200
+    version = register(classifier, tmp_path, card=card)
+    shown = registry.card_of(version)
+    assert len(shown) == 5000 and shown.startswith("# A card") and shown.endswith("README.md of the model.")
+    whole = mlflow.artifacts.download_artifacts(f"{version.uri}/README.md")
+    assert Path(whole).read_text() == card
 
 
 def test_a_quick_try_never_makes_a_champion(store, stand_ins, classifier, tmp_path):
