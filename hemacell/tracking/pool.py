@@ -8,6 +8,7 @@ then reported as failed, and the next one gets a new process.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import queue
@@ -225,6 +226,9 @@ def answer_tasks(do: Callable[[dict[str, Any]], Any], lines: Iterable[str] | Non
     """
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # and not what a test put there
+                stream.reconfigure(line_buffering=True)  # what a worker said last is in the log, however it ends
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
         for line in sys.stdin if lines is None else lines:
             try:

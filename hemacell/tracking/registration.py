@@ -6,8 +6,10 @@ import base64
 import io
 import math
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,7 +156,7 @@ def _log(
     active = mlflow.active_run()
     if active is None or active.info.run_id != run.run_id:
         raise ValueError(f"run {run.run_id} is not the innermost open run: register inside its `track`")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _no_bytecode():
         package = copy_package(Path(scratch) / "hemacell")
         logged = mlflow.pyfunc.log_model(
             name=name,
@@ -175,6 +177,16 @@ def _log(
     if card:
         attach_card(run, logged.model_id, name, version, card)
     return version
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """MLflow imports the sources where it has put them: what Python compiles would become part of the model."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def attach_card(run: Tracker, model_id: str, name: str, version: str, card: str) -> None:
