@@ -197,7 +197,7 @@ def test_a_study_that_is_killed_goes_on_and_gives_the_same_table(new_store, tmp_
 
 def test_an_interrupted_study_is_marked_with_its_cells_and_resumed_by_its_id(new_store, tmp_path):
     own = new_store("interrupted")
-    given = {"steps": 150, "checkpoint_seconds": 0, "fractions": "0.1"}
+    given = {"steps": 60, "checkpoint_seconds": 0, "fractions": "0.1"}
     process = start(own, tmp_path, **given)
     while len(own.runs("attributes.status = 'RUNNING' and tags.`hemacell.job` = 'wbc'")) < 2:
         assert process.poll() is None, process.printed()
