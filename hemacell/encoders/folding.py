@@ -21,6 +21,8 @@ def folded(encoder: FrozenEncoder) -> FrozenEncoder:
     Args:
         encoder: is not changed.
     """
+    if not any(isinstance(module, nn.BatchNorm2d) for module in encoder.body.modules()):
+        return encoder
     body = copy.deepcopy(encoder.body)
     _fold(body)
     quick = FrozenEncoder(encoder.config, body)
