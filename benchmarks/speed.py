@@ -90,7 +90,7 @@ def main() -> None:
                     review_below=0.0,
                     encoders=tuple(encoders if used else ()),
                 )
-                seen = statistics(network.cell, few, size=config.size, field=config.field)
+                seen = statistics(network.cell, few, np.arange(len(few)), size=config.size, field=config.field)
                 known = Reference.fit(seen, np.zeros(len(few), int))
                 predictor = Predictor(config, network, used, known, precision)
                 _row(

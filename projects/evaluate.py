@@ -72,7 +72,7 @@ def _evaluate(job, run, model, folder, images) -> None:
     labels, probabilities = cells.manifest.labels, answers.probabilities
     explain = Explainer.of(predictor.network, predictor.config)
     log_classification(run, cells.manifest, probabilities, cells.array, explain=explain)
-    kept = log_reliance(run, labels, answers, predictor.config)
+    kept, _ = log_reliance(run, labels, answers, predictor.config)
 
     own, unknown = own_test_scores(model)
     rows = beside_own(labels, probabilities, images.classes, own, settings.resamples)

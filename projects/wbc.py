@@ -114,7 +114,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     from hemacell.tracking.reliance import log_foreign, log_intervals, log_promise, log_reliance, reliance_in_words
     from hemacell.tracking.results import log_classification, score_table
     from hemacell.tracking.training import train
-    from hemacell.training.calibrate import calibrated
+    from hemacell.training.calibrate import calibrated, halves
     from hemacell.training.cells import CellTask, cell_images, training_views
     from hemacell.training.initial import start_from
     from hemacell.training.loop import make_fabric
@@ -135,6 +135,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         run.text(said_bad(cells.bad), "bad_images.txt")
     readable = manifest.readable(cells.manifest)
     parts = {split: readable.part(split) for split in ("train", "val", "test")}
+    divided = halves(parts["val"].labels)  # where val is too small for that, it is said before the training
     encoders = load_chosen(choices, job.source.kind, job.cache, settings.encoder_size, settings.field, settings.seed)
     encoders = [encoder.to(fabric.device) for encoder in encoders]
 
@@ -205,7 +206,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     network = cast(FusedClassifier, trained.network)
 
     # val calibrates; then test is looked at, once
-    found = calibrated(task, network, config, images["val"], settings.review_error, settings.alarm_rate)
+    found = calibrated(task, network, config, images["val"], divided, settings.review_error, settings.alarm_rate)
     config = found.config
     val_scores = classification_metrics(parts["val"].labels, found.val.probabilities, manifest.classes)
     run.metrics({f"calibrated_val/{name}": value for name, value in val_scores.items()}, steps)
@@ -216,7 +217,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     explain = Explainer.of(network, config)
     scores = {"test": log_classification(run, parts["test"], tested.probabilities, pixels, step=steps, explain=explain)}
     intervals = log_intervals(run, labels, tested.probabilities, manifest.classes, step=steps)
-    kept = log_reliance(run, labels, tested, config, step=steps)
+    kept, relied = log_reliance(run, labels, tested, config, step=steps)
     predictor = Predictor(config, network, encoders, found.reference, settings.precision)
     if external is not None:
         run.data_input(external.digest32, external.name, str(external.root), external.counts(), "external")
@@ -245,7 +246,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
                     readable,
                     {f"test/{name}": Score(value, *intervals.get(name, ())) for name, value in scores["test"].items()},
                     {choice.name: choice.uri for choice in choices},
-                    reliance_in_words(config, found.promised, kept, labels, tested, flagged),
+                    reliance_in_words(config, found.promised, kept, scores["test"] | relied, flagged),
                 ),
                 rescore=lambda champion: _score_champion(job, champion, everything, parts["val"]),
             )

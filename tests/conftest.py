@@ -38,7 +38,7 @@ def known_to():
 
         rng = np.random.default_rng(5)
         pixels = rng.integers(0, 256, (24, config.store_size, config.store_size, 3), dtype=np.uint8)
-        found = statistics(network.cell, pixels, size=config.size, field=config.field)
+        found = statistics(network.cell, pixels, np.arange(len(pixels)), size=config.size, field=config.field)
         return Reference.fit(found, rng.integers(0, 2, 24)).limited(found, 0.1)
 
     return make

@@ -28,7 +28,9 @@ _LEAST = 1e-5  # of a sharpness before its logarithm, and of a deviation
 
 
 @torch.no_grad()
-def statistics(cell: CellNetwork, pixels: np.ndarray, *, size: int, field: float, batch: int = 256) -> np.ndarray:
+def statistics(
+    cell: CellNetwork, pixels: np.ndarray, rows: np.ndarray, *, size: int, field: float, batch: int = 256
+) -> np.ndarray:
     """Numbers that describe how images look to a cell network.
 
     Means and deviations, over the places, of the picture and of the features after the stem and after each block of the
@@ -38,7 +40,8 @@ def statistics(cell: CellNetwork, pixels: np.ndarray, *, size: int, field: float
 
     Args:
         cell: the network, on its device.
-        pixels: uint8 [N, H, W, 3], N > 0.
+        pixels: uint8 [M, H, W, 3]; a memory map will do.
+        rows: int64 [N], which of them, N > 0.
         size, field: what it sees: pixels a side, and sides of the image.
         batch: images at once.
 
@@ -47,8 +50,8 @@ def statistics(cell: CellNetwork, pixels: np.ndarray, *, size: int, field: float
     """
     device = next(cell.parameters()).device
     found = []
-    for start in range(0, len(pixels), batch):
-        images = torch.from_numpy(pixels[start : start + batch]).to(device)
+    for start in range(0, len(rows), batch):
+        images = torch.from_numpy(pixels[rows[start : start + batch]]).to(device)
         found.append(described(cell, render(images, identity_views(len(images)), size, field)).cpu())
     return torch.cat(found).numpy()
 

@@ -49,7 +49,7 @@ class Accepted(NamedTuple):
         }
 
     def in_words(self) -> str:
-        """For people: `0.6% of the 480 accepted of 514 images are wrong (95 % limits 0.1% and 1.8%)`."""
+        """For people: `0.6% of the 480 accepted of 514 cells are wrong [0.1%, 1.8%]`, the exact limits in brackets."""
         low, high = self.error_limits
         return (
             f"{self.error:.1%} of the {self.accepted} accepted of {self.images} cells are wrong [{low:.1%}, {high:.1%}]"

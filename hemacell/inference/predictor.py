@@ -118,8 +118,9 @@ class Predictor:
 
     def distances(self, pixels: np.ndarray) -> np.ndarray:
         """The distances alone, float32 [N], of decoded images."""
-        config = self.config
-        return self.reference.distance(statistics(self.network.cell, pixels, size=config.size, field=config.field))
+        config, rows = self.config, np.arange(len(pixels))
+        seen = statistics(self.network.cell, pixels, rows, size=config.size, field=config.field)
+        return self.reference.distance(seen)
 
     def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
         raw = view_probabilities(

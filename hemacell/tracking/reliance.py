@@ -31,7 +31,7 @@ def log_reliance(
     config: ClassifierConfig,
     prefix: str = "test",
     step: int = 0,
-) -> Accepted:
+) -> tuple[Accepted, dict[str, float]]:
     """Log how the limits that val gave hold on other labelled images.
 
     The metrics are `<prefix>/ece_uncalibrated` (before the temperature; `ece` is after it), `aurc`, `accepted_share`,
@@ -47,7 +47,7 @@ def log_reliance(
         step: of the metrics.
 
     Returns:
-        What becomes of the images.
+        What becomes of the images, and the metrics without prefix.
     """
     from hemacell.classify.answer import tempered
     from hemacell.evaluation import figures
@@ -69,7 +69,7 @@ def log_reliance(
     folder = "" if prefix == "test" else f"{prefix}/"
     figure = figures.risk_coverage(labels, answers.probabilities, config.review_below)
     run.figure(figure, f"{folder}risk_coverage.png")
-    return kept
+    return kept, found
 
 
 def log_intervals(
@@ -115,8 +115,7 @@ def reliance_in_words(
     config: ClassifierConfig,
     promised: Accepted,
     kept: Accepted,
-    labels: np.ndarray,
-    tested: Answers,
+    tested: Mapping[str, float],
     flagged: Mapping[str, float],
 ) -> dict[str, str]:
     """What a model card says of it, label -> text.
@@ -124,22 +123,15 @@ def reliance_in_words(
     Args:
         config: of the classifier.
         promised, kept: what its threshold does on the half of val that it was chosen on, and on test.
-        labels: int [N], of the test cells.
-        tested: answers to them.
+        tested: metrics on test: `ece`, and what `log_reliance` returns.
         flagged: from `log_foreign`.
     """
-    from hemacell.classify.answer import tempered
-    from hemacell.evaluation.metrics import expected_calibration_error
-    from hemacell.inference.answers import UNLIKE
-
-    before = expected_calibration_error(labels, tempered(tested.probabilities, 1 / config.temperature))
-    after = expected_calibration_error(labels, tested.probabilities)
     foreign = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in flagged.items())
     return {
         "probabilities": f"tempered by {config.temperature:.3f}, fitted on one half of val; "
-        f"expected calibration error on test {before:.4f} before and {after:.4f} after",
+        f"expected calibration error on test {tested['ece_uncalibrated']:.4f} before and {tested['ece']:.4f} after",
         "accepted without review": f"from a probability of {config.review_below:.3f} on; on the other half of val "
         f"{promised.in_words()}; on test {kept.in_words()}",
-        "unlike the known cells": f"{(tested.distance > UNLIKE).mean():.1%} of the test cells are called so (false "
+        "unlike the known cells": f"{tested['unlike']:.1%} of the test cells are called so (false "
         f"alarms); of pictures made from them: {foreign}",
     }

@@ -59,6 +59,7 @@ def calibrated(
     network: FusedClassifier,
     config: ClassifierConfig,
     val: CellImages,
+    divided: tuple[np.ndarray, np.ndarray],
     review_error: float,
     alarm_rate: float,
 ) -> Calibrated:
@@ -69,6 +70,7 @@ def calibrated(
         network: the trained network.
         config: the classifier so far.
         val: cells that it was not trained on, with the embeddings of `config.views` turns.
+        divided: their `halves`.
         review_error: share of wrong answers allowed among those that need no review.
         alarm_rate: share of known cells that may be called unlike the known ones.
     """
@@ -86,9 +88,9 @@ def calibrated(
         )
 
     def described(images: CellImages) -> np.ndarray:
-        return statistics(network.cell, task.pixels[images.rows], size=config.size, field=config.field)
+        return statistics(network.cell, task.pixels, images.rows, size=config.size, field=config.field)
 
-    fitted, held_out = halves(val.labels)
+    fitted, held_out = divided
     uncalibrated = raw(val)
     temperature = fit_temperature(log_probabilities(uncalibrated[fitted]), val.labels[fitted])
     seen = tempered(uncalibrated, temperature)

@@ -21,7 +21,7 @@ def cell():
 
 
 def test_statistics_are_those_of_the_picture_and_of_the_first_stage(cell):
-    found = statistics(cell, PIXELS, size=16, field=0.8, batch=2)
+    found = statistics(cell, PIXELS, np.arange(5), size=16, field=0.8, batch=2)
     with torch.no_grad():
         picture = render(torch.from_numpy(PIXELS), identity_views(5), 16, 0.8)
         features = [cell.stem((picture - 0.5) / 0.25)]
@@ -36,7 +36,7 @@ def test_statistics_are_those_of_the_picture_and_of_the_first_stage(cell):
 
 
 def test_sharpness_is_that_of_differences_and_laplacians_pixel_by_pixel(cell):
-    found = statistics(cell, PIXELS[:1], size=16, field=1.0)[0, -36:].reshape(3, 4, 3)
+    found = statistics(cell, PIXELS, np.array([0]), size=16, field=1.0)[0, -36:].reshape(3, 4, 3)
     picture = render(torch.from_numpy(PIXELS[:1]), identity_views(1), 16, 1.0)[0].double().numpy()
     for scale in range(3):
         for channel in range(3):

@@ -100,7 +100,7 @@ def test_the_central_part_is_what_render_shows(store_size, size, field):
 
 
 def test_a_distance_is_that_of_the_reference(predictor):
-    found = statistics(predictor.network.cell, PIXELS, size=32, field=0.7)
+    found = statistics(predictor.network.cell, PIXELS, np.arange(len(PIXELS)), size=32, field=0.7)
     found[0, :5] = 1e6  # far away
     distance = KnownCells(predictor.reference)(torch.from_numpy(found)).numpy()
     assert distance == pytest.approx(predictor.reference.distance(found), rel=1e-5)

@@ -112,7 +112,7 @@ def test_answers_are_those_that_training_saw(predictor, tmp_path):
     )
     found, distance = predictor.answer_images(SQUARE)
     assert found == pytest.approx(tempered(expected, 1.7), abs=1e-5)
-    seen = statistics(predictor.network.cell, pixels, size=32, field=0.8)
+    seen = statistics(predictor.network.cell, pixels, np.arange(len(pixels)), size=32, field=0.8)
     assert distance == pytest.approx(predictor.reference.distance(seen), rel=1e-4)
     assert found.dtype == np.float32 and found.shape == (5, 3)
     assert found.sum(1) == pytest.approx(np.ones(5), abs=1e-6)

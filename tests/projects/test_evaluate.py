@@ -60,7 +60,7 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
         run.metrics({f"test/{metric}": value for metric, value in own_scores.items()})
         network = build_network(config, [each.width for each in encoders])
         pixels = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
-        seen = statistics(network.cell, pixels, size=32, field=0.6)
+        seen = statistics(network.cell, pixels, np.arange(len(pixels)), size=32, field=0.6)
         known = Reference.fit(seen, np.arange(9) % 2).limited(seen, 0)
         save_folder(folder, config, network, encoders, known, sorted(trained_on))
         version = registry.register(

@@ -34,7 +34,7 @@ def made():
         name: view_probabilities(network, PIXELS, cells.rows, [], size=16, field=0.8, views=3, precision="float32")
         for name, cells in (("val", val), ("test", test))
     }
-    return calibrated(task, network, CONFIG, val, 0.5, 0.1), val, test, raw, network
+    return calibrated(task, network, CONFIG, val, halves(val.labels), 0.5, 0.1), val, test, raw, network
 
 
 def test_one_half_fits_the_temperature_and_the_other_sets_the_threshold(made):
@@ -54,7 +54,7 @@ def test_the_limit_of_the_distance_is_that_of_the_other_half(made):
     found, val, test, _, network = made
     _, second = halves(val.labels)
     assert (found.val.distance[second] > 1).sum() == 3  # a tenth of thirty
-    seen = statistics(network.cell, PIXELS[test.rows], size=16, field=0.8)
+    seen = statistics(network.cell, PIXELS, test.rows, size=16, field=0.8)
     assert found.answers(test).distance == pytest.approx(found.reference.distance(seen), rel=1e-5)
 
 
