@@ -72,8 +72,8 @@ def _card(title: str, job: Job[Any], manifest: Manifest, scores: Mapping[str, Sc
         f"## Data\n\n{manifest.name}, sha256 of the manifest `{manifest.digest}`.\n\n"
         f"| split | images |\n| --- | --- |\n{sizes}\n"
         "## Scores on the test split, looked at once\n\n"
-        "In brackets the 95 % interval, a bootstrap over images; where it has no width there was no mistake, which is not "
-        "certainty.\n\n"
+        "In brackets the 95 % interval, a bootstrap over images; where it has no width there was no mistake, "
+        "which is not certainty.\n\n"
         f"| metric | value |\n| --- | --- |\n{table}\n"
         f"{more}## Settings\n\n{settings}\n## Licences\n\n{_licences(job)}\n"
     )
