@@ -29,9 +29,9 @@ install: .venv/installed.stamp
 	@echo 'Making the environment .venv and installing into it (about two minutes, 2 GB, once)'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 2; }
 
-.venv/installed.stamp: requirements.txt pyproject.toml hemacell/tracking/environment.py | .venv/bin/python
+.venv/installed.stamp: requirements.txt pyproject.toml hemacell/tracking/project_environment.py | .venv/bin/python
 	$(BIN)/python -m pip install --disable-pip-version-check --editable .
-	$(BIN)/python -m hemacell.tracking.environment
+	$(BIN)/python -m hemacell.tracking.project_environment
 	@touch $@
 
 # The extras are installed for their tests; the one of Spark (0.5 GB, well under a minute) is skipped where there is no Java.

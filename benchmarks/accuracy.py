@@ -12,13 +12,13 @@ import argparse
 import resource
 import statistics
 
-from hemacell.data.cache import cache_dir
-from hemacell.data.source import resolve_data
-from hemacell.tracking.encoders import PRETRAINED
-from hemacell.tracking.lookup import find
-from hemacell.tracking.runs import scores_of
+from hemacell.config.jobs import CamelyonSettings, PrccSettings, WbcSettings
+from hemacell.core.cache import cache_dir
+from hemacell.data.sources.resolve import resolve_data
+from hemacell.tracking.registry.encoders import PRETRAINED
+from hemacell.tracking.registry.lookup import find
+from hemacell.tracking.runs.lifecycle import scores_of
 from projects import camelyon, prcc, wbc
-from projects.settings import CamelyonSettings, PrccSettings, WbcSettings
 
 
 def main() -> None:

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hemacell.data.cache import cache_dir
-from hemacell.inference.inputs import read_inputs
-from hemacell.inference.loading import load_for_use
-from hemacell.inference.onnx_file import (
+from hemacell.classifiers.loading import load_for_use
+from hemacell.classifiers.onnx_file import (
     BATCH,
     OnnxClassifier,
     difference,
@@ -23,11 +21,13 @@ from hemacell.inference.onnx_file import (
     images_per_second,
     require_onnx,
 )
-from hemacell.inference.stream import read_square
-from hemacell.tracking.classifiers import find_classifier
-from hemacell.tracking.job import cores, use_threads
-from hemacell.tracking.lookup import fetch
-from projects.settings import ExportSettings
+from hemacell.config.jobs import ExportSettings
+from hemacell.core.cache import cache_dir
+from hemacell.prediction.inputs import read_inputs
+from hemacell.prediction.read_ahead import read_square
+from hemacell.tracking.registry.classifiers import find_classifier
+from hemacell.tracking.registry.lookup import fetch
+from hemacell.tracking.runs.job import cores, use_threads
 
 
 def main() -> None:

@@ -16,18 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from hemacell.data.cache import cache_dir
-from hemacell.inference.classifying import BATCHES_A_PART, classify
-from hemacell.inference.inputs import Inputs, read_inputs
-from hemacell.inference.loading import load_for_use
-from hemacell.inference.parts import open_parts
-from hemacell.inference.predictor import Predictor
-from hemacell.inference.stream import read_square
-from hemacell.progress import Progress
-from hemacell.tracking.classifiers import find_classifier
-from hemacell.tracking.job import cores, use_threads
-from hemacell.tracking.lookup import fetch
-from projects.settings import PredictSettings
+from hemacell.classifiers.loading import load_for_use
+from hemacell.classifiers.model import Predictor
+from hemacell.config.jobs import PredictSettings
+from hemacell.core.cache import cache_dir
+from hemacell.core.progress import Progress
+from hemacell.prediction.inputs import Inputs, read_inputs
+from hemacell.prediction.output import open_parts
+from hemacell.prediction.predict_images import BATCHES_A_PART, classify
+from hemacell.prediction.read_ahead import read_square
+from hemacell.tracking.registry.classifiers import find_classifier
+from hemacell.tracking.registry.lookup import fetch
+from hemacell.tracking.runs.job import cores, use_threads
 
 COMPARED = 600  # images, of all, whose answers are compared with those in float32
 

@@ -10,11 +10,11 @@ import argparse
 import statistics
 from dataclasses import replace
 
-from hemacell.tracking.encoders import choose
-from hemacell.tracking.job import begin
-from hemacell.tracking.runs import scores_of
+from hemacell.config.jobs import StudySettings
+from hemacell.tracking.registry.encoders import choose
+from hemacell.tracking.runs.job import begin
+from hemacell.tracking.runs.lifecycle import scores_of
 from projects.grid import compute, plan
-from projects.settings import StudySettings
 from projects.wbc import read_images
 
 FIRST_DRAW = 100

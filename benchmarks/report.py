@@ -12,9 +12,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from hemacell.evaluation.study.compare import compare, results_table
-from hemacell.evaluation.study.report import write_report
-from hemacell.tracking.study import facts_of, read_cells, runs_of_study
+from hemacell.evaluation.comparison.compare import compare, results_table
+from hemacell.reporting.study_report import write_report
+from hemacell.tracking.runs.study import facts_of, read_cells, runs_of_study
 
 
 def main() -> None:

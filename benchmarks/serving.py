@@ -26,10 +26,10 @@ import psutil
 import requests
 
 import hemacell
-from hemacell.data.cache import cache_dir
-from hemacell.data.sample import sample_folder
-from hemacell.inference.inputs import read_inputs
-from hemacell.tracking.job import cores
+from hemacell.core.cache import cache_dir
+from hemacell.data.sources.sample import sample_folder
+from hemacell.prediction.inputs import read_inputs
+from hemacell.tracking.runs.job import cores
 
 _LOADING = """
 import time

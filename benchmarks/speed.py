@@ -15,17 +15,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hemacell.classify.distance import Reference, statistics
-from hemacell.classify.fusion import FusedClassifier
-from hemacell.data import layout, store
-from hemacell.data.draws import limit
+from hemacell.classifiers.fusion import FusedClassifier
+from hemacell.classifiers.model import ClassifierConfig, Predictor
+from hemacell.classifiers.ood import Reference, statistics
+from hemacell.config.jobs import WbcSettings
+from hemacell.data import decoding
+from hemacell.data.sources import course
 from hemacell.data.splits import official_splits
-from hemacell.encoders.embed import ViewSet
+from hemacell.data.subsets import limit
+from hemacell.encoders.embeddings import ViewSet
 from hemacell.encoders.frozen import default_config, random_encoder
-from hemacell.inference.predictor import ClassifierConfig, Predictor
-from hemacell.training.cells import CellTask, cell_images, training_views
 from hemacell.training.loop import LoopSettings, fit
-from projects.settings import WbcSettings
+from hemacell.training.tasks.cells import CellTask, cell_images, training_views
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     asked = parser.parse_args()
     settings = WbcSettings()
-    manifest = limit(official_splits(layout.wbc_manifest(Path(asked.data))), asked.images)
+    manifest = limit(official_splits(course.wbc_manifest(Path(asked.data))), asked.images)
     print(
         f"{len(manifest)} images, {torch.get_num_threads()} threads, {settings.precision}\n"
         "| step | images/s |\n| --- | --- |"
@@ -44,8 +45,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch)
-        _row("decode from files", len(manifest), lambda: store.decode(manifest, settings.store_size, cache))
-        cells = store.decode(manifest, settings.store_size, cache)
+        _row("decode from files", len(manifest), lambda: decoding.decode(manifest, settings.store_size, cache))
+        cells = decoding.decode(manifest, settings.store_size, cache)
         _row("read back", len(cells), lambda: np.asarray(cells.array).copy())
         encoders = {
             name: random_encoder(default_config(kind)).looking_at(settings.encoder_size, settings.field)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from hemacell.data import layout, store
-from hemacell.data.cache import cache_dir
+from hemacell.classifiers.loading import load_for_use
+from hemacell.classifiers.model import Predictor
+from hemacell.core.cache import cache_dir
+from hemacell.data import decoding
+from hemacell.data.sources import course
 from hemacell.data.splits import official_splits
 from hemacell.evaluation.metrics import classification_metrics
-from hemacell.inference.loading import load_for_use
-from hemacell.inference.predictor import Predictor
-from hemacell.tracking.classifiers import find_classifier
-from hemacell.tracking.lookup import fetch
+from hemacell.tracking.registry.classifiers import find_classifier
+from hemacell.tracking.registry.lookup import fetch
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--views", default="2,8")
     asked = parser.parse_args()
     numbers = [int(number) for number in asked.views.split(",")]
-    everything = official_splits(layout.wbc_manifest(Path(asked.data), masks=False))
+    everything = official_splits(course.wbc_manifest(Path(asked.data), masks=False))
     val = everything.part("val")
 
     print(f"| val macro-F1, {len(val)} cells | {' | '.join(f'{number} views' for number in numbers)} |")
@@ -36,7 +37,7 @@ def main() -> None:
     rows = []
     for uri in asked.models.split(","):
         made = load_for_use(fetch(find_classifier(uri), cache_dir()), "bf16")
-        cells = store.decode(val, made.config.store_size, cache_dir())
+        cells = decoding.decode(val, made.config.store_size, cache_dir())
         scores = []
         for number in numbers:
             config = made.config.model_copy(update={"views": number})

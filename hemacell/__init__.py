@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hemacell.tracking.client import Classifier
+    from hemacell.tracking.serving.client import Classifier
 
 __all__ = ["load"]
 
 
 def load(uri: str) -> "Classifier":
-    """Load a registered classifier, such as `models:/hemacell-wbc@champion`; see `hemacell.tracking.client.load`."""
-    from hemacell.tracking.client import load as load_classifier  # imports MLflow and torch
+    """Load a registered classifier, such as `models:/hemacell-wbc@champion`; see `tracking.serving.client.load`."""
+    from hemacell.tracking.serving.client import load as load_classifier  # imports MLflow and torch
 
     return load_classifier(uri)

@@ -6,20 +6,21 @@ About three minutes on two cores for the 2400 training patches that it was devel
 `hemacell-camelyon-encoder`: the whole backbone, fine-tuned, without its head.
 """
 
-from projects.cli import main
-from projects.settings import CamelyonSettings
+from hemacell.cli import main
+from hemacell.config.jobs import CamelyonSettings
 
 ENCODER = "hemacell-camelyon-encoder"
 
 
 def run(settings: CamelyonSettings) -> str:
     """Fine-tune, evaluate, log and register; returns the id of the run that holds the result."""
-    from hemacell.data import layout, splits
-    from hemacell.data.draws import limit
-    from hemacell.tracking.job import begin
+    from hemacell.data import splits
+    from hemacell.data.sources import course
+    from hemacell.data.subsets import limit
+    from hemacell.tracking.runs.job import begin
 
     job = begin("camelyon", settings)
-    manifest = splits.official_splits(layout.camelyon_manifest(job.source.root, job.settings.masks == "on"))
+    manifest = splits.official_splits(course.camelyon_manifest(job.source.root, job.settings.masks == "on"))
     if job.settings.limit:
         manifest = limit(manifest, job.settings.limit)
     key = job.key("projects.camelyon", {"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})
@@ -41,26 +42,26 @@ def _train(job, manifest, key) -> str:
 
     import torch
 
-    from hemacell.data import splits, store
+    from hemacell.core.progress import Progress
+    from hemacell.data import decoding, splits
+    from hemacell.data.augmentation import ViewSettings
     from hemacell.data.balance import balanced, class_weights
-    from hemacell.encoders.backbone import Backbone, create_backbone
     from hemacell.encoders.frozen import EncoderConfig, save_encoder
-    from hemacell.encoders.views import ViewSettings
-    from hemacell.evaluation import figures
-    from hemacell.progress import Progress
-    from hemacell.tracking import cards, registry
-    from hemacell.tracking.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
-    from hemacell.tracking.results import log_classification
-    from hemacell.tracking.training import train
+    from hemacell.encoders.timm_backbone import Backbone, create_backbone
+    from hemacell.reporting import figures, model_card
+    from hemacell.tracking import registry
+    from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
+    from hemacell.tracking.runs.results import log_classification
+    from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
-    from hemacell.training.patches import PatchTask, patch_probabilities
+    from hemacell.training.tasks.patches import PatchTask, patch_probabilities
 
     settings = job.settings
     use_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
     torch.manual_seed(settings.seed)
     network = Backbone(create_backbone(settings.arch, settings.weights, len(manifest.classes)))
-    patches = store.decode(manifest, settings.patch_size, job.cache, settings.max_bad, progress=Progress("decoding"))
+    patches = decoding.decode(manifest, settings.patch_size, job.cache, settings.max_bad, progress=Progress("decoding"))
     parts = {split: patches.manifest.part(split) for split in ("train", "val", "test")}
     rows = {split: patches.rows(part) for split, part in parts.items()}
     chosen, sampler_weights = balanced(parts["train"].labels, settings.balance)
@@ -112,7 +113,7 @@ def _train(job, manifest, key) -> str:
                 val_score=max(val_scores) if settings.select == "best" else val_scores[-1],
                 val_digest=parts["val"].digest,
                 cache=job.cache,
-                card=cards.encoder_card(
+                card=model_card.encoder_card(
                     "Camelyon16 backbone", job, manifest, {f"test/{k}": v for k, v in scores.items()}
                 ),
             )

@@ -9,14 +9,14 @@ The report, its figures and its table lie among the files of a run of its own.
 
 from __future__ import annotations
 
-from projects.cli import main
-from projects.settings import CompareSettings
+from hemacell.cli import main
+from hemacell.config.jobs import CompareSettings
 
 
 def run(settings: CompareSettings) -> str:
     """Compare; returns the id of the run that has the report."""
-    from hemacell.tracking import study
-    from hemacell.tracking.runs import track, use_store
+    from hemacell.tracking.runs import study
+    from hemacell.tracking.runs.lifecycle import track, use_store
 
     use_store()
     if settings.study:

@@ -9,18 +9,18 @@ split is taken. Nothing is trained and nothing registered.
 
 from __future__ import annotations
 
-from projects.cli import main
-from projects.settings import EvaluateSettings
+from hemacell.cli import main
+from hemacell.config.jobs import EvaluateSettings
 
 
 def run(settings: EvaluateSettings) -> str:
     """Score, compare and log; returns the id of the run that holds the result."""
-    from hemacell.data.draws import limit
-    from hemacell.data.labelled import labelled_images
     from hemacell.data.masks import masks_digest
-    from hemacell.tracking.classifiers import classes_of, find_classifier
-    from hemacell.tracking.job import begin
-    from hemacell.tracking.lookup import fetch
+    from hemacell.data.sources.labelled import labelled_images
+    from hemacell.data.subsets import limit
+    from hemacell.tracking.registry.classifiers import classes_of, find_classifier
+    from hemacell.tracking.registry.lookup import fetch
+    from hemacell.tracking.runs.job import begin
 
     job = begin("evaluate", settings)
     model = find_classifier(settings.model, job.source.kind)
@@ -40,18 +40,18 @@ def run(settings: EvaluateSettings) -> str:
 
 
 def _evaluate(job, run, model, folder, images) -> None:
-    from hemacell.data import store
-    from hemacell.errors import UserError
-    from hemacell.evaluation.own_test import beside_own, cautions, drop_in_words
-    from hemacell.inference.explain import Explainer
-    from hemacell.inference.loading import load_for_use
-    from hemacell.inference.scoring import score_pixels
-    from hemacell.progress import Progress
-    from hemacell.tracking.classifiers import doubts
-    from hemacell.tracking.job import said_bad, said_problems, use_threads
-    from hemacell.tracking.own_test import log_beside_own, own_test_scores
-    from hemacell.tracking.reliance import log_reliance
-    from hemacell.tracking.results import log_classification
+    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.classifiers.loading import load_for_use
+    from hemacell.core.errors import UserError
+    from hemacell.core.progress import Progress
+    from hemacell.data import decoding
+    from hemacell.evaluation.reference_scores import beside_own, cautions, drop_in_words
+    from hemacell.prediction.scoring import score_pixels
+    from hemacell.tracking.registry.classifiers import doubts
+    from hemacell.tracking.runs.job import said_bad, said_problems, use_threads
+    from hemacell.tracking.runs.reference_scores import log_beside_own, own_test_scores
+    from hemacell.tracking.runs.reliability import log_reliance
+    from hemacell.tracking.runs.results import log_classification
 
     settings = job.settings
     use_threads(job.threads)
@@ -61,7 +61,7 @@ def _evaluate(job, run, model, folder, images) -> None:
     run.tags({**said_problems(images), **tags})
 
     predictor = load_for_use(folder, settings.precision, settings.device, settings.field)
-    cells = store.decode(
+    cells = decoding.decode(
         images, predictor.config.store_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
     if cells.bad:
@@ -89,9 +89,9 @@ def _evaluate(job, run, model, folder, images) -> None:
 
 
 def _show(run_id: str) -> None:
-    from hemacell.evaluation.own_test import text_table
-    from hemacell.tracking.job import say
-    from hemacell.tracking.own_test import comparison_of
+    from hemacell.evaluation.reference_scores import text_table
+    from hemacell.tracking.runs.job import say
+    from hemacell.tracking.runs.reference_scores import comparison_of
 
     rows, warnings = comparison_of(run_id)
     print(text_table(rows))

@@ -9,26 +9,32 @@ nothing is registered.
 
 from __future__ import annotations
 
-from projects.cli import main
-from projects.settings import ExportSettings
+from hemacell.cli import main
+from hemacell.config.jobs import ExportSettings
 
 _TIMED, _ROUNDS = 32, 3  # images, and how often: a first idea of the speed, benchmarks/export.py measures
 
 
 def run(settings: ExportSettings) -> str:
     """Export, check, log and register; returns the id of the run that holds the result."""
-    from hemacell.inference.onnx_file import SUFFIXES, require_onnx
-    from hemacell.inference.parts import check_output
+    from hemacell.classifiers.onnx_file import SUFFIXES, require_onnx
+    from hemacell.prediction.output import check_output
 
     require_onnx()
     output = check_output(settings.output, SUFFIXES) if settings.output else None
 
-    from hemacell.data.draws import limit
-    from hemacell.data.labelled import labelled_images
-    from hemacell.tracking.classifiers import classes_of, find_classifier
-    from hemacell.tracking.exports import FILE_DIGEST, check_free, export_of_run, follow_aliases, write_onnx
-    from hemacell.tracking.job import begin, say
-    from hemacell.tracking.lookup import fetch
+    from hemacell.data.sources.labelled import labelled_images
+    from hemacell.data.subsets import limit
+    from hemacell.tracking.registry.classifiers import classes_of, find_classifier
+    from hemacell.tracking.registry.lookup import fetch
+    from hemacell.tracking.registry.onnx_exports import (
+        FILE_DIGEST,
+        check_free,
+        export_of_run,
+        follow_aliases,
+        write_onnx,
+    )
+    from hemacell.tracking.runs.job import begin, say
 
     job = begin("export", settings)
     model = find_classifier(settings.model, job.source.kind)
@@ -58,13 +64,13 @@ def _export(job, run, model, folder, images) -> None:
     from dataclasses import asdict
     from pathlib import Path
 
-    from hemacell.data import store
-    from hemacell.errors import UserError
-    from hemacell.inference.loading import load_for_use
-    from hemacell.inference.onnx_file import OnnxClassifier, difference, export_onnx, images_per_second
-    from hemacell.progress import Progress
-    from hemacell.tracking.exports import register_onnx
-    from hemacell.tracking.job import said_bad, say, use_threads
+    from hemacell.classifiers.loading import load_for_use
+    from hemacell.classifiers.onnx_file import OnnxClassifier, difference, export_onnx, images_per_second
+    from hemacell.core.errors import UserError
+    from hemacell.core.progress import Progress
+    from hemacell.data import decoding
+    from hemacell.tracking.registry.onnx_exports import register_onnx
+    from hemacell.tracking.runs.job import said_bad, say, use_threads
 
     settings = job.settings
     use_threads(job.threads)
@@ -73,7 +79,7 @@ def _export(job, run, model, folder, images) -> None:
     run.tags({"model.data_kind": model.data_kind})
 
     predictor = load_for_use(folder)
-    cells = store.decode(
+    cells = decoding.decode(
         images, predictor.config.store_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
     if cells.bad:

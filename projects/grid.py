@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projects.settings import CellSettings, StudySettings, WbcSettings
+from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
 
 if TYPE_CHECKING:
-    from hemacell.tracking.encoders import Choice
-    from hemacell.tracking.job import Job
-    from hemacell.tracking.pool import Outcome
-    from hemacell.tracking.tracker import Tracker
+    from hemacell.execution.local import Outcome
+    from hemacell.tracking.registry.encoders import Choice
+    from hemacell.tracking.runs.job import Job
+    from hemacell.tracking.runs.tracker import Tracker
     from projects.wbc import Images
 
 #: Training steps of a cell: factor x images^exponent. `full` is what wbc does by itself.
@@ -48,7 +48,7 @@ def plan(job: Job[StudySettings], images: Images, choices: Mapping[tuple[str, ..
 
     Within a draw the long ones come first, which keeps all workers busy until the end.
     """
-    from hemacell.tracking.job import Job
+    from hemacell.tracking.runs.job import Job
     from projects.wbc import cell_key, drawn
 
     settings = job.settings
@@ -84,7 +84,7 @@ def study_key(job: Job[StudySettings], cells: Sequence[Planned]) -> str:
 
 def seconds_left(job: Job[StudySettings], cells: Sequence[Planned]) -> float:
     """About how long these cells will take, from finished cells of as many steps where there are any."""
-    from hemacell.tracking.study import seconds_of_cells
+    from hemacell.tracking.runs.study import seconds_of_cells
 
     measured = seconds_of_cells(job.threads)
     each = []
@@ -96,7 +96,7 @@ def seconds_left(job: Job[StudySettings], cells: Sequence[Planned]) -> float:
 
 def overview(job: Job[StudySettings], cells: Sequence[Planned], missing: Sequence[str]) -> str:
     """The grid as a table for the screen: arms, amounts, what is there already, and an estimate of the time."""
-    from hemacell.tracking.study import finished_cells
+    from hemacell.tracking.runs.study import finished_cells
 
     done = finished_cells([cell.key for cell in cells if cell.key])
     fractions = sorted(set(job.settings.fractions))
@@ -132,10 +132,10 @@ def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) 
     Returns:
         The name of each finished cell -> the id of its run; and for each that failed twice a text with the reason.
     """
-    from hemacell.progress import Progress
-    from hemacell.tracking.job import say
-    from hemacell.tracking.pool import Task, run_tasks
-    from hemacell.tracking.study import finished_cells, stopped_children
+    from hemacell.core.progress import Progress
+    from hemacell.execution.local import Task, run_tasks
+    from hemacell.tracking.runs.job import say
+    from hemacell.tracking.runs.study import finished_cells, stopped_children
 
     # Under force=true only what this very study has computed counts, which matters where it was stopped.
     found = finished_cells([cell.key for cell in cells], under=parent.run_id if job.settings.force else "")
@@ -190,7 +190,7 @@ def _environment(job: Job[StudySettings], parent: Tracker) -> dict[str, str]:
     """Of a worker: its share of the cores before torch is imported, the study's store, and the run above its own."""
     import mlflow
 
-    from hemacell.tracking.launch import PARENT
+    from hemacell.tracking.runs.mlflow_environment import PARENT
 
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH", "")])]

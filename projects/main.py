@@ -5,9 +5,9 @@
 Takes three to four minutes on two cores. Its scores show that the parts work together; they are no result.
 """
 
-from hemacell.errors import UserError
-from projects.cli import main
-from projects.settings import CamelyonSettings, MainSettings, PrccSettings, WbcSettings
+from hemacell.cli import main
+from hemacell.config.jobs import CamelyonSettings, MainSettings, PrccSettings, WbcSettings
+from hemacell.core.errors import UserError
 
 ARMS = {"prcc-camelyon": ("prcc", "camelyon"), "none": ("none",)}
 SHOWN = ("test/accuracy", "test/macro_f1", "test/auroc")
@@ -27,17 +27,17 @@ PASSED_ON = (
 
 def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
-    from hemacell.data import layout
-    from hemacell.tracking.job import begin, say
-    from hemacell.tracking.results import score_table
-    from hemacell.tracking.runs import how_to_look, scores_of
+    from hemacell.data.sources import course
+    from hemacell.tracking.runs.job import begin, say
+    from hemacell.tracking.runs.lifecycle import how_to_look, scores_of
+    from hemacell.tracking.runs.results import score_table
 
     job = begin("main", settings)
-    cells = layout.wbc_manifest(job.source.root)
+    cells = course.wbc_manifest(job.source.root)
     parts = {
         "wbc": cells.digest,
-        "camelyon": layout.camelyon_manifest(job.source.root).digest,
-        "prcc": layout.prcc_manifest(job.source.root).digest,
+        "camelyon": course.camelyon_manifest(job.source.root).digest,
+        "prcc": course.prcc_manifest(job.source.root).digest,
     }
     if job.source.kind != "sample":
         raise UserError(
@@ -64,8 +64,8 @@ def run(settings: MainSettings) -> str:
 
 
 def _all_jobs(settings, parent) -> None:
-    from hemacell.tracking.job import say
-    from hemacell.tracking.runs import scores_of
+    from hemacell.tracking.runs.job import say
+    from hemacell.tracking.runs.lifecycle import scores_of
     from projects import camelyon, prcc, wbc
 
     shared = {name: getattr(settings, name) for name in PASSED_ON}

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from hemacell.settings import JobSettings, default_text
+from hemacell.config.base import JobSettings, default_text
 
 MLPROJECT = Path(__file__).resolve().parent.parent / "MLproject"
 
@@ -41,7 +41,7 @@ def _entry_point(job: str, settings: type[JobSettings]) -> str:
 
 def main() -> None:
     """Write MLproject at the root of the project."""
-    from projects.settings import JOBS
+    from hemacell.config.jobs import JOBS
 
     MLPROJECT.write_text(render(JOBS), encoding="utf-8")
     print(f"wrote {MLPROJECT}")

@@ -7,21 +7,22 @@ About eight minutes on two cores for the 576 tiles of 256 px that it was develop
 adds.
 """
 
-from projects.cli import main
-from projects.settings import PrccSettings
+from hemacell.cli import main
+from hemacell.config.jobs import PrccSettings
 
 ENCODER = "hemacell-prcc-encoder"
 
 
 def run(settings: PrccSettings) -> str:
     """Pretrain, evaluate, log and register; returns the id of the run that holds the result."""
-    from hemacell.data import layout, splits
-    from hemacell.tracking.job import begin
+    from hemacell.data import splits
+    from hemacell.data.sources import course
+    from hemacell.tracking.runs.job import begin
 
     job = begin("prcc", settings)
-    manifest = splits.prcc_splits(layout.prcc_manifest(job.source.root))
+    manifest = splits.prcc_splits(course.prcc_manifest(job.source.root))
     if job.settings.limit:
-        from hemacell.data.draws import limit
+        from hemacell.data.subsets import limit
 
         manifest = limit(manifest, job.settings.limit)
     key = job.key("projects.prcc", {"data": manifest.digest})
@@ -34,23 +35,23 @@ def _train(job, manifest, key) -> str:
     import numpy as np
     import torch
 
-    from hemacell.data import splits, store
+    from hemacell.core.progress import Progress
+    from hemacell.data import decoding, splits
     from hemacell.encoders.autoencoder import Autoencoder, reconstruct
     from hemacell.encoders.frozen import EncoderConfig, save_encoder
-    from hemacell.encoders.linear_code import PatchPCA
-    from hemacell.evaluation import figures
+    from hemacell.encoders.patch_pca import PatchPCA
     from hemacell.evaluation.metrics import image_metrics, ssim_per_image
-    from hemacell.progress import Progress
-    from hemacell.tracking import cards, registry
-    from hemacell.tracking.job import after, log_channel_stats, said_bad, say, use_threads
-    from hemacell.tracking.training import train
+    from hemacell.reporting import figures, model_card
+    from hemacell.tracking import registry
+    from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, say, use_threads
+    from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
-    from hemacell.training.tiles import TileTask, shrunk
+    from hemacell.training.tasks.tiles import TileTask, shrunk
 
     settings = job.settings
     use_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
-    tiles = store.tile_pieces(
+    tiles = decoding.tile_pieces(
         manifest, 2 * settings.tile_size, job.cache, settings.pieces, settings.max_bad, progress=Progress("decoding")
     )
     rows = {split: np.flatnonzero(tiles.manifest.table["split"] == split) for split in ("train", "val", "test")}
@@ -114,7 +115,9 @@ def _train(job, manifest, key) -> str:
                 val_score=val_score,
                 val_digest=manifest.part("val").digest,
                 cache=job.cache,
-                card=cards.encoder_card("pRCC autoencoder", job, manifest, {f"test/{k}": v for k, v in scores.items()}),
+                card=model_card.encoder_card(
+                    "pRCC autoencoder", job, manifest, {f"test/{k}": v for k, v in scores.items()}
+                ),
             )
         after(job, run)
     sizes = splits.split_counts(manifest)

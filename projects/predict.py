@@ -10,15 +10,15 @@ with `explain=24` so many are shown with what spoke for their answers.
 
 from __future__ import annotations
 
-from projects.cli import main
-from projects.settings import PredictSettings
+from hemacell.cli import main
+from hemacell.config.jobs import PredictSettings
 
 
 def run(settings: PredictSettings) -> str:
     """Classify, write and log; returns the id of the run that holds the result."""
-    from hemacell.inference.inputs import read_inputs
-    from hemacell.tracking.job import say
-    from hemacell.tracking.prediction import answer_summary, log_answers, prepare
+    from hemacell.prediction.inputs import read_inputs
+    from hemacell.tracking.runs.job import say
+    from hemacell.tracking.runs.prediction import answer_summary, log_answers, prepare
 
     job = prepare(settings, read_inputs(settings.images))
     if job.done:
@@ -30,11 +30,11 @@ def run(settings: PredictSettings) -> str:
             _classify(job, run, parts)
         tally = log_answers(job, run)
         if settings.differential:
-            from hemacell.tracking.differential import log_differential
+            from hemacell.tracking.runs.differential import log_differential
 
             log_differential(job, run, tally)
         if settings.explain:
-            from hemacell.tracking.explained import log_explained
+            from hemacell.tracking.runs.saliency import log_explained
 
             log_explained(job, run)
     print(answer_summary(tally))
@@ -43,9 +43,9 @@ def run(settings: PredictSettings) -> str:
 
 
 def _classify(job, run, parts) -> None:
-    from hemacell.inference.classifying import classify
-    from hemacell.progress import Progress
-    from hemacell.tracking.prediction import publish
+    from hemacell.core.progress import Progress
+    from hemacell.prediction.predict_images import classify
+    from hemacell.tracking.runs.prediction import publish
 
     speed = classify(
         job.predictor(), job.inputs, parts, job.model.uri, job.settings.batch, progress=Progress("classifying")

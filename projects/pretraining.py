@@ -1,6 +1,6 @@
 """Encoders that are not registered yet: said before any work where they cannot be made, pretrained where they can."""
 
-from projects.settings import CamelyonSettings, PrccSettings
+from hemacell.config.jobs import CamelyonSettings, PrccSettings
 
 
 def check_pretraining(job, choices) -> None:
@@ -11,8 +11,8 @@ def check_pretraining(job, choices) -> None:
     """
     from pathlib import Path
 
-    from hemacell.data.layout import has_part
-    from hemacell.errors import UserError
+    from hemacell.core.errors import UserError
+    from hemacell.data.sources.course import has_part
 
     root = Path(job.settings.pretrain_data or job.source.root)
     if not root.is_dir():
@@ -27,7 +27,7 @@ def check_pretraining(job, choices) -> None:
 
 def pretrain(job, names) -> None:
     """Run the pretraining jobs of these names, as children of the open run."""
-    from hemacell.tracking.job import say
+    from hemacell.tracking.runs.job import say
     from projects import camelyon, prcc
 
     settings = job.settings

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from projects.cli import main
-from projects.settings import StudySettings
+from hemacell.cli import main
+from hemacell.config.jobs import StudySettings
 
 
 def run(settings: StudySettings) -> str:
     """Compute the cells that are missing, and compare; returns the id of the study's run, '' for a dry run."""
-    from hemacell.errors import UserError
-    from hemacell.tracking.encoders import choose
-    from hemacell.tracking.job import begin, said_problems, say
-    from hemacell.tracking.study import shown, stopped_run
+    from hemacell.core.errors import UserError
+    from hemacell.tracking.registry.encoders import choose
+    from hemacell.tracking.runs.job import begin, said_problems, say
+    from hemacell.tracking.runs.study import shown, stopped_run
     from projects.grid import compute, overview, plan, study_key
     from projects.pretraining import check_pretraining, pretrain
     from projects.wbc import read_images
@@ -72,16 +72,18 @@ def run(settings: StudySettings) -> str:
 
 def _decode(job, images) -> None:
     """Decode before the workers start, which would all do it at once."""
-    from hemacell.data import store
-    from hemacell.progress import Progress
+    from hemacell.core.progress import Progress
+    from hemacell.data import decoding
 
     for manifest in filter(None, images):
-        store.decode(manifest, job.settings.store_size, job.cache, job.settings.max_bad, progress=Progress("decoding"))
+        decoding.decode(
+            manifest, job.settings.store_size, job.cache, job.settings.max_bad, progress=Progress("decoding")
+        )
 
 
 def _report(job, parent, cells, runs) -> None:
-    from hemacell.errors import UserError
-    from hemacell.tracking.study import CELLS, facts_of, log_comparison, read_cells, runs_with
+    from hemacell.core.errors import UserError
+    from hemacell.tracking.runs.study import CELLS, facts_of, log_comparison, read_cells, runs_with
 
     done = [cell for cell in cells if cell.name in runs]
     if not done:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from projects.cli import main
-from projects.settings import CellSettings, WbcSettings
+from hemacell.cli import main
+from hemacell.config.jobs import CellSettings, WbcSettings
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
@@ -30,10 +30,10 @@ class Images(NamedTuple):
 
 def run(settings: WbcSettings, images: Images | None = None) -> str:
     """Train, test, log and register; returns the id of the run that holds the result."""
-    from hemacell.tracking.encoders import choose
-    from hemacell.tracking.job import begin
-    from hemacell.tracking.lookup import resolve
-    from hemacell.tracking.runs import encoders_of
+    from hemacell.tracking.registry.encoders import choose
+    from hemacell.tracking.registry.lookup import resolve
+    from hemacell.tracking.runs.job import begin
+    from hemacell.tracking.runs.lifecycle import encoders_of
     from projects.pretraining import check_pretraining, pretrain
 
     job = begin("wbc", settings)
@@ -59,21 +59,22 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
 
 def read_images(settings: CellSettings, root: Path) -> Images:
     """The cells with their splits, and the other laboratory's folder, as the settings name them."""
-    from hemacell.data import layout, splits
-    from hemacell.data.draws import limit
+    from hemacell.data import splits
+    from hemacell.data.sources import course
+    from hemacell.data.subsets import limit
 
     everything = splits.official_splits(
-        layout.wbc_manifest(root, settings.wbc_folder, settings.masks == "on", settings.mask_from)
+        course.wbc_manifest(root, settings.wbc_folder, settings.masks == "on", settings.mask_from)
     )
     if settings.limit:
         everything = limit(everything, settings.limit)
-    external = layout.folder_manifest(Path(settings.external), everything.classes) if settings.external else None
+    external = course.folder_manifest(Path(settings.external), everything.classes) if settings.external else None
     return Images(everything, external)
 
 
 def drawn(settings: WbcSettings, images: Images, root: Path) -> Manifest:
     """The images of one draw: a part of the training images, all others as they are."""
-    from hemacell.data.draws import draw
+    from hemacell.data.subsets import draw
 
     amount = (
         {"labels_per_class": settings.labels_per_class}
@@ -99,25 +100,32 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
 
     import torch
 
-    from hemacell.classify.fusion import FusedClassifier, Projection
-    from hemacell.data import store
+    from hemacell.classifiers.calibration import calibrated, halves
+    from hemacell.classifiers.fusion import FusedClassifier, Projection
+    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.classifiers.model import ClassifierConfig, Predictor, build_network, save_folder
+    from hemacell.classifiers.warm_start import start_from
+    from hemacell.core.progress import Progress
+    from hemacell.data import decoding
     from hemacell.data.balance import balanced, class_weights
-    from hemacell.encoders.embed import ViewSet
+    from hemacell.encoders.embeddings import ViewSet
     from hemacell.evaluation.metrics import classification_metrics
-    from hemacell.inference.explain import Explainer
-    from hemacell.inference.predictor import ClassifierConfig, Predictor, build_network, save_folder
-    from hemacell.progress import Progress
-    from hemacell.tracking import cards, registry
-    from hemacell.tracking.cards import Score
-    from hemacell.tracking.encoders import load_chosen
-    from hemacell.tracking.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
-    from hemacell.tracking.reliance import log_foreign, log_intervals, log_promise, log_reliance, reliance_in_words
-    from hemacell.tracking.results import log_classification, score_table
-    from hemacell.tracking.training import train
-    from hemacell.training.calibrate import calibrated, halves
-    from hemacell.training.cells import CellTask, cell_images, training_views
-    from hemacell.training.initial import start_from
+    from hemacell.reporting import model_card
+    from hemacell.reporting.model_card import Score
+    from hemacell.tracking import registry
+    from hemacell.tracking.registry.encoders import load_chosen
+    from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
+    from hemacell.tracking.runs.reliability import (
+        log_foreign,
+        log_intervals,
+        log_promise,
+        log_reliance,
+        reliance_in_words,
+    )
+    from hemacell.tracking.runs.results import log_classification, score_table
+    from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
+    from hemacell.training.tasks.cells import CellTask, cell_images, training_views
 
     settings = job.settings
     use_threads(job.threads)
@@ -130,7 +138,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     run.tags({f"encoder.{choice.slug}": choice.uri for choice in choices} | ({"init": start.uri} if start else {}))
     run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
 
-    cells = store.decode(everything, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
+    cells = decoding.decode(everything, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
     if cells.bad:
         run.text(said_bad(cells.bad), "bad_images.txt")
     readable = manifest.readable(cells.manifest)
@@ -240,7 +248,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
                 val_digest=parts["val"].digest,
                 cache=job.cache,
                 tags={"fraction": settings.fraction, "draw": settings.draw, "encoders": settings.encoders},
-                card=cards.classifier_card(
+                card=model_card.classifier_card(
                     "White blood cell classifier",
                     job,
                     readable,
@@ -260,14 +268,14 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
 
 def _score_external(job, run, external, predictor, steps) -> dict[str, float]:
     """The classifier on another laboratory's images, seen at their own field."""
-    from hemacell.data import store
-    from hemacell.inference.explain import Explainer
-    from hemacell.progress import Progress
-    from hemacell.tracking.reliance import log_reliance
-    from hemacell.tracking.results import log_classification
+    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.core.progress import Progress
+    from hemacell.data import decoding
+    from hemacell.tracking.runs.reliability import log_reliance
+    from hemacell.tracking.runs.results import log_classification
 
     settings = job.settings
-    decoded = store.decode(external, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
+    decoded = decoding.decode(external, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
     looking = predictor.looking_at(settings.external_field or settings.field)
     answers = looking.answer_pixels(decoded.array)
     log_reliance(run, decoded.manifest.labels, answers, looking.config, "external", steps)
@@ -277,12 +285,12 @@ def _score_external(job, run, external, predictor, steps) -> dict[str, float]:
 
 def _score_champion(job, folder, everything, val) -> float:
     """Macro-F1 of the present champion on this run's val images."""
-    from hemacell.data import store
+    from hemacell.classifiers.model import load_folder
+    from hemacell.data import decoding
     from hemacell.evaluation.metrics import classification_metrics
-    from hemacell.inference.predictor import load_folder
 
     champion = load_folder(folder, job.settings.precision)
-    cells = store.decode(everything, champion.config.store_size, job.cache, job.settings.max_bad)
+    cells = decoding.decode(everything, champion.config.store_size, job.cache, job.settings.max_bad)
     answers = champion.answer_pixels(cells.array[cells.rows(val)])
     return classification_metrics(val.labels, answers.probabilities, val.classes)["macro_f1"]
 

@@ -1,6 +1,6 @@
 """A process that computes cells of a study, one after the other; started by `projects.study`, not by people."""
 
-from projects.settings import WbcSettings
+from hemacell.config.jobs import WbcSettings
 
 # What decides which images are on disk: equal for all cells of a study, which are then read once.
 _IMAGES = ("data", "wbc_folder", "masks", "mask_from", "limit", "external")
@@ -8,9 +8,9 @@ _IMAGES = ("data", "wbc_folder", "masks", "mask_from", "limit", "external")
 
 def main() -> None:
     """Answer each line `{"settings": {name: text}}` with the id of the run that holds the result."""
-    from hemacell.data.cache import cache_dir
-    from hemacell.data.source import resolve_data
-    from hemacell.tracking.pool import answer_tasks
+    from hemacell.core.cache import cache_dir
+    from hemacell.data.sources.resolve import resolve_data
+    from hemacell.execution.local import answer_tasks
     from projects import wbc
 
     read: dict[tuple[str, ...], wbc.Images] = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hemacell.data.sample import sample_folder
+from hemacell.data.sources.sample import sample_folder
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def known_to():
     def make(config, network):
         import numpy as np
 
-        from hemacell.classify.distance import Reference, statistics
+        from hemacell.classifiers.ood import Reference, statistics
 
         rng = np.random.default_rng(5)
         pixels = rng.integers(0, 256, (24, config.store_size, config.store_size, 3), dtype=np.uint8)

@@ -23,8 +23,8 @@ import pytest
 from mlflow.entities import Metric, Param
 from PIL import Image
 
-from hemacell.evaluation import figures
 from hemacell.evaluation.metrics import classification_metrics
+from hemacell.reporting import figures
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 RUNS = {

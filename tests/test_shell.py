@@ -49,8 +49,8 @@ def test_pyproject_conda_and_mlflow_read_the_same_file():
 
 
 def test_mlproject_is_what_the_settings_say():
+    from hemacell.config.jobs import JOBS
     from projects.mlproject import render
-    from projects.settings import JOBS
 
     assert (ROOT / "MLproject").read_text() == render(JOBS), "type: python -m projects.mlproject"
 
@@ -67,7 +67,7 @@ def test_mlproject_has_its_entry_points_and_one_environment():
 
 
 def test_entering_the_environment_replaces_the_entry_of_earlier_requirements(tmp_path):
-    from hemacell.tracking.environment import enter
+    from hemacell.tracking.project_environment import enter
 
     for name in ("requirements.txt", "python_env.yaml"):
         shutil.copy(ROOT / name, tmp_path)

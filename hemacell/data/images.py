@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hemacell.errors import UserError
+from hemacell.core.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 # Named, so that Pillow does not offer bytes from outside to parsers that nobody needs here (EPS starts Ghostscript).

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hemacell.data.images import UnreadableImage, image_size, inside, mask_to_square, read_mask
-from hemacell.data.layout import digests_of, masks_by_name
 from hemacell.data.manifest import Manifest
+from hemacell.data.sources.course import digests_of, masks_by_name
 
 
 def masks_beside(manifest: Manifest) -> list[str]:

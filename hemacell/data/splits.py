@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hemacell.core.errors import UserError
 from hemacell.data.manifest import Manifest
-from hemacell.errors import UserError
 
 SEED = 0  # fixed, so that every job and every arm sees the same val and test images
 VAL_AND_TEST = {"val": 0.3, "test": 0.7}

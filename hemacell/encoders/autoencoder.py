@@ -69,7 +69,7 @@ class Autoencoder(nn.Module):
 def reconstruction_loss(reconstructed: Tensor, images: Tensor, l1_weight: float = 0.5) -> Tensor:
     """(1 - SSIM) + l1_weight * L1, for images float [N, 3, H, W] in [0, 1] (data range 1; Zhao et al. 2017)."""
     # only training needs torchmetrics; it imports torchvision, which the first line makes possible
-    from hemacell import torchvision_compat  # noqa: F401  isort: skip
+    from hemacell.core import torchvision_compat  # noqa: F401  isort: skip
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     reconstructed = reconstructed.float()

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hemacell.errors import UserError, in_one_line
+from hemacell.core.errors import UserError, in_one_line
 
 WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
 
@@ -31,7 +31,7 @@ class EncoderConfig(BaseModel):
 
 def _build(config: EncoderConfig) -> nn.Module:
     if config.kind == "backbone":
-        from hemacell.encoders.backbone import Backbone, create_backbone
+        from hemacell.encoders.timm_backbone import Backbone, create_backbone
 
         return Backbone(create_backbone(**config.body, weights="none"))
     from hemacell.encoders.autoencoder import Autoencoder
@@ -113,7 +113,7 @@ def imagenet_encoder(config: EncoderConfig) -> FrozenEncoder:
     Raises:
         UserError: the configuration is an autoencoder's, or the weights cannot be had.
     """
-    from hemacell.encoders.backbone import Backbone, create_backbone
+    from hemacell.encoders.timm_backbone import Backbone, create_backbone
 
     if config.kind != "backbone":
         raise UserError("imagenet: there are ImageNet weights for the Camelyon backbone only, not for an autoencoder")

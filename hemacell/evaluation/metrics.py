@@ -89,7 +89,7 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
     Not scale-free: compare only values of equally many images.
     """
     # before torchmetrics, which imports torchvision
-    from hemacell import torchvision_compat  # noqa: F401  isort: skip
+    from hemacell.core import torchvision_compat  # noqa: F401  isort: skip
     import torch
     from torchmetrics.functional.classification import binary_calibration_error
 
@@ -140,7 +140,7 @@ def image_metrics(original: "Tensor", reconstruction: "Tensor") -> dict[str, flo
             without a sign of it.
     """
     # before torchmetrics, which imports torchvision
-    from hemacell import torchvision_compat  # noqa: F401  isort: skip
+    from hemacell.core import torchvision_compat  # noqa: F401  isort: skip
     from torchmetrics.image import PeakSignalNoiseRatio
 
     metrics = {"ssim": float(ssim_per_image(original, reconstruction).mean())}
@@ -156,7 +156,7 @@ def image_metrics(original: "Tensor", reconstruction: "Tensor") -> dict[str, flo
 def ssim_per_image(original: "Tensor", reconstruction: "Tensor") -> NDArray[np.float64]:
     """Structural similarity of each pair, float64 [N]. Arguments and errors as for `image_metrics`."""
     # before torchmetrics, which imports torchvision
-    from hemacell import torchvision_compat  # noqa: F401  isort: skip
+    from hemacell.core import torchvision_compat  # noqa: F401  isort: skip
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 

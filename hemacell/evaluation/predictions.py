@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hemacell.errors import UserError
+from hemacell.core.errors import UserError
 from hemacell.evaluation.checks import checked_probabilities
 
 _DIGITS = 9  # significant decimal digits that give every float32 back exactly

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
-from hemacell.errors import UserError
+from hemacell.core.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

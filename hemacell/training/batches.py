@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hemacell.seeds import generator_of
+from hemacell.core.random import generator_of
 
 
 class BatchOrder:

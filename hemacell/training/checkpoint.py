@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hemacell.errors import UserError, in_one_line
+from hemacell.core.errors import UserError, in_one_line
 
 
 def save_checkpoint(file: Path, tensors: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> None:

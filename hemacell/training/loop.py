@@ -11,11 +11,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hemacell.device import chosen_device
-from hemacell.errors import UserError
-from hemacell.seeds import seed_of
-from hemacell.training.average import AveragedNetwork
+from hemacell.core.device import chosen_device
+from hemacell.core.errors import UserError
+from hemacell.core.random import seed_of
 from hemacell.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from hemacell.training.ema import AveragedNetwork
 from hemacell.training.schedule import Schedule, learning_rate
 
 Row = dict[str, float]

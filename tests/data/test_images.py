@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hemacell.core.errors import UserError
 from hemacell.data.images import UnreadableImage, image_size, inside, keep_inside, read_mask, read_rgb, to_square
-from hemacell.errors import UserError
 
 RAMP = np.arange(16 * 16 * 3, dtype=np.uint32).reshape(16, 16, 3) * 255 // 767
 

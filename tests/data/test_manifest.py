@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from hemacell.data.layout import wbc_manifest
 from hemacell.data.manifest import Manifest, Row
+from hemacell.data.sources.course import wbc_manifest
 
 LINES = [("b", "Basophil", "train"), ("a", "Neutrophil", "val"), ("c", "", "test")]
 

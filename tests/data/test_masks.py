@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hemacell.core.errors import UserError
 from hemacell.data.images import UnreadableImage, mask_to_square, read_rgb, to_square
-from hemacell.data.labelled import labelled_images
-from hemacell.data.layout import CLASSES, folder_manifest, wbc_manifest
 from hemacell.data.masks import masks_beside, masks_digest, square_mask
-from hemacell.errors import UserError
+from hemacell.data.sources.course import CLASSES, folder_manifest, wbc_manifest
+from hemacell.data.sources.labelled import labelled_images
 
 
 def test_masks_of_the_course_layout_are_found_in_every_split(cells):

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hemacell.data.layout import CLASSES, prcc_manifest, wbc_manifest
+from hemacell.core.errors import UserError
 from hemacell.data.manifest import Manifest, Row
+from hemacell.data.sources.course import CLASSES, prcc_manifest, wbc_manifest
 from hemacell.data.splits import (
     ALL_THREE,
     apportion,
@@ -15,7 +16,6 @@ from hemacell.data.splits import (
     prcc_splits,
     split_counts,
 )
-from hemacell.errors import UserError
 
 
 def _numbers(manifest):

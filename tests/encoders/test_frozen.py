@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hemacell.encoders.backbone import create_backbone
+from hemacell.core.errors import UserError
 from hemacell.encoders.frozen import (
     DESCRIPTION,
     WEIGHTS,
@@ -20,7 +20,7 @@ from hemacell.encoders.frozen import (
     random_encoder,
     save_encoder,
 )
-from hemacell.errors import UserError
+from hemacell.encoders.timm_backbone import create_backbone
 
 AUTOENCODER = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 4}, input_size=16)
 BACKBONE = EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=32, field=0.7)

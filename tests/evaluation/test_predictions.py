@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from hemacell.errors import UserError
+from hemacell.core.errors import UserError
 from hemacell.evaluation.predictions import predictions_table, read_predictions, write_predictions
 
 CLASSES = ("Basophil", "Neutrophil", "Ünbekannt")

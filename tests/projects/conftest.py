@@ -97,7 +97,7 @@ class Store:
         return {path.relative_to(top).as_posix(): path for path in sorted(top.rglob("*")) if path.is_file()}
 
     def settings(self, job: str, **given: object) -> Any:
-        from projects.settings import JOBS
+        from hemacell.config.jobs import JOBS
 
         return JOBS[job].from_strings({name: as_text(value) for name, value in {**TINY[job], **given}.items()})
 
@@ -127,7 +127,7 @@ class Store:
         """This process as a user's fresh one: only this store, no trace of an earlier job, none left behind."""
         import mlflow
 
-        from hemacell.tracking import launch
+        from hemacell.tracking.runs import mlflow_environment
 
         with pytest.MonkeyPatch.context() as patch:
             for name in [name for name in os.environ if name.startswith(("MLFLOW_", "HEMACELL_"))]:
@@ -137,7 +137,7 @@ class Store:
             patch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
             for name, value in environment.items():
                 patch.setenv(name, value)
-            patch.setattr(launch, "_launch", launch.Launch())
+            patch.setattr(mlflow_environment, "_launch", mlflow_environment.Launch())
             patch.chdir(self.folder)
             mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
             try:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from projects.cli import main
-from projects.settings import JOBS
+from hemacell.cli import main
+from hemacell.config.jobs import JOBS
 from tests.projects.conftest import small_disk
 
 CELLS = {"limit": "0", "steps": "2", "reports": "1", "batch_size": "8", "views": "1", "test_views": "1", "threads": "1"}
@@ -215,7 +215,7 @@ def test_readable_images_of_every_kind_are_taken_and_the_others_listed(store, co
         trained_on.append(task.train.labels)
         raise Enough
 
-    monkeypatch.setattr("hemacell.tracking.training.fit", fit)
+    monkeypatch.setattr("hemacell.tracking.runs.training.fit", fit)
     with pytest.raises(Enough):
         store.run("wbc", data=str(course), max_bad=0.1, limit=0, encoders=("none",))
     assert np.bincount(trained_on[0]).tolist() == [4, 4, 4, 4, 1]
@@ -291,7 +291,7 @@ def test_a_process_of_its_own_answers_with_2(store, tmp_path):
 
 def test_a_resumed_run_of_another_job(store, refused, course):
     with store.here():
-        from hemacell.tracking.runs import track
+        from hemacell.tracking.runs.lifecycle import track
 
         with track("prcc", {"data": str(course), "resume": ""}) as run:
             pass

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="session")
 def trained(new_store, sample):
     """A classifier without encoders, as registered; and the sample's test cells with what it says of them."""
-    from hemacell.data.layout import wbc_manifest
-    from hemacell.inference.predictor import load_folder
+    from hemacell.classifiers.model import load_folder
+    from hemacell.data.sources.course import wbc_manifest
     from hemacell.tracking.registry import fetch
 
     store = new_store("behaviour")
@@ -121,8 +121,8 @@ def test_most_mistakes_are_among_those_that_a_person_should_see(trained):
 
 def test_few_cells_are_called_unlike_the_known_ones_and_other_pictures_are(trained):
     """The limit comes from a half of val, of which 1 in 100 may lie beyond it; test is allowed some more."""
-    from hemacell.data.foreign import foreign
     from hemacell.data.images import to_square
+    from hemacell.data.ood_images import foreign
 
     assert (trained.distance > 1).mean() <= 0.1
     cells = np.stack([to_square(image, 96) for image in trained.images[:40]])

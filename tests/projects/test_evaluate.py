@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from hemacell.cli import main
+from hemacell.config.jobs import JOBS
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.predictions import read_predictions
-from projects.cli import main
-from projects.settings import JOBS
 from tests.projects.conftest import bomb
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
@@ -25,7 +25,7 @@ QUICK = {"threads": 1, "resamples": 200}
 
 
 def sha256s(folder: Path) -> list[str]:
-    from hemacell.data.layout import folder_manifest
+    from hemacell.data.sources.course import folder_manifest
 
     return folder_manifest(folder, CLASSES).table["sha256"].tolist()
 
@@ -34,11 +34,11 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
     """Register an untrained classifier under a run that claims these test scores; returns (version, folder)."""
     import torch
 
-    from hemacell.classify.distance import Reference, statistics
+    from hemacell.classifiers.model import ClassifierConfig, build_network, save_folder
+    from hemacell.classifiers.ood import Reference, statistics
     from hemacell.encoders.frozen import EncoderConfig, random_encoder
-    from hemacell.inference.predictor import ClassifierConfig, build_network, save_folder
     from hemacell.tracking import registry
-    from hemacell.tracking.runs import track
+    from hemacell.tracking.runs.lifecycle import track
 
     torch.manual_seed(3)
     body = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 3}, input_size=32, field=0.6)
@@ -243,9 +243,9 @@ def test_unreadable_images_are_listed_and_left_out(made, other_laboratory, tmp_p
 def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory, sample, tmp_path, capsys):
     from PIL import Image
 
+    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.classifiers.model import load_folder
     from hemacell.data.images import inside, read_mask, read_rgb, to_square
-    from hemacell.inference.explain import Explainer
-    from hemacell.inference.predictor import load_folder
 
     folder = tmp_path / "masked"
     shutil.copytree(other_laboratory, folder / "data")
@@ -349,7 +349,7 @@ def test_a_setting(refused, setting, value, words):
 def test_an_encoder_is_no_classifier(refused, made, tmp_path):
     from hemacell.encoders.frozen import EncoderConfig, random_encoder, save_encoder
     from hemacell.tracking import registry
-    from hemacell.tracking.runs import track
+    from hemacell.tracking.runs.lifecycle import track
 
     config = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 3}, input_size=32)
     folder = save_encoder(tmp_path / "encoder", config, random_encoder(config).weights())

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemacell.errors import UserError
-from hemacell.inference import onnx_file
-from hemacell.inference.onnx_file import Difference
-from projects.cli import main
-from projects.settings import JOBS
+from hemacell.classifiers import onnx_file
+from hemacell.classifiers.onnx_file import Difference
+from hemacell.cli import main
+from hemacell.config.jobs import JOBS
+from hemacell.core.errors import UserError
 
 pytestmark = pytest.mark.slow
 

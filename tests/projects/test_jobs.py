@@ -271,12 +271,12 @@ def test_main_with_nothing_to_do_shows_its_table_again(pipeline, capsys):
 
 
 def test_a_child_with_nothing_to_do_leaves_the_run_of_mlflow_run_to_its_parent(pipeline, monkeypatch):
-    from hemacell.tracking.runs import track
+    from hemacell.tracking.runs.lifecycle import track
     from projects import prcc
 
     store, _ = pipeline
     pointed = []
-    monkeypatch.setattr("hemacell.tracking.job.point_to_result", lambda _, run_id: pointed.append(run_id))
+    monkeypatch.setattr("hemacell.tracking.runs.job.point_to_result", lambda _, run_id: pointed.append(run_id))
     with store.here(), track("parent", {"resume": ""}):
         assert prcc.run(store.settings("prcc")) == result_of(store, "prcc").info.run_id
     assert pointed == []
@@ -284,8 +284,8 @@ def test_a_child_with_nothing_to_do_leaves_the_run_of_mlflow_run_to_its_parent(p
 
 def test_encoders_that_are_missing_are_pretrained_as_children(store, monkeypatch, capsys):
     """With the pretraining jobs' own defaults, made small here: they are none of the settings of `wbc`."""
+    from hemacell.config.jobs import CamelyonSettings, PrccSettings
     from projects import pretraining
-    from projects.settings import CamelyonSettings, PrccSettings
 
     class TinyPrcc(PrccSettings):
         limit: int = Field(24, description="small")

@@ -53,8 +53,8 @@ def refused(store, cells, tmp_path, capsys):
     """Start a prediction that cannot work; returns its one line."""
 
     def start(in_store=store, lines: int | None = 1, **given: object) -> str:
-        from projects.cli import main
-        from projects.settings import JOBS
+        from hemacell.cli import main
+        from hemacell.config.jobs import JOBS
 
         arguments = in_store.command("predict", **{"images": cells, "output": tmp_path / "out.csv", **given})[3:]
         capsys.readouterr()  # what earlier jobs of the test printed
@@ -269,7 +269,7 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     # forced again it is made again; and what is only added needs no classifying
     second, _ = predict(trained, cells, output, force=True)
     assert second.info.run_id != first.info.run_id
-    monkeypatch.setattr("hemacell.inference.classifying.classify", None)
+    monkeypatch.setattr("hemacell.prediction.predict_images.classify", None)
     capsys.readouterr()
     third, _ = predict(trained, cells, output, differential=True)
     assert "has these answers already" in capsys.readouterr().err
@@ -383,7 +383,7 @@ def test_files_of_a_differential_count_that_are_somebody_elses(trained, refused,
     page = tmp_path / "out.differential.html"
     assert first.data.tags["differential.page_sha256"] == hashlib.sha256(page.read_bytes()).hexdigest()
     # written by this job: overwritten where only the limits are to be others, also after they were moved away
-    monkeypatch.setattr("hemacell.inference.classifying.classify", None)
+    monkeypatch.setattr("hemacell.prediction.predict_images.classify", None)
     seeded, _ = predict(trained, cells, output, differential=True, seed=5)
     assert seeded.info.run_id != first.info.run_id
     page.write_text(page.read_text() + "\n<!-- noted by hand -->")
@@ -472,7 +472,7 @@ def test_a_model_of_the_sample_answers_for_the_samples_own_images(trained, sampl
 
 @pytest.mark.slow
 def test_a_model_whose_test_answers_are_gone(trained, cells, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hemacell.tracking.differential.PREDICTIONS", "gone.json")
+    monkeypatch.setattr("hemacell.tracking.runs.differential.PREDICTIONS", "gone.json")
     predict(trained, cells, tmp_path / "cells.csv", differential=True)
     assert "the test answers of models:/hemacell-wbc/1 are gone with its run" in capsys.readouterr().err
     counted = pd.read_csv(tmp_path / "cells.differential.csv")
@@ -483,7 +483,7 @@ def test_a_model_whose_test_answers_are_gone(trained, cells, tmp_path, monkeypat
 @pytest.mark.slow
 def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, capsys, monkeypatch):
     shown = []
-    from hemacell.evaluation import figures
+    from hemacell.reporting import figures
 
     def explained(pixels, texts, title, heat, field):
         shown.append((pixels, texts, title, heat, field))
@@ -510,7 +510,7 @@ def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, caps
     # the same again does nothing; another number needs no classifying; without it nothing is drawn
     again, _ = predict(trained, cells, output, explain=6, field=0.8)
     assert again.info.run_id == run.info.run_id and len(shown) == 1
-    monkeypatch.setattr("hemacell.inference.classifying.classify", None)
+    monkeypatch.setattr("hemacell.prediction.predict_images.classify", None)
     more, _ = predict(trained, cells, output, explain=96, field=0.8)
     assert more.info.run_id != run.info.run_id and len(shown[1][1]) == 40  # and never one that cannot be read
     assert not {text.splitlines()[0].split("/")[-1] for text in shown[1][1]} & set(BAD)

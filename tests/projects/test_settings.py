@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemacell.errors import UserError
+from hemacell.core.errors import UserError
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
@@ -34,7 +34,7 @@ def handed(own, monkeypatch) -> Callable[..., SimpleNamespace]:
             seen.task, seen.network, seen.loop = task, network, loop
             raise Enough
 
-        monkeypatch.setattr("hemacell.tracking.training.fit", fit)
+        monkeypatch.setattr("hemacell.tracking.runs.training.fit", fit)
         with pytest.raises(Enough):
             in_store.run("wbc", **{"encoders": ("none",), **given})
         return seen
@@ -229,8 +229,8 @@ def test_init_wants_a_classifier(pipeline):
 def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, known_to):
     import torch
 
-    from hemacell.data.layout import folder_manifest
-    from hemacell.inference.predictor import ClassifierConfig, Predictor, build_network
+    from hemacell.classifiers.model import ClassifierConfig, Predictor, build_network
+    from hemacell.data.sources.course import folder_manifest
     from projects.wbc import _score_external
 
     config = ClassifierConfig(

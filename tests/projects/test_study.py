@@ -266,8 +266,8 @@ def test_two_studies_at_once_on_one_store(new_store, tmp_path):
 def test_mistakes(store, capsys, job, given, words):
     from importlib import import_module
 
-    from projects.cli import main
-    from projects.settings import JOBS
+    from hemacell.cli import main
+    from hemacell.config.jobs import JOBS
 
     arguments = store.command(job, **given)[3:]
     with store.here(), pytest.raises(SystemExit) as end:
@@ -279,7 +279,7 @@ def test_mistakes(store, capsys, job, given, words):
 
 
 def test_a_study_is_no_cell_and_a_cell_is_no_study(study):
-    from hemacell.errors import UserError
+    from hemacell.core.errors import UserError
 
     own, *_ = study
     run = own.runs("tags.`hemacell.job` = 'study'")[-1]

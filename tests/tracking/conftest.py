@@ -19,7 +19,7 @@ import pytest
 REPO = Path(__file__).parents[2]
 FAKES = Path(__file__).parent / "fakes"
 STAND_INS = {
-    "hemacell.inference.predictor": FAKES / "predictor.py",
+    "hemacell.classifiers.model": FAKES / "predictor.py",
     "hemacell.encoders.frozen": FAKES / "frozen.py",
 }
 
@@ -49,12 +49,12 @@ def quiet(monkeypatch, tmp_path):
     """No setting of the caller, none of an earlier test; the working folder is empty."""
     import mlflow
 
-    from hemacell.tracking import launch
+    from hemacell.tracking.runs import mlflow_environment
 
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "HEMACELL_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
-    monkeypatch.setattr(launch, "_launch", launch.Launch())
+    monkeypatch.setattr(mlflow_environment, "_launch", mlflow_environment.Launch())
     monkeypatch.chdir(tmp_path)
     yield
     while mlflow.active_run():
@@ -129,7 +129,7 @@ def over_http(quiet, server) -> str:
 @pytest.fixture
 def stand_ins(monkeypatch):
     """Put the made-up models in the place of the real ones, here and in the sources that travel with a model."""
-    from hemacell.tracking import registration
+    from hemacell.tracking.registry import registration
 
     for name, path in STAND_INS.items():
         spec = importlib.util.spec_from_file_location(name, path)

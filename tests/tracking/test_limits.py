@@ -12,9 +12,9 @@ from PIL import Image
 
 from hemacell.data.images import MAX_PIXELS
 from hemacell.tracking import registry
-from hemacell.tracking.images import CHUNK, CHUNK_PIXELS, chunks, decode
-from hemacell.tracking.limits import LIMITS, Limits, check_request, limits_of
-from hemacell.tracking.runs import track
+from hemacell.tracking.runs.lifecycle import track
+from hemacell.tracking.serving.limits import LIMITS, Limits, check_request, limits_of
+from hemacell.tracking.serving.payload import CHUNK, CHUNK_PIXELS, chunks, decode
 
 
 def png(width: int, height: int) -> bytes:
@@ -109,7 +109,7 @@ def test_a_few_images_are_computed_by_one_thread_and_the_number_is_set_again(reg
     import mlflow
     import torch
 
-    from hemacell.tracking.threads import FEW
+    from hemacell.tracking.serving.threads import FEW
 
     loaded = mlflow.pyfunc.load_model(register(model))
     own, seen = loaded.unwrap_python_model(), []

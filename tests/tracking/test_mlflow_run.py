@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 JOB = """
 import os, sys, time
-from hemacell.tracking.runs import track
+from hemacell.tracking.runs.lifecycle import track
 
 with track("wbc", {"encoders": sys.argv[1], "resume": ""}) as run:
     print(f"ours={run.run_id}", f"pid={os.getpid()}", flush=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hemacell.errors import UserError
+from hemacell.core.errors import UserError
 from hemacell.tracking import registry
-from hemacell.tracking.registration import DECISION, REQUIREMENTS
-from hemacell.tracking.runs import track
+from hemacell.tracking.registry.registration import DECISION, REQUIREMENTS
+from hemacell.tracking.runs.lifecycle import track
 
 CARD = "# Two kinds of cell\n\nMade up for a test."
 
@@ -67,7 +67,7 @@ def test_what_is_registered_is_found_and_fetched_whole(any_store, stand_ins, cla
     files = files_of(version, tmp_path)
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".pyc"))]
     assert files["README.md"].read_text() == CARD
-    assert {"MLmodel", "input_example.json", "served_classifier.py", "code/hemacell/errors.py"} <= files.keys()
+    assert {"MLmodel", "input_example.json", "served_classifier.py", "code/hemacell/core/errors.py"} <= files.keys()
     pinned = dict(line.split("==") for line in files["requirements.txt"].read_text().split())
     assert set(pinned) == set(REQUIREMENTS) and not any("+" in number for number in pinned.values())
     # MLmodel names a pickled object under `python_model`, and the file to run under `model_code_path`.

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 import hemacell
-from hemacell.errors import UserError
-from hemacell.tracking import process, runs
-from hemacell.tracking.finished import KEY, finished_run
-from hemacell.tracking.tracker import canonical
+from hemacell.core.errors import UserError
+from hemacell.tracking.runs import lifecycle, process
+from hemacell.tracking.runs.finished import KEY, finished_run
+from hemacell.tracking.runs.tracker import canonical
 
 # Says when its run is open, then waits to be stopped.
 WAITING_JOB = """
 import time
-from hemacell.tracking.runs import track
+from hemacell.tracking.runs.lifecycle import track
 
 with track("wbc", {"fraction": 0.5, "resume": ""}) as run:
     print(run.run_id, flush=True)
@@ -51,7 +51,7 @@ def test_a_run_and_what_a_job_says_about_it(any_store, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "b.txt").write_text("b")
     settings = {"fraction": 0.5, "encoders": ("prcc", "camelyon"), "force": True, "limit": None, "data": tmp_path}
-    with runs.track("wbc", settings, tags={"data.kind": "folder", "threads": 2}) as run:
+    with lifecycle.track("wbc", settings, tags={"data.kind": "folder", "threads": 2}) as run:
         assert get(run.run_id).info.status == "RUNNING"
         run.metrics({"train/loss": 1.5, "val/macro_f1": 0.5}, step=1)
         run.metrics({"train/loss": 0.5}, step=2)
@@ -87,12 +87,12 @@ def test_a_run_and_what_a_job_says_about_it(any_store, tmp_path):
 
 
 def test_a_digest_that_mlflow_would_cut_is_refused(store):
-    with runs.track("wbc", {}) as run, pytest.raises(ValueError, match="at most 36"):
+    with lifecycle.track("wbc", {}) as run, pytest.raises(ValueError, match="at most 36"):
         run.data_input("f" * 64, "WBC", "/", {}, "training")
 
 
 def test_json_holds_no_nan(store):
-    with runs.track("wbc", {}) as run, pytest.raises(ValueError, match="JSON compliant"):
+    with lifecycle.track("wbc", {}) as run, pytest.raises(ValueError, match="JSON compliant"):
         run.json({"probability": float("nan")}, "predictions.json")
 
 
@@ -120,11 +120,11 @@ def test_lists_are_joined_and_mappings_refused():
 
 
 def test_failures_are_marked_and_told(store):
-    with pytest.raises(ZeroDivisionError), runs.track("wbc", {}) as broken:
+    with pytest.raises(ZeroDivisionError), lifecycle.track("wbc", {}) as broken:
         1 / 0  # noqa: B018
-    with pytest.raises(UserError), runs.track("wbc", {}) as wrong:
+    with pytest.raises(UserError), lifecycle.track("wbc", {}) as wrong:
         raise UserError("expected this, found that: type this")
-    with pytest.raises(SystemExit), runs.track("wbc", {}) as left:
+    with pytest.raises(SystemExit), lifecycle.track("wbc", {}) as left:
         sys.exit(3)
     for run, error in (
         (broken, "ZeroDivisionError: division by zero"),
@@ -135,11 +135,11 @@ def test_failures_are_marked_and_told(store):
 
 
 def test_children_stay_with_their_parent(store):
-    with runs.track("study", {}, experiment="mine") as parent:
-        with runs.track("wbc", {}) as child:
+    with lifecycle.track("study", {}, experiment="mine") as parent:
+        with lifecycle.track("wbc", {}) as child:
             pass
         assert get(parent.run_id).info.status == "RUNNING"
-    with runs.track("wbc", {}, parent=parent.run_id) as late:
+    with lifecycle.track("wbc", {}, parent=parent.run_id) as late:
         pass
     for run in (child, late):
         assert get(run.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
@@ -149,7 +149,7 @@ def test_children_stay_with_their_parent(store):
 def test_who_names_the_experiment(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
     for given, expected in (("", "theirs"), ("typed", "typed"), ("", "theirs")):
-        with runs.track("wbc", {}, experiment=given) as run:
+        with lifecycle.track("wbc", {}, experiment=given) as run:
             assert "MLFLOW_EXPERIMENT_NAME" not in os.environ
         assert experiment_of(run.run_id) == expected
 
@@ -164,9 +164,9 @@ def test_inside_mlflow_run(store, monkeypatch, outer_in, ours_in):
     client.log_param(outer, "encoders", "'prcc,camelyon'")
     monkeypatch.setenv("MLFLOW_RUN_ID", outer)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
-    with runs.track("wbc", {"encoders": "prcc,camelyon"}) as run:
+    with lifecycle.track("wbc", {"encoders": "prcc,camelyon"}) as run:
         assert not {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"} & os.environ.keys()
-        with runs.track("prcc", {}):
+        with lifecycle.track("prcc", {}):
             pass
     assert run.run_id != outer and experiment_of(run.run_id) == ours_in
     assert get(outer).info.status == "RUNNING"  # its maker ends it
@@ -176,7 +176,7 @@ def test_inside_mlflow_run(store, monkeypatch, outer_in, ours_in):
 
 def test_a_run_id_that_leads_nowhere(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    with pytest.raises(UserError, match="unset it"), runs.track("wbc", {}):
+    with pytest.raises(UserError, match="unset it"), lifecycle.track("wbc", {}):
         pass
 
 
@@ -185,26 +185,26 @@ def test_a_deleted_experiment(store):
 
     client = mlflow.MlflowClient()
     client.delete_experiment(client.create_experiment("hemacell-wbc"))
-    with pytest.raises(UserError, match="was deleted: type mlflow experiments restore"), runs.track("wbc", {}):
+    with pytest.raises(UserError, match="was deleted: type mlflow experiments restore"), lifecycle.track("wbc", {}):
         pass
 
 
 def test_resume_reopens_the_run(store):
-    with pytest.raises(ValueError, match="x"), runs.track("wbc", {"fraction": 0.5, "resume": ""}) as first:
+    with pytest.raises(ValueError, match="x"), lifecycle.track("wbc", {"fraction": 0.5, "resume": ""}) as first:
         first.metrics({"train/loss": 2.0}, step=1)
         raise ValueError("x")
     settings = {"fraction": 0.5, "resume": first.run_id}
-    with runs.track("wbc", settings, resume=first.run_id) as second:
+    with lifecycle.track("wbc", settings, resume=first.run_id) as second:
         second.metrics({"train/loss": 1.0}, step=2)
         assert get(first.run_id).info.status == "RUNNING" and "hemacell.error" not in get(first.run_id).data.tags
     found = get(first.run_id)
     assert second.run_id == first.run_id and found.info.status == "FINISHED"
-    assert found.data.params == {"fraction": "0.5", "resume": ""} == runs.params_of(first.run_id)
+    assert found.data.params == {"fraction": "0.5", "resume": ""} == lifecycle.params_of(first.run_id)
     assert [m.value for m in first.client.get_metric_history(first.run_id, "train/loss")] == [2.0, 1.0]
 
 
 def test_what_cannot_be_resumed(store):
-    with runs.track("prcc", {"size": 64}) as run:
+    with lifecycle.track("prcc", {"size": 64}) as run:
         pass
     refused = [
         ("prcc", {"size": 96}, run.run_id, "started with size=64, not size=96"),
@@ -213,13 +213,13 @@ def test_what_cannot_be_resumed(store):
         ("wbc", {}, "no/such", "there is no run"),
     ]
     for job, settings, run_id, line in refused:
-        with pytest.raises(UserError, match=line), runs.track(job, settings, resume=run_id):
+        with pytest.raises(UserError, match=line), lifecycle.track(job, settings, resume=run_id):
             pass
     run.client.delete_run(run.run_id)
-    with pytest.raises(UserError, match="was deleted"), runs.track("prcc", {}, resume=run.run_id):
+    with pytest.raises(UserError, match="was deleted"), lifecycle.track("prcc", {}, resume=run.run_id):
         pass
     with pytest.raises(UserError, match="there is no run"):
-        runs.params_of("0" * 32)
+        lifecycle.params_of("0" * 32)
 
 
 def test_a_run_that_still_runs_is_not_resumed(store, job):
@@ -227,7 +227,7 @@ def test_a_run_that_still_runs_is_not_resumed(store, job):
     run_id = other.stdout.readline().strip()
     with (
         pytest.raises(UserError, match=rf"still RUNNING on .* \(kill {other.pid}\)"),
-        runs.track("wbc", {}, resume=run_id),
+        lifecycle.track("wbc", {}, resume=run_id),
     ):
         pass
     assert get(run_id).info.status == "RUNNING"
@@ -245,7 +245,7 @@ def test_a_job_that_is_stopped_is_marked_killed(store, job, number, code):
 
 
 def test_an_interrupt_of_any_source_is_no_failure(store):
-    with pytest.raises(SystemExit, match="130"), runs.track("wbc", {}) as run:
+    with pytest.raises(SystemExit, match="130"), lifecycle.track("wbc", {}) as run:
         raise KeyboardInterrupt
     assert get(run.run_id).info.status == "KILLED"
 
@@ -254,7 +254,7 @@ def test_both_parent_and_child_are_marked_killed_by_two_signals(store, job):
     waiting = job(
         """
 import time
-from hemacell.tracking.runs import track
+from hemacell.tracking.runs.lifecycle import track
 
 with track("study", {}) as parent, track("wbc", {}) as child:
     print(parent.run_id, child.run_id, flush=True)
@@ -274,7 +274,7 @@ def test_a_forked_worker_that_is_stopped_leaves_the_run_alone(store, job):
     done = job(
         """
 import multiprocessing, os, time
-from hemacell.tracking.runs import track
+from hemacell.tracking.runs.lifecycle import track
 
 with track("wbc", {}) as run:
     worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
@@ -302,11 +302,11 @@ def test_the_next_start_marks_what_sigkill_left(store, job, monkeypatch):
     assert [get(run).info.status for run in (run_id, outer)] == ["RUNNING", "RUNNING"]
     # Another machine's runs are nobody's business here.
     elsewhere = mlflow.MlflowClient().create_run("0", tags={**process.process_tags(), process.HOST: "x"}).info.run_id
-    with runs.track("prcc", {}) as alive:
+    with lifecycle.track("prcc", {}) as alive:
         assert [get(run).info.status for run in (run_id, outer)] == ["KILLED", "KILLED"]
-        assert runs.mark_stale_runs(alive.client) == []
+        assert lifecycle.mark_stale_runs(alive.client) == []
     assert get(elsewhere).info.status == "RUNNING" and get(alive.run_id).info.status == "FINISHED"
-    with runs.track("wbc", {"fraction": 0.5}, resume=run_id):
+    with lifecycle.track("wbc", {"fraction": 0.5}, resume=run_id):
         pass
     assert get(run_id).info.status == "FINISHED"
 
@@ -320,19 +320,19 @@ def test_a_pid_that_was_used_again_is_another_process():
 def test_system_metrics_are_logged(store, monkeypatch):
     monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING")
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
-    with runs.track("wbc", {}) as run:
+    with lifecycle.track("wbc", {}) as run:
         time.sleep(1.5)
     assert "system/cpu_utilization_percentage" in get(run.run_id).data.metrics
 
 
 def test_finished_work_is_found(store):
     assert finished_run("wbc", "k") is None
-    with runs.track("wbc", {}, tags={KEY: "k"}) as empty:
+    with lifecycle.track("wbc", {}, tags={KEY: "k"}) as empty:
         pass
     assert finished_run("wbc", "k") is None, "it has no files"
-    with runs.track("wbc", {}, tags={KEY: "k"}) as whole:
+    with lifecycle.track("wbc", {}, tags={KEY: "k"}) as whole:
         whole.text("a", "a.txt")
-    with pytest.raises(ValueError, match="x"), runs.track("wbc", {}, tags={KEY: "k"}) as failed:
+    with pytest.raises(ValueError, match="x"), lifecycle.track("wbc", {}, tags={KEY: "k"}) as failed:
         failed.text("a", "a.txt")
         raise ValueError("x")
     assert finished_run("wbc", "k") == whole.run_id
@@ -343,7 +343,7 @@ def test_finished_work_is_found(store):
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys, hemacell.tracking.runs, hemacell.tracking.registry, hemacell.tracking.finished\n"
+        "import sys, hemacell.tracking.runs.lifecycle, hemacell.tracking.registry, hemacell.tracking.runs.finished\n"
         "print([m for m in ('torch', 'torchvision', 'timm', 'sklearn', 'matplotlib', 'mlflow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

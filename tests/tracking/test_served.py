@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 import hemacell
-from hemacell.errors import UserError
-from hemacell.tracking import client, registry
-from hemacell.tracking.answers import answer_table
-from hemacell.tracking.images import CHUNK, decode
-from hemacell.tracking.registration import REQUIREMENTS
-from hemacell.tracking.runs import track
+from hemacell.core.errors import UserError
+from hemacell.tracking import registry
+from hemacell.tracking.registry.registration import REQUIREMENTS
+from hemacell.tracking.runs.lifecycle import track
+from hemacell.tracking.serving import client
+from hemacell.tracking.serving.payload import CHUNK, decode
+from hemacell.tracking.serving.prediction_table import answer_table
 
 CLASSES = ["Eosinophil", "Lymphocyte"]
 COLUMNS = ["class", "probability", "p_Eosinophil", "p_Lymphocyte", "needs_review", "why"]
@@ -209,11 +210,12 @@ def test_pictures_are_decoded_a_few_at_a_time():
 
 @pytest.mark.slow
 def test_the_requirements_are_all_that_a_served_model_imports():
-    pytest.importorskip("hemacell.inference.predictor")
+    pytest.importorskip("hemacell.classifiers.model")
     code = """
 import sys
-from hemacell.tracking import served_classifier, served_encoder
-import hemacell.encoders.autoencoder, hemacell.encoders.backbone, hemacell.classify.network
+from hemacell.tracking.serving import served_classifier
+from hemacell.tracking.serving import served_encoder
+import hemacell.encoders.autoencoder, hemacell.encoders.timm_backbone, hemacell.classifiers.cell_network
 print(" ".join({name.partition(".")[0] for name in sys.modules}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

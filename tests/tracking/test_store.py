@@ -11,8 +11,9 @@ import time
 
 import pytest
 
-from hemacell.errors import UserError
-from hemacell.tracking import runs, source, store
+from hemacell.core.errors import UserError
+from hemacell.tracking import store
+from hemacell.tracking.runs import git, lifecycle
 
 
 def test_without_a_setting_runs_go_to_the_projects_sqlite(quiet, tmp_path, monkeypatch, empty_database):
@@ -23,7 +24,7 @@ def test_without_a_setting_runs_go_to_the_projects_sqlite(quiet, tmp_path, monke
     (project / "MLproject").touch()
     shutil.copy(empty_database, project / "mlflow.db")
     monkeypatch.chdir(project / "notebooks")
-    with runs.track("wbc", {}) as run:
+    with lifecycle.track("wbc", {}) as run:
         run.text("a", "a.txt")
     assert mlflow.get_tracking_uri() == f"sqlite:///{project / 'mlflow.db'}"
     assert (project / "mlruns" / "hemacell-wbc" / run.run_id / "artifacts" / "a.txt").read_text() == "a"
@@ -45,7 +46,7 @@ def test_the_default_is_here_where_there_is_no_project(tmp_path):
 def test_a_store_that_cannot_be_used_is_one_line_at_once(quiet, monkeypatch, uri, line):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     started = time.monotonic()
-    with pytest.raises(UserError, match=line) as caught, runs.track("wbc", {}):
+    with pytest.raises(UserError, match=line) as caught, lifecycle.track("wbc", {}):
         pass
     assert time.monotonic() - started < 5 and "\n" not in str(caught.value)
 
@@ -67,13 +68,13 @@ def test_some_other_server(quiet):
 
 def test_a_full_disk_is_one_line_and_the_run_has_failed(store):
     line = r"the disk is full \(writing /x/a.png\): free some space, then go on with resume="
-    with pytest.raises(UserError, match=line), runs.track("wbc", {"resume": ""}) as run:
+    with pytest.raises(UserError, match=line), lifecycle.track("wbc", {"resume": ""}) as run:
         raise OSError(errno.ENOSPC, "No space left on device", "/x/a.png")
     assert run.client.get_run(run.run_id).info.status == "FAILED"
 
 
 def test_other_errors_are_left_as_they_are(store):
-    with pytest.raises(OSError, match="Permission"), runs.track("wbc", {}):
+    with pytest.raises(OSError, match="Permission"), lifecycle.track("wbc", {}):
         raise OSError(errno.EACCES, "Permission denied", "/x")
 
 
@@ -82,8 +83,8 @@ def test_a_server_that_dies_on_the_way_ends_the_job_with_a_line(other_server, jo
     url, process = other_server
     script = """
 import sys
-from hemacell.errors import UserError
-from hemacell.tracking.runs import track
+from hemacell.core.errors import UserError
+from hemacell.tracking.runs.lifecycle import track
 
 try:
     with track("wbc", {"resume": ""}) as run:
@@ -111,20 +112,20 @@ def test_the_commit_and_whether_it_is_what_ran(tmp_path, monkeypatch, state, tag
 
     package = tmp_path / "hemacell"
     package.mkdir()
-    (package / "errors.py").touch()
+    (package / "__init__.py").touch()
     monkeypatch.setattr(hemacell, "__file__", str(package / "__init__.py"))
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    assert source.git_tags() == {}, "not in a checkout"
+    assert git.git_tags() == {}, "not in a checkout"
     subprocess.run([*git, "init", "-q"], check=True)
-    assert source.git_tags() == {}, "in somebody else's checkout"
+    assert git.git_tags() == {}, "in somebody else's checkout"
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "a"], check=True)
     if state != "clean":
-        (package / ("errors.py" if state == "changed" else "new.py")).write_text("x = 1\n")
-    found = source.git_tags()
+        (package / ("__init__.py" if state == "changed" else "new.py")).write_text("x = 1\n")
+    found = git.git_tags()
     assert found["git.dirty"] == tags and len(found["git.commit"]) == 40
 
 
 def test_no_git_is_fine(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert source.git_tags() == {}
+    assert git.git_tags() == {}

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hemacell.errors import UserError
+from hemacell.core.errors import UserError
 from hemacell.training import checkpoint
 from hemacell.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 

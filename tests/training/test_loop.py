@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hemacell.errors import UserError
+from hemacell.core.errors import UserError
 from hemacell.training import loop
-from hemacell.training.average import AveragedNetwork
 from hemacell.training.checkpoint import load_checkpoint, save_checkpoint
+from hemacell.training.ema import AveragedNetwork
 from hemacell.training.loop import LoopSettings, fit, make_fabric
 from hemacell.training.schedule import learning_rate
 

@@ -1,0 +1,173 @@
+"""A classifier as an ONNX file: written, read with onnxruntime, and compared with the classifier that it was made of.
+
+The packages are an extra of hemacell's: they, and torch, are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hemacell.core.errors import UserError
+
+if TYPE_CHECKING:
+    from hemacell.classifiers.model import Answers, Predictor
+
+SUFFIXES = (".onnx",)
+INPUT, OUTPUTS = "images", ("probabilities", "distance")
+#: Largest difference to the classifier in torch: of a probability, and of a distance as a share of it.
+MOST_DIFFERENT, MOST_DISTANT = 1e-4, 1e-3
+BATCH = 16  # with eight views 128 pictures for the networks: more are not quicker, and need more memory
+
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+_OPSET = 20  # the first with Gelu
+_IR_VERSION = 10  # of 2024: newer files need a newer onnxruntime, and say nothing more
+
+
+def require_onnx() -> None:
+    """See that the extra is installed, without importing it.
+
+    Raises:
+        UserError: a package of it is missing.
+    """
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f'ONNX needs packages that are not installed ({", ".join(missing)}): type pip install -e ".[onnx]"'
+        )
+
+
+def export_onnx(predictor: Predictor, file: Path, facts: Mapping[str, str]) -> None:
+    """Write a classifier as one ONNX file, by `torch.onnx.export`.
+
+    Input `images`, uint8 [N, store_size, store_size, 3] with any N; outputs `probabilities`, float32 [N, classes], and
+    `distance`, float32 [N] (see `hemacell.classifiers.graph`).
+
+    Args:
+        predictor: the classifier, on the CPU.
+        file: to write.
+        facts: further metadata of the file; classes (with commas between), store_size and review_below are there.
+    """
+    import torch
+
+    from hemacell.classifiers.graph import ClassifierGraph
+
+    config = predictor.config
+    example = torch.zeros(2, config.store_size, config.store_size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings(), torch.no_grad():
+        # of torch.export itself, when it copies what it has traced
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        program = torch.onnx.export(
+            ClassifierGraph(predictor),
+            (example,),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            opset_version=_OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:  # as it is declared; only without dynamo
+        raise RuntimeError("torch.onnx.export gave no program")
+    program.model.ir_version = _IR_VERSION
+    program.model.metadata_props.update(
+        {
+            "classes": ",".join(config.classes),
+            "store_size": str(config.store_size),
+            "review_below": repr(config.review_below),
+            **facts,
+        }
+    )
+    program.save(file, external_data=False)
+
+
+class OnnxClassifier:
+    """An exported classifier in onnxruntime, on the CPU.
+
+    Args:
+        file: what `export_onnx` wrote.
+        threads: processor threads; 0 for one a core.
+    """
+
+    def __init__(self, file: Path, threads: int = 0) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    def answer_pixels(self, pixels: np.ndarray, batch: int = BATCH) -> Answers:
+        """Answers to decoded images, uint8 [N, store_size, store_size, 3], N > 0, so many at a time."""
+        from hemacell.classifiers.model import Answers
+
+        parts = [
+            self.session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(pixels[start : start + batch])})
+            for start in range(0, len(pixels), batch)
+        ]
+        return Answers(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two classifiers' answers to the same images lie apart."""
+
+    images: int
+    probability: float
+    """largest difference of a probability"""
+    distance: float
+    """largest difference of a distance, as a share of it"""
+    other_class: int
+    """images that are given another class"""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the two are the same classifier."""
+        near = self.probability <= MOST_DIFFERENT and self.distance <= MOST_DISTANT  # False where one is NaN
+        return near and not self.other_class
+
+    def in_words(self) -> str:
+        """A line for a person."""
+        return (
+            f"on {self.images} images probabilities differ by {self.probability:.1e} at most, distances by "
+            f"{self.distance:.1e} of their size, and {self.other_class} have another class"
+        )
+
+
+def difference(expected: Answers, found: Answers) -> Difference:
+    """Compare the answers to the same N > 0 images."""
+    other = expected.probabilities.argmax(1) != found.probabilities.argmax(1)
+    return Difference(
+        images=len(other),
+        probability=float(np.abs(expected.probabilities - found.probabilities).max()),
+        distance=float((np.abs(expected.distance - found.distance) / np.maximum(expected.distance, 1e-6)).max()),
+        other_class=int(other.sum()),
+    )
+
+
+def images_per_second(
+    answerers: Mapping[str, Callable[[np.ndarray], object]], pixels: np.ndarray, rounds: int
+) -> dict[str, float]:
+    """How fast several classifiers answer the same images: the median over rounds in which they take turns.
+
+    Args:
+        answerers: by name; each is called once before, with few images, to be warm.
+        pixels: uint8 [N, store_size, store_size, 3], N > 0.
+        rounds: 1 or more.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in answerers}
+    for answer in answerers.values():
+        answer(pixels[:2])
+    for _ in range(rounds):
+        for name, answer in answerers.items():
+            started = time.perf_counter()
+            answer(pixels)
+            rates[name].append(len(pixels) / (time.perf_counter() - started))
+    return {name: median(each) for name, each in rates.items()}

@@ -1,0 +1,210 @@
+"""Typed settings of a job: one class with every default, filled from text, checked in one place.
+
+MLflow hands every parameter over as text and the shell cannot type anything else, so text is the common form:
+`from_strings` reads it, `canonical` writes it, and the two agree (`from_strings(s.canonical()) == s`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+
+from hemacell.core.errors import UserError, no_text
+
+_BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "multiple_of": "a multiple of"}
+
+
+class JobSettings(BaseModel):
+    """Base of a job's settings: subclass it with one annotated field a setting.
+
+    A field is a str, int, float, bool, Literal of texts, or `tuple[one of these, ...]`; or a union of such, as in
+    `int | Literal["official"]` or `float | None`. It has a default and a description. Ranges come from
+    `Field(gt=..., le=...)`; a rule that pydantic cannot express is a validator of the subclass, which raises ValueError
+    with a line for the user. `Field(examples=[0.5])` gives the error lines something to propose.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse, when the class is defined, a field that text could not carry there and back."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            if field.is_required() or not field.description:
+                raise TypeError(f"{cls.__name__}.{name} needs a default and a description")
+            if type(None) in get_args(field.annotation) and field.default is not None:
+                # An empty text stands for the default, and None is written as an empty text.
+                raise TypeError(f"{cls.__name__}.{name} may be None, so None must be its default")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_text(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = [form.kind for form in _forms(cls.model_fields[info.field_name or ""])]
+        if isinstance(value, str) and not value.isascii():
+            _check_storable(info.field_name or "", value)
+        if not isinstance(value, str) or str in kinds:
+            return value
+        if any(get_origin(kind) is tuple for kind in kinds):
+            return tuple(item.strip() for item in value.split(",") if item.strip())
+        return value.strip()
+
+    @classmethod
+    def checked(cls, **values: Any) -> Self:
+        """Build the settings from values of any accepted type.
+
+        Raises:
+            UserError: one line that names each wrong setting, what was expected and what was found.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            # A union reports once for each of its members: the first stands for all.
+            lines = {detail["loc"][:1]: _line(cls, dict(detail)) for detail in reversed(error.errors())}
+            raise UserError("; ".join(reversed(lines.values()))) from None
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, str]) -> Self:
+        """Build the settings from texts, as MLflow and the shell hand them over; an empty text means the default.
+
+        Raises:
+            UserError: as `checked`; a misspelt name is answered with the nearest ones.
+        """
+        return cls.checked(
+            **{name: text for name, text in values.items() if text.strip() or name not in cls.model_fields}
+        )
+
+    def canonical(self) -> dict[str, str]:
+        """Return every setting as text: `0.5`, `prcc,camelyon`, `true`, and an empty text for None."""
+        return {name: canonical_text(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _check_storable(name: str, value: str) -> None:
+    """A file's name may hold any bytes, a run only text: its database would refuse it in the middle of the work."""
+    if shown := no_text(value):
+        raise ValueError(f"{name}: expected text, found bytes that are no UTF-8 ({shown}); rename that file or folder")
+
+
+def canonical_text(value: Any) -> str:
+    """Return the one spelling of a setting's value that MLproject, MLflow's params and error lines use."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(canonical_text(item) for item in value)
+    return str(value)
+
+
+def default_text(field: FieldInfo) -> str:
+    """Return a field's default as text (empty for None)."""
+    return canonical_text(field.get_default(call_default_factory=True))
+
+
+def example_text(field: FieldInfo) -> str:
+    """Return a value that the field accepts, as text, to propose to the user; empty where there is none to give."""
+    if field.examples:
+        return canonical_text(field.examples[0])
+    return "true" if field.annotation is bool else default_text(field)
+
+
+def value_hint(field: FieldInfo) -> str:
+    """Return the few words that stand for the field's value in a help page, such as `NUMBER` or `none|sampler`."""
+    return "|".join(_hint(form.kind) for form in _forms(field))
+
+
+def expectation(field: FieldInfo) -> str:
+    """Return in words what the field accepts, such as `a number, above 0 and at most 1`."""
+    return " or ".join(_in_words(form) for form in _forms(field))
+
+
+def unknown_name(what: str, name: str, known: list[str], prefix: str = "") -> str:
+    """Return the words for a misspelt name: `unknown setting 'fracton'; did you mean fraction?`.
+
+    Args:
+        what: the kind of thing that is named.
+        name: as the user typed it, without `prefix`.
+        known: the names that exist.
+        prefix: put before each name that is shown, such as `--`.
+    """
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if nearest:
+        return f"unknown {what} '{prefix}{name}'; did you mean {' or '.join(prefix + near for near in nearest)}?"
+    return f"unknown {what} '{prefix}{name}'; there are {', '.join(prefix + each for each in known)}"
+
+
+def _line(cls: type[JobSettings], detail: dict[str, Any]) -> str:
+    """Put one of pydantic's error records into words for the user."""
+    location = detail["loc"]
+    if detail["type"] == "value_error":  # raised by a validator of the subclass, which words it for the user
+        message = str(detail["ctx"]["error"])
+        return f"{location[0]}: {message}" if location else message
+    name, found = str(location[0]), canonical_text(detail["input"])
+    if detail["type"] == "extra_forbidden":
+        return unknown_name("setting", name, list(cls.model_fields))
+    field = cls.model_fields[name]
+    line = f"{name}: expected {expectation(field)}, found '{found}'"
+    choices = [choice for form in _forms(field) for choice in _choices(form.kind)]
+    near = difflib.get_close_matches(found.lower(), choices, n=1, cutoff=0.5)
+    if near:
+        return f"{line}; did you mean {near[0]}?"
+    example = example_text(field)
+    return f"{line}; type for example {name}={example}" if example else line
+
+
+class _Form(NamedTuple):
+    """One member of a field's type, without `None` and `Annotated`, and the range marks that belong to it."""
+
+    kind: Any
+    marks: list[Any]
+
+
+def _forms(field: FieldInfo) -> list[_Form]:
+    return list(_members(field.annotation, field.metadata))
+
+
+def _members(annotation: Any, marks: list[Any]) -> Iterator[_Form]:
+    if get_origin(annotation) is Annotated:
+        annotation, *extras = get_args(annotation)
+        inner = [mark for extra in extras for mark in (extra.metadata if isinstance(extra, FieldInfo) else [extra])]
+        yield from _members(annotation, [*marks, *inner])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from _members(member, marks)
+    elif annotation is not type(None):
+        yield _Form(annotation, marks)
+
+
+def _choices(kind: Any) -> list[str]:
+    if get_origin(kind) is tuple:
+        return [choice for form in _members(get_args(kind)[0], []) for choice in _choices(form.kind)]
+    return list(get_args(kind)) if get_origin(kind) is Literal else []
+
+
+def _in_words(form: _Form) -> str:
+    if get_origin(form.kind) is tuple:
+        item = " or ".join(_in_words(member) for member in _members(get_args(form.kind)[0], []))
+        return f"values separated by commas, each {item}"
+    if get_origin(form.kind) is Literal:
+        choices = _choices(form.kind)
+        return f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
+    bounds = [
+        f"{word} {bound:g}"
+        for mark in form.marks
+        for side, word in _BOUND_WORDS.items()
+        if (bound := getattr(mark, side, None)) is not None
+    ]
+    noun = {bool: "true or false", int: "a whole number", float: "a number"}.get(form.kind, "a text")
+    return f"{noun}, {' and '.join(bounds)}" if bounds else noun
+
+
+def _hint(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return "|".join(_hint(form.kind) for form in _members(get_args(kind)[0], [])) + ",..."
+    if get_origin(kind) is Literal:
+        return "|".join(_choices(kind))
+    return {bool: "true|false", int: "INTEGER", float: "NUMBER"}.get(kind, "TEXT")

@@ -1,0 +1,334 @@
+"""Images decoded once into a uint8 array on disk, memory-mapped ever after."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from hemacell.core.errors import UserError
+from hemacell.data.images import UnreadableImage, inside, keep_inside, read_mask, read_rgb, to_square
+from hemacell.data.manifest import Manifest
+
+RECIPE = 1  # raise it whenever the same files would give other pixels
+_CHUNK = 256  # images in flight: bounds the memory whatever the number of images
+_STALE = 24 * 3600  # seconds after which what a killed process left behind is removed
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+Progress = Callable[[int, int], None]
+Cut = Callable[[Image.Image], list[np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Pixels and the rows that they belong to."""
+
+    array: np.ndarray
+    """uint8 [N, size, size, 3], a read-only memory map."""
+    manifest: Manifest
+    """N rows in the order of the array: sorted by content, those that cannot be read dropped."""
+    bad: list[tuple[str, str]]
+    """(path, reason) of every image that cannot be read."""
+    image: np.ndarray
+    """int64 [N], number of the image that a row was cut from: rows of one image share it (arange without pieces)."""
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def rows(self, manifest: Manifest) -> np.ndarray:
+        """Positions in the array of the rows of a draw or split of the same images, int64 [len(manifest)].
+
+        Draw and split `self.manifest`, which has only readable images, and ask here where they lie.
+
+        Raises:
+            ValueError: a row was not decoded here, or is held as several pieces.
+        """
+        if len(self) and int(self.image[-1]) + 1 != len(self):
+            raise ValueError("images cut in pieces have several rows each: select by `image`")
+        where = {key: position for position, key in enumerate(_keys(self.manifest))}
+        try:
+            return np.array([where[key] for key in _keys(manifest)], dtype=np.int64)
+        except KeyError as error:
+            raise ValueError(f"not among the decoded images: {error.args[0][0]}") from None
+
+
+class _Result(NamedTuple):
+    pieces: list[np.ndarray]
+    reason: str
+    """Why the image is bad; '' for a good one."""
+
+
+def decode(
+    manifest: Manifest,
+    size: int,
+    cache: Path,
+    max_bad: float = 0.01,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Decoded:
+    """Decode every row to size x size pixels: central square, then an antialiased bilinear resize.
+
+    Rows with a mask have the background's colour outside it; those whose mask is empty are left out, as nothing of
+    them would remain. Splits and labels are not part of what is stored: another split or draw of the same images is
+    read back. Two processes may decode the same images at once.
+
+    Args:
+        manifest: the rows.
+        size: side of the pictures in pixels.
+        cache: the folder for arrays, made where it is missing; a `decoded` folder in it is used.
+        max_bad: share of rows, 0 to 1, that may be unreadable.
+        workers: threads (Pillow decodes without the interpreter's lock); None means one a core.
+        progress: called with (rows done, all rows).
+
+    Raises:
+        UserError: too many unreadable images, a mask of another size than its image, a full or read-only disk.
+    """
+    cut = partial(_whole, size=size)
+    return _stored(manifest, size, f"whole {size}", cut, size * size * 3, cache, max_bad, workers, progress)
+
+
+def tile_pieces(
+    manifest: Manifest,
+    size: int,
+    cache: Path,
+    per_tile: int = 4,
+    max_bad: float = 0.01,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Decoded:
+    """Like `decode`, but a large tile gives several pieces in its own resolution.
+
+    A tile whose shorter side exceeds 2 * size is cut into up to `per_tile` pieces of size x size, evenly spread and
+    without overlap; a smaller one is resized as a whole. The pieces of a tile have its row (so its group and split)
+    and its number in `Decoded.image`.
+    """
+    if per_tile < 1:
+        raise UserError(f"per_tile={per_tile}: expected 1 or more pieces a tile")
+    cut = partial(_pieces, size=size, per_tile=per_tile)
+    recipe, bytes_each = f"pieces {size} {per_tile}", per_tile * size * size * 3
+    return _stored(manifest, size, recipe, cut, bytes_each, cache, max_bad, workers, progress)
+
+
+# --- pixels of one row
+
+
+def _whole(image: Image.Image, size: int) -> list[np.ndarray]:
+    return [to_square(image, size)]
+
+
+def _pieces(image: Image.Image, size: int, per_tile: int) -> list[np.ndarray]:
+    if min(image.size) <= 2 * size:
+        return _whole(image, size)
+    side = int(np.ceil(np.sqrt(per_tile)))
+    across, down = min(side, image.width // size), min(side, image.height // size)
+    cells = [(x, y) for y in range(down) for x in range(across)]
+    chosen = np.linspace(0, len(cells) - 1, min(per_tile, len(cells))).round().astype(int)
+    # The centre of the i-th of n equal strips, less half a piece.
+    corners = [
+        (round((x + 0.5) * image.width / across - size / 2), round((y + 0.5) * image.height / down - size / 2))
+        for x, y in (cells[number] for number in chosen)
+    ]
+    return [np.asarray(image.crop((left, top, left + size, top + size))) for left, top in corners]
+
+
+def _read(row: tuple[str, str], cut: Cut) -> _Result:
+    path, mask_path = row
+    try:
+        image = read_rgb(Path(path))
+    except UnreadableImage as error:
+        return _Result([], str(error))
+    if mask_path:
+        try:
+            mask = read_mask(Path(mask_path), image.size)
+        except UnreadableImage as error:
+            return _Result([], f"its mask {error}")
+        if not inside(mask).any():
+            return _Result([], "")
+        image = keep_inside(image, mask)
+    return _Result(cut(image), "")
+
+
+# --- the files: <cache>/decoded/<key>/{pixels.npy,rows.json}
+
+
+def _stored(
+    manifest: Manifest,
+    size: int,
+    recipe: str,
+    cut: Cut,
+    bytes_each: int,
+    cache: Path,
+    max_bad: float,
+    workers: int | None,
+    progress: Progress | None,
+) -> Decoded:
+    if not 0 <= max_bad <= 1:
+        raise UserError(f"max_bad={max_bad}: expected a share from 0 to 1, such as 0.01")
+    if size < 1:
+        raise UserError(f"size={size}: expected 1 or more pixels")
+    manifest = _by_content(manifest)
+    folder = Path(cache) / "decoded" / _key(manifest, recipe)
+    held = _read_back(folder)
+    if held is None:
+        try:
+            _write(manifest, size, cut, bytes_each, folder, max_bad, workers, progress)
+        except OSError as error:
+            raise _disk_error(error, folder) from error
+        held = _read_back(folder)
+    if held is None:
+        raise UserError(f"{folder} was written and cannot be read back: check the disk, or set HEMACELL_CACHE")
+    array, rows, bad = held
+    named = _with_paths(manifest, bad)
+    _check_bad(named, len(manifest), max_bad)
+    numbers = np.unique(rows, return_inverse=True)[1].astype(np.int64)
+    return Decoded(array, manifest.select(rows), named, numbers)
+
+
+def _keys(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    return zip(manifest.table["path"], manifest.table["mask"], strict=True)
+
+
+def _by_content(manifest: Manifest) -> Manifest:
+    """In the one order in which the same images are always stored."""
+    table = manifest.table
+    keys = list(zip(table["sha256"], table["label"], table["path"], strict=True))
+    return manifest.select(sorted(range(len(keys)), key=keys.__getitem__))
+
+
+def _key(manifest: Manifest, recipe: str) -> str:
+    lines = [f"recipe {RECIPE}", recipe, *manifest.table["sha256"]]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:40]
+
+
+def _read_back(folder: Path) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]] | None:
+    """What is stored, or None where nothing (or nothing whole) is."""
+    try:
+        notes = json.loads((folder / "rows.json").read_text())
+        rows = np.array(notes["rows"], dtype=np.int64)
+        shape = tuple(notes["shape"])
+        if shape[0] == 0:  # an empty file cannot be mapped
+            return np.zeros(shape, np.uint8), rows, [(row, reason) for row, reason in notes["bad"]]
+        array = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError):
+        return None
+    if array.shape != shape or len(rows) != len(array):
+        return None
+    return array, rows, [(row, reason) for row, reason in notes["bad"]]
+
+
+def _write(
+    manifest: Manifest,
+    size: int,
+    cut: Cut,
+    bytes_each: int,
+    folder: Path,
+    max_bad: float,
+    workers: int | None,
+    progress: Progress | None,
+) -> None:
+    """Decode into a folder of its own and rename that at the end: nobody ever sees a half-written array."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder.parent)
+    needed = len(manifest) * bytes_each
+    if shutil.disk_usage(folder.parent).free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 2**20:.0f} MiB are needed")
+    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
+    temporary.mkdir()
+    try:
+        rows: list[int] = []
+        bad: list[tuple[int, str]] = []
+        with open(temporary / "pixels.npy", "wb") as file:
+            _write_header(file, (0, size, size, 3))
+            for number, result in enumerate(_results(manifest, cut, workers, progress)):
+                if result.reason:
+                    bad.append((number, result.reason))
+                for piece in result.pieces:
+                    file.write(np.ascontiguousarray(piece).tobytes())
+                    rows.append(number)
+            # The header is as long for any count: numpy leaves room for it to grow.
+            file.seek(0)
+            _write_header(file, (len(rows), size, size, 3))
+            file.flush()
+            os.fsync(file.fileno())
+        _check_bad(_with_paths(manifest, bad), len(manifest), max_bad)
+        notes = {"shape": [len(rows), size, size, 3], "rows": rows, "bad": bad}
+        (temporary / "rows.json").write_text(json.dumps(notes))
+        _move(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _results(manifest: Manifest, cut: Cut, workers: int | None, progress: Progress | None) -> Iterator[_Result]:
+    rows = list(_keys(manifest))
+    with ThreadPoolExecutor(workers or _cores()) as pool:
+        for start in range(0, len(rows), _CHUNK):
+            yield from pool.map(partial(_read, cut=cut), rows[start : start + _CHUNK])
+            if progress:
+                progress(min(start + _CHUNK, len(rows)), len(rows))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _move(temporary: Path, folder: Path) -> None:
+    try:
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if _read_back(folder) is None:  # what lies there is damaged
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+        # Otherwise another process was quicker, with the same pixels.
+
+
+def _remove_stale(parent: Path) -> None:
+    for left in parent.glob("*.tmp"):
+        try:
+            old = time.time() - left.stat().st_mtime > _STALE
+        except FileNotFoundError:  # its owner has just finished
+            continue
+        if old:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _with_paths(manifest: Manifest, bad: list[tuple[int, str]]) -> list[tuple[str, str]]:
+    return [(manifest.table["path"].iat[row], reason) for row, reason in bad]
+
+
+def _check_bad(bad: list[tuple[str, str]], total: int, max_bad: float) -> None:
+    if len(bad) > max_bad * total:
+        first = "; ".join(f"{path} {reason}" for path, reason in bad[:3])
+        raise UserError(
+            f"{len(bad)} of {total} images cannot be read, more than max_bad={max_bad:g} allows: {first}"
+            f"{' ...' if len(bad) > 3 else ''} - mend or remove them, or raise max_bad"
+        )
+
+
+def _disk_error(error: OSError, folder: Path) -> UserError:
+    if error.errno in _NO_ROOM:
+        detail = f" ({error.strerror})" if error.strerror and "needed" in error.strerror else ""
+        return UserError(
+            f"the disk is full{detail}: cannot store decoded images in {folder.parent}; free some space, or set "
+            "HEMACELL_CACHE to a folder on another disk"
+        )
+    return UserError(
+        f"cannot store decoded images in {folder.parent}: {error.strerror or error}; make it writable, or set "
+        "HEMACELL_CACHE to another folder"
+    )

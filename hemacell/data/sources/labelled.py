@@ -1,0 +1,77 @@
+"""The labelled images that a finished classifier is scored on: any folder of class folders, or the course layout."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hemacell.core.errors import UserError
+from hemacell.data.manifest import SPLITS, Manifest
+from hemacell.data.sources.course import CLASSES, WBC_FOLDER, did_you_mean, folder_manifest, has_part, wbc_manifest
+from hemacell.data.splits import official_splits
+
+ALL = "all"
+
+
+def labelled_images(root: Path, classes: Sequence[str], wbc_folder: str = WBC_FOLDER, split: str = "test") -> Manifest:
+    """Read one set of labelled images; all its rows are marked `test`, wherever they lie.
+
+    * The course layout (`root` holds `wbc_folder`): one split, completed as for training where the disk lacks it
+      (see `splits.official_splits`). Masks are not looked at.
+    * `{train,val,test}/data/<Class>/` or `{train,val,test}/<Class>/`: the images of one split.
+    * `<Class>/` or `data/<Class>/`: all of it. A class may be missing here and above.
+
+    Args:
+        root: the data folder.
+        classes: those that the classifier knows, in the order of its probabilities.
+        wbc_folder: name of the part with the cells, in a folder of the course layout.
+        split: `test`, `val`, `train`, or `all` for all of them together.
+
+    Raises:
+        UserError: another layout, no such split, a class that the classifier does not know, a class without images.
+    """
+    root = Path(root).absolute()
+    if has_part(root, "wbc", wbc_folder) or wbc_folder != WBC_FOLDER:
+        return _as_test(_of_the_course(root, classes, wbc_folder), classes, split)
+    sides = [side for side in SPLITS if (root / side).is_dir()]
+    if sides and split not in (ALL, *sides):
+        raise UserError(
+            f"split={split}: expected a folder {split} in {root}, found {', '.join(sides)}; "
+            f"type split={sides[-1]}, or split={ALL} for all of them"
+        )
+    if not sides and split not in (ALL, "test"):
+        raise UserError(f"split={split}: {root} has no folders {', '.join(SPLITS)}; leave split out for all its images")
+    _check_class_folders(root, [root / side for side in sides], classes)
+    images = folder_manifest(root, classes)
+    if sides:
+        images = images.with_splits([Path(path).relative_to(root).parts[0] for path in images.table["path"]])
+    return _as_test(images, classes, split if sides else ALL)
+
+
+def _as_test(images: Manifest, classes: Sequence[str], split: str) -> Manifest:
+    chosen = images if split == ALL else images.part(split)
+    if not len(chosen):
+        raise UserError(f"split={split}: {images.root / images.name} has no images there; type split={ALL} for all")
+    return replace(chosen, classes=tuple(classes)).with_splits(["test"] * len(chosen))
+
+
+def _of_the_course(root: Path, classes: Sequence[str], wbc_folder: str) -> Manifest:
+    if unknown := sorted(set(CLASSES) - set(classes)):
+        raise UserError(_unknown_classes(root / wbc_folder, CLASSES, classes, unknown))
+    return official_splits(wbc_manifest(root, wbc_folder, masks=False))
+
+
+def _check_class_folders(root: Path, sides: Sequence[Path], classes: Sequence[str]) -> None:
+    """Name all class folders at once where some are strange; a folder with no known class is `folder_manifest`'s."""
+    tops = [top / "data" if (top / "data").is_dir() else top for top in sides or [root]]
+    found = sorted({path.name for top in tops for path in top.iterdir() if path.is_dir() and path.name[0] != "."})
+    unknown = [name for name in found if name not in classes]
+    within = bool(sides) or tops != [root]  # such names are classes, whether the model knows one of them or not
+    if unknown and (within or len(unknown) < len(found)):
+        raise UserError(_unknown_classes(root, found, classes, unknown))
+
+
+def _unknown_classes(folder: Path, found: Sequence[str], classes: Sequence[str], unknown: Sequence[str]) -> str:
+    return (
+        f"{folder} has class folders that the model does not know: found {', '.join(found)}; the model knows "
+        f"{', '.join(classes)}{did_you_mean(unknown[0], classes)}; rename or leave out {', '.join(unknown)}"
+    )

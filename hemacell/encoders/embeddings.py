@@ -1,0 +1,154 @@
+"""Frozen encoder + views of images -> embeddings, each computed once and read back ever after."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hemacell.core.errors import UserError
+from hemacell.data.augmentation import Views, ViewSettings, dihedral_views, render, stored_views
+from hemacell.encoders.frozen import FrozenEncoder, encoder_digest
+
+RECIPE = 1  # raise it whenever the same encoder and views would give other embeddings
+_BATCH = 64  # constant, the last one filled up: the bits of a row then do not depend on what is computed beside it
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """Which views of an image are embedded: `count` augmented ones, or the first `count` flips and quarter turns."""
+
+    count: int
+    augmented: bool
+    settings: ViewSettings = field(default_factory=ViewSettings)
+
+    def name(self, number: int) -> str:
+        """The key of one view."""
+        if not self.augmented:
+            return f"turn{number}"
+        return f"view{number}:" + json.dumps(asdict(self.settings), sort_keys=True)
+
+    def views(self, images: Sequence[str], number: int) -> Views:
+        """Parameters of the `number`-th view of images, which are named by their digests."""
+        if self.augmented:
+            return stored_views(images, number, self.settings)
+        return dihedral_views(len(images), number)
+
+
+def embed(
+    encoder: FrozenEncoder,
+    pixels: np.ndarray,
+    rows: np.ndarray,
+    digests: Sequence[str],
+    views: ViewSet,
+    cache: Path,
+    precision: str = "bf16",
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Embeddings of views of images.
+
+    Args:
+        encoder: the frozen encoder.
+        pixels: uint8 [M, H, W, 3], decoded images (a memory map will do).
+        rows: int64 [N], which of them.
+        digests: N digests of images, the keys; equal digests must mean equal pixels.
+        views: which views.
+        cache: the folder for computed embeddings; an `embeddings` folder in it is used. Processes may share it.
+        precision: `bf16` (autocast) or `float32`.
+        progress: called with (views computed, views missing at the start).
+
+    Returns:
+        float32 [N, views.count, encoder.width].
+
+    Raises:
+        UserError: the disk is full.
+    """
+    preprocessing = {
+        "recipe": RECIPE,
+        "encoder": encoder_digest(encoder),
+        "pixels": pixels.shape[1:],
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+    }
+    name = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode()).hexdigest()[:32]
+    result = np.empty((len(rows), views.count, encoder.width), np.float32)
+    with closing(_Store(cache / "embeddings" / f"{name}.sqlite")) as store:
+        known = [store.read(views.name(number), digests, result[:, number]) for number in range(views.count)]
+        missing, done = sum(int((~have).sum()) for have in known), 0
+        for number, have in enumerate(known):
+            places = np.flatnonzero(~have)
+            for start in range(0, len(places), _BATCH):
+                chosen = places[start : start + _BATCH]
+                names = [digests[place] for place in chosen]
+                computed = _compute(encoder, pixels[rows[chosen]], views.views(names, number), precision)
+                result[chosen, number] = computed
+                store.write(views.name(number), names, computed)
+                done += len(chosen)
+                if progress is not None:
+                    progress(done, missing)
+    return result
+
+
+def _compute(encoder: FrozenEncoder, pixels: np.ndarray, views: Views, precision: str) -> np.ndarray:
+    fill = torch.arange(_BATCH).clamp(max=len(pixels) - 1)
+    images = render(torch.from_numpy(pixels)[fill], views[fill], encoder.config.input_size, encoder.config.field)
+    return encoder.embed(images, precision)[: len(pixels)].cpu().numpy()
+
+
+class _Store:
+    """Vectors by (view, image) in an SQLite file, which several processes may read and write at once."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(file, timeout=120)
+            self.connection.execute("PRAGMA journal_mode=WAL")
+            self.connection.execute("PRAGMA synchronous=NORMAL")
+            with self.connection:
+                self.connection.execute(
+                    "CREATE TABLE IF NOT EXISTS vectors "
+                    "(view TEXT, image TEXT, vector BLOB, PRIMARY KEY (view, image)) WITHOUT ROWID"
+                )
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from error
+
+    def read(self, view: str, images: Sequence[str], into: np.ndarray) -> np.ndarray:
+        """Fill `into` [N, width] with what is known; returns which rows are, bool [N]."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(images), 500):
+            part = list(images[start : start + 500])
+            marks = ",".join("?" * len(part))
+            query = f"SELECT image, vector FROM vectors WHERE view = ? AND image IN ({marks})"
+            found.update(self.connection.execute(query, [view, *part]).fetchall())
+        known = np.zeros(len(images), bool)
+        for place, image in enumerate(images):
+            vector = found.get(image)
+            if vector is not None:
+                into[place] = np.frombuffer(vector, np.float32)
+                known[place] = True
+        return known
+
+    def write(self, view: str, images: Sequence[str], vectors: np.ndarray) -> None:
+        rows = [
+            (view, image, vector.tobytes()) for image, vector in zip(images, vectors.astype(np.float32), strict=True)
+        ]
+        try:
+            with self.connection:
+                self.connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> UserError:
+        return UserError(
+            f"{self.file}: embeddings could not be kept ({error}); "
+            "free some space or set HEMACELL_CACHE to another folder"
+        )
+
+    def close(self) -> None:
+        self.connection.close()

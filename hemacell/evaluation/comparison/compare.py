@@ -1,0 +1,361 @@
+"""Cells of a grid -> `Comparison`: scores, paired differences, what they are worth in labels, and what to beware of."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier
+
+from hemacell.core.errors import UserError
+from hemacell.evaluation.comparison.checks import about_answers, about_intervals, about_runs
+from hemacell.evaluation.comparison.grid import Grid, Split, placed, said, steps_of
+from hemacell.evaluation.comparison.hypothesis_tests import holm, mcnemar_p, permutation_p, t_interval
+from hemacell.evaluation.comparison.label_efficiency import worth
+from hemacell.evaluation.comparison.records import (
+    CONTROLS,
+    MAIN_METRIC,
+    Cell,
+    Comparison,
+    ControlShare,
+    Difference,
+    Floor,
+    Score,
+    Worth,
+    amount_words,
+)
+from hemacell.evaluation.comparison.resampling import (
+    Answers,
+    confusion_metrics,
+    image_weights,
+    matched,
+    mean_over_draws,
+    percentile_interval,
+    resampled_metrics,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare(
+    cells: Sequence[Cell],
+    baseline: str = "none",
+    split: Split = "test",
+    controls: Mapping[str, str] = CONTROLS,
+    resamples: int = 2000,
+    permutations: int = 5000,
+    seed: int = 0,
+) -> Comparison:
+    """What a grid of runs says about its arms.
+
+    Every arm is compared with the baseline on the draws that both have, and on the images that all runs answered for.
+
+    Args:
+        cells: finished runs, in the order of the study.
+        baseline: the arm that others are compared with; the first arm where there is no such arm.
+        split: which images.
+        controls: arm -> the arm that is as wide and saw none of the other tissue.
+        resamples: of the crossed bootstrap.
+        permutations: of each permutation test.
+        seed: of both; equal arguments give equal results.
+
+    Raises:
+        UserError: no cells, none with answers on `split`, other classes, no image in common, an image with two labels.
+    """
+    if not cells:
+        raise UserError("no finished run to compare; wait for the study's runs to finish, or name other runs")
+    grid, warnings = placed(cells, baseline, split)
+    answers = matched([said(cell, split) for cell in grid.cells], [cell.run_id for cell in grid.cells])
+    weights = image_weights(len(answers.labels), resamples, seed)
+    tables = answers.confusion()
+    results = _Results(
+        grid,
+        answers,
+        tables,
+        confusion_metrics(tables, answers.classes),
+        resampled_metrics(answers, weights),
+        permutations,
+        seed,
+    )
+    scores = _scores(results, split)
+    differences = _differences(results)
+    made = Comparison(
+        split=split,
+        classes=answers.classes,
+        images=len(answers.labels),
+        arms=grid.arms,
+        amounts=grid.amounts,
+        labels=grid.labels,
+        val_images=max(cell.val_images for cell in grid.cells),
+        baseline=grid.baseline,
+        scores=scores,
+        differences=differences,
+        worth=_worth(results),
+        controls=_control_shares(results, controls),
+        floor=_floor(answers),
+        confusion={place: tables[rows].sum(0) for place, rows in grid.rows.items()},
+        warnings=(),
+    )
+    if answers.left_out:
+        whole = len(answers.labels) + answers.left_out
+        warnings.append(
+            f"different test sets: {answers.left_out} of {whole} images are not in every run and are left out; "
+            "what is not counted from answers alone (auroc, ece, nll) is over each run's own images"
+        )
+    warnings += about_answers(grid, answers.classes, tables)
+    warnings += about_intervals(made)
+    warnings += about_runs(grid)
+    return replace(made, warnings=tuple(warnings))
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What all statistics are made of; R runs, B resamples."""
+
+    grid: Grid
+    answers: Answers
+    confusion: NDArray[np.int64]  # [R, C, C]
+    points: dict[str, NDArray[np.float64]]  # metric -> [R]
+    replicates: dict[str, NDArray[np.float64]]  # metric -> [R, B]
+    permutations: int
+    seed: int
+
+    def mean(self, rows: list[int], metric: str = MAIN_METRIC) -> NDArray[np.float64]:
+        """The crossed bootstrap of a mean over draws, [B]."""
+        return mean_over_draws(self.replicates[metric][rows], self.seed)
+
+
+def _scores(results: _Results, split: Split) -> tuple[Score, ...]:
+    scores = []
+    prefix = f"{split}/"
+    for arm, amount, rows in results.grid.places():
+        cells = [results.grid.cells[row] for row in rows]
+        logged = (key.removeprefix(prefix) for cell in cells for key in cell.metrics if key.startswith(prefix))
+        for metric in dict.fromkeys([*results.points, *logged]):
+            # counted again from the answers where that can be, for images that some run lacks do not count
+            counted = results.points.get(metric)
+            values = [
+                float(counted[row]) if counted is not None else cell.metrics.get(prefix + metric, np.nan)
+                for row, cell in zip(rows, cells, strict=True)
+            ]
+            there = [i for i, value in enumerate(values) if np.isfinite(value)]
+            if not there:
+                continue
+            values = [values[i] for i in there]
+            interval = t_interval(values)
+            if interval is None and counted is not None:
+                interval = percentile_interval(results.replicates[metric][rows[there[0]]])
+            low, high = interval or (None, None)
+            scores.append(
+                Score(
+                    arm=arm,
+                    amount=amount,
+                    metric=metric,
+                    n=len(values),
+                    mean=float(np.mean(values)),
+                    sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                    low=low,
+                    high=high,
+                    spread=results.grid.spread([rows[i] for i in there]),
+                    values=tuple(values),
+                    draws=tuple(cells[i].draw for i in there),
+                )
+            )
+    return tuple(scores)
+
+
+def _difference(results: _Results, arm: str, other: str, amount: str, metric: str = MAIN_METRIC) -> Difference | None:
+    """Arm minus other; None where they have no draw in common."""
+    pairs = results.grid.paired(amount, arm, other)
+    if not pairs:
+        return None
+    a, b = pairs
+    values = results.points[metric][a] - results.points[metric][b]
+    replicates = results.replicates[metric]
+    low, high = percentile_interval(mean_over_draws(replicates[a] - replicates[b], results.seed))
+    t_low, t_high = t_interval(values.tolist()) or (None, None)
+    p: float | None = None
+    per_draw: tuple[float, ...] = ()
+    if metric == MAIN_METRIC:
+        labels, predicted = results.answers.labels, results.answers.predicted
+        classes = len(results.answers.classes)
+        p = permutation_p(labels, predicted[a], predicted[b], classes, results.permutations, results.seed)
+        per_draw = tuple(mcnemar_p(labels, predicted[i], predicted[j]) for i, j in zip(a, b, strict=True))
+    return Difference(
+        arm=arm,
+        baseline=other,
+        amount=amount,
+        metric=metric,
+        n=len(values),
+        mean=float(values.mean()),
+        low=low,
+        high=high,
+        t_low=t_low,
+        t_high=t_high,
+        values=tuple(values.tolist()),
+        draws=tuple(results.grid.cells[row].draw for row in a),
+        spread=results.grid.spread(a),
+        p=p,
+        mcnemar=per_draw,
+    )
+
+
+def _corrected(differences: Iterable[Difference | None]) -> list[Difference]:
+    """Those of one arm that exist, with Holm's correction over the amounts."""
+    found = [difference for difference in differences if difference is not None]
+    p = [difference.p for difference in found if difference.p is not None]
+    if len(p) < len(found):
+        return found
+    return [replace(difference, p_holm=value) for difference, value in zip(found, holm(p), strict=True)]
+
+
+def _differences(results: _Results) -> tuple[Difference, ...]:
+    grid, classes = results.grid, results.answers.classes
+    # F1 of a class without an image is undefined, or 0 where it is predicted
+    there = [f"f1/{classes[index]}" for index in np.unique(results.answers.labels)]
+    return tuple(
+        difference
+        for arm in grid.arms[1:]
+        for metric in (MAIN_METRIC, "accuracy", "balanced_accuracy", *there)
+        for difference in _corrected(_difference(results, arm, grid.baseline, a, metric) for a in grid.amounts)
+    )
+
+
+def _worth(results: _Results) -> tuple[Worth, ...]:
+    grid = results.grid
+    macro_f1 = results.points[MAIN_METRIC]
+    # amounts that come to equally many labels are one point of a curve
+    curve = {
+        _labels(grid, rows): rows
+        for rows in (grid.rows.get((grid.baseline, amount)) for amount in reversed(grid.amounts))
+        if rows
+    }
+    labels = sorted(curve)
+    means = [float(macro_f1[curve[count]].mean()) for count in labels]
+    replicates = np.stack([results.mean(curve[count]) for count in labels], axis=1)
+    return tuple(
+        worth(
+            arm,
+            grid.baseline,
+            amount,
+            _labels(grid, rows),
+            float(macro_f1[rows].mean()),
+            labels,
+            means,
+            results.mean(rows),
+            replicates,
+        )
+        for arm, amount, rows in grid.places()
+        if arm != grid.baseline
+    )
+
+
+def _labels(grid: Grid, rows: Sequence[int]) -> float:
+    return float(np.mean([grid.cells[row].labels for row in rows]))
+
+
+def _control_shares(results: _Results, controls: Mapping[str, str]) -> tuple[ControlShare, ...]:
+    grid = results.grid
+    shares = []
+    for arm in grid.arms[1:]:
+        control = controls.get(arm)
+        # a control that is the baseline has its differences already
+        if control not in grid.arms[1:] or control == arm:
+            continue
+        for beyond in _corrected(_difference(results, arm, control, amount) for amount in grid.amounts):
+            share, low, high = _share(results, arm, control, beyond.amount)
+            shares.append(ControlShare(arm, control, beyond.amount, beyond, share, low, high))
+    return tuple(shares)
+
+
+def _share(results: _Results, arm: str, control: str, amount: str) -> tuple[float | None, float | None, float | None]:
+    """(control - baseline) / (arm - baseline) with its interval; three None where the denominator may be 0."""
+    triples = results.grid.paired(amount, arm, control, results.grid.baseline)
+    if not triples:
+        return None, None, None
+    a, c, b = triples
+    values, points = results.replicates[MAIN_METRIC], results.points[MAIN_METRIC]
+    gain = mean_over_draws(values[a] - values[b], results.seed)
+    if percentile_interval(gain)[0] <= 0:
+        return None, None, None
+    of_control = mean_over_draws(values[c] - values[b], results.seed)
+    # of the resamples, less than 2.5 % have no gain, and so no share
+    ratio = np.divide(of_control, gain, out=np.full(gain.shape, np.nan), where=gain > 0)
+    return float((points[c] - points[b]).mean() / (points[a] - points[b]).mean()), *percentile_interval(ratio)
+
+
+def _floor(answers: Answers) -> Floor:
+    nothing = np.zeros((len(answers.labels), 1))
+    predicted = DummyClassifier(strategy="most_frequent").fit(nothing, answers.labels).predict(nothing)
+    floor = replace(answers, predicted=predicted[None])
+    metrics = confusion_metrics(floor.confusion()[0], answers.classes)
+    kept = {name: float(metrics[name]) for name in ("accuracy", "balanced_accuracy", MAIN_METRIC)}
+    return Floor(answers.classes[int(predicted[0])], kept)
+
+
+_METRIC_WORDS = {"macro_f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+
+
+def in_words(difference: Difference) -> str:
+    """`at 1 %: +0.08 macro-F1 [0.05, 0.11], p = 0.002`; p is Holm's where there is one."""
+    metric = _METRIC_WORDS.get(difference.metric) or difference.metric.replace("f1/", "F1 of ")
+    numbers = (difference.low, difference.mean, difference.high)
+    # a third digit where two say nothing, as in [0.00, 0.01]
+    digits = 2 if difference.high - difference.low >= 0.02 and min(map(abs, numbers)) >= 0.005 else 3
+    # + 0.0 makes -0.00 a 0.00
+    low, mean, high = (round(number, digits) + 0.0 for number in numbers)
+    words = f"at {amount_words(difference.amount)}: {mean:+.{digits}f} {metric} [{low:.{digits}f}, {high:.{digits}f}]"
+    if difference.n == 1:
+        words += " over images only, of a single run"
+    p = difference.p if difference.p_holm is None else difference.p_holm
+    return words if p is None else f"{words}, {_p_words(p)}"
+
+
+def _p_words(p: float) -> str:
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def results_table(cells: Sequence[Cell]) -> "pd.DataFrame":
+    """A row a cell, for people with other questions.
+
+    Returns:
+        `run_id`, `name`, `arm`, `amount`, `fraction` (NaN where the amount is none), `labels`, `draw`, `seed`,
+        `steps` and `train_seconds` (NaN where unknown), then every `test/…` and `external/…` metric.
+    """
+    import pandas as pd
+
+    names = [
+        key
+        for prefix in ("test/", "external/")
+        for key in dict.fromkeys(key for cell in cells for key in cell.metrics)
+        if key.startswith(prefix)
+    ]
+    rows = [
+        {
+            "run_id": cell.run_id,
+            "name": cell.name,
+            "arm": cell.arm,
+            "amount": cell.amount,
+            "fraction": _fraction(cell.amount),
+            "labels": cell.labels,
+            "draw": cell.draw,
+            "seed": cell.seed,
+            "steps": steps_of(cell),
+            "train_seconds": cell.metrics.get("train_seconds", np.nan),
+            **{name: cell.metrics.get(name, np.nan) for name in names},
+        }
+        for cell in cells
+    ]
+    columns = ["run_id", "name", "arm", "amount", "fraction", "labels", "draw", "seed", "steps", "train_seconds"]
+    return pd.DataFrame(rows, columns=[*columns, *names])
+
+
+def _fraction(amount: str) -> float:
+    try:
+        return float(amount)
+    except ValueError:
+        return np.nan

@@ -1,0 +1,235 @@
+"""The crossed bootstrap: test images and draws of training images, each resampled with replacement.
+
+Two things vary where a study is repeated: which images are tested, and which are trained on. The bootstrap resamples
+both, independently of each other; it overestimates the variance a little rather than leaving out either (Owen 2007,
+"The pigeonhole bootstrap", Annals of Applied Statistics 1). A resampled image counts equally often for every arm, draw
+and amount, and a resampled draw for every arm of every amount (draws are nested): differences stay paired. Of n draws
+it sees only (n - 1) / n of the variance, and knows no Student's t: with few, its interval is too narrow, which is why
+the t interval over draws stands beside it.
+
+Of a classifier's answers only counts of (label, answer) matter to these scores, so a resample is a vector of image
+weights, and all confusion matrices of a run are one matrix product.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemacell.core.errors import UserError
+from hemacell.evaluation.intervals import LEVEL
+from hemacell.evaluation.predictions import Predictions
+
+_FLOATS_AT_ONCE = 8_000_000  # of one temporary array: 32 MB
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What R runs answered for the same N images."""
+
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]  # [N]
+    predicted: NDArray[np.int64]  # [R, N]
+    left_out: int  # images that some run lacks
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Counts [R, C, C], rows labelled, columns predicted."""
+        c = len(self.classes)
+        cells = self.labels * c + self.predicted
+        return np.stack([np.bincount(row, minlength=c * c).reshape(c, c) for row in cells])
+
+
+def matched(predictions: Sequence[Predictions], run_ids: Sequence[str]) -> Answers:
+    """The images that all runs answered for, in one order, which does not depend on that of the runs.
+
+    An image is known by the sha256 of its file. A file that lies in a test set twice is two images: the first of one
+    run is matched with the first of the other, the second with the second.
+
+    Args:
+        predictions: of R >= 1 runs, on one split.
+        run_ids: R, for errors.
+
+    Raises:
+        UserError: other classes, an image with two labels, or no image in common.
+    """
+    first = predictions[0]
+    for run_id, other in zip(run_ids, predictions, strict=True):
+        if other.classes != first.classes:
+            raise UserError(
+                f"runs with the same classes expected, found {', '.join(first.classes)} in {run_ids[0]} "
+                f"and {', '.join(other.classes)} in {run_id}; compare runs of one data set"
+            )
+    rows: list[dict[tuple[str, int, int], int]] = []
+    known: dict[str, set[int]] = {}
+    owner: dict[str, str] = {}
+    for i, (run_id, said) in enumerate(zip(run_ids, predictions, strict=True)):
+        same = i > 0 and said.sha256 == first.sha256 and np.array_equal(said.labels, first.labels)
+        if same:  # nearly always
+            rows.append(rows[0])
+            continue
+        rows.append(_rows(said))
+        labels: dict[str, set[int]] = {}
+        for digest, label, _ in rows[-1]:
+            labels.setdefault(digest, set()).add(label)
+        for digest, found in labels.items():
+            if found != known.setdefault(digest, found):
+                a, b = (" and ".join(first.classes[y] for y in sorted(ys)) for ys in (known[digest], found))
+                raise UserError(
+                    f"one label an image expected, found {a} in {owner[digest]} and {b} in {run_id} for the image "
+                    f"with sha256 {digest[:12]}; compare runs of one data set"
+                )
+            owner.setdefault(digest, run_id)
+    # equal tables are the same object, and looked at once
+    distinct = list({id(table): table for table in rows}.values())
+    common = set(distinct[0]).intersection(*distinct[1:])
+    everything = set(distinct[0]).union(*distinct[1:])
+    if not common:
+        raise UserError(
+            f"the runs have no {first.split} image in common, so they cannot be compared; choose runs of one data set"
+        )
+    order = sorted(common)
+    index = {id(table): np.array([table[key] for key in order]) for table in distinct}
+    predicted = [said.predicted[index[id(table)]] for said, table in zip(predictions, rows, strict=True)]
+    labels_in_order = np.array([label for _, label, _ in order], dtype=np.int64)
+    return Answers(first.classes, labels_in_order, np.stack(predicted), len(everything) - len(common))
+
+
+def _rows(said: Predictions) -> dict[tuple[str, int, int], int]:
+    """(sha256, label, how many of these came before) -> row."""
+    seen: Counter[tuple[str, int]] = Counter()
+    rows = {}
+    for row, key in enumerate(zip(said.sha256, said.labels.tolist(), strict=True)):
+        rows[(*key, seen[key])] = row
+        seen[key] += 1
+    return rows
+
+
+def confusion_metrics(counts: NDArray, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """The scores of `classification_metrics` that follow from the confusion matrix alone, for many matrices at once.
+
+    Args:
+        counts: [..., C, C] >= 0, rows labelled, columns predicted; each matrix with a sum above 0.
+        classes: C names.
+
+    Returns:
+        `accuracy`, `balanced_accuracy`, `macro_f1`, `f1/<Class>`, `precision/<Class>` and `recall/<Class>`, each
+        [...], in 0..1; NaN where `classification_metrics` would leave a score out.
+    """
+    hits = np.einsum("...cc->...c", counts).astype(np.float64)
+    support, said = counts.sum(-1, dtype=np.float64), counts.sum(-2, dtype=np.float64)
+    there, counted = support > 0, (support + said) > 0
+    recall = _ratio(hits, support, there)
+    f1 = _ratio(2 * hits, support + said, counted)
+    precision = np.where(counted, _ratio(hits, said, said > 0, otherwise=0.0), np.nan)
+    metrics = {
+        "accuracy": hits.sum(-1) / support.sum(-1),
+        "balanced_accuracy": np.nansum(recall, -1) / there.sum(-1),
+        "macro_f1": macro_f1(hits, support, said),
+    }
+    for name, values in (("f1", f1), ("precision", precision), ("recall", recall)):
+        metrics |= {f"{name}/{label}": values[..., i] for i, label in enumerate(classes)}
+    return metrics
+
+
+def macro_f1(hits: NDArray, support: NDArray, said: NDArray) -> NDArray[np.float64]:
+    """Mean F1 over the classes that occur among the labels or the answers, as in `classification_metrics`.
+
+    Args:
+        hits, support, said: [..., C], numbers of right answers, of labels and of answers of each class.
+    """
+    both = support + said
+    counted = both > 0
+    return np.asarray(_ratio(2 * hits, both, counted, otherwise=0.0).sum(-1) / counted.sum(-1))
+
+
+def _ratio(a: NDArray, b: NDArray, where: NDArray, otherwise: float = np.nan) -> NDArray[np.float64]:
+    a, b, where = np.broadcast_arrays(a, b, where)
+    return np.divide(a, b, out=np.full(a.shape, otherwise), where=where)
+
+
+def image_weights(images: int, resamples: int, seed: int) -> NDArray[np.uint16]:
+    """How often each image is drawn when N are drawn with replacement: multinomial counts [B, N], rows sum to N."""
+    rng = np.random.default_rng([seed, 0])
+    return np.stack(
+        [np.bincount(rng.integers(0, images, images), minlength=images).astype(np.uint16) for _ in range(resamples)]
+    )
+
+
+def draw_weights(draws: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """The weight of each draw in a mean over n that are drawn with replacement: [B, n], rows sum to 1.
+
+    Depends on nothing but these numbers: arms and amounts with equally many draws share their resamples.
+    """
+    return np.random.default_rng([seed, 1]).multinomial(draws, np.full(draws, 1 / draws), resamples) / draws
+
+
+def resampled_metrics(answers: Answers, weights: NDArray) -> dict[str, NDArray[np.float64]]:
+    """`confusion_metrics` of each run on each resample of the images.
+
+    Args:
+        answers: of R runs for N images.
+        weights: [B, N] >= 0, how often an image counts; integers below 2^24 in sum.
+
+    Returns:
+        Each metric [R, B]; NaN where a resample leaves it undefined.
+    """
+    c, (runs, images) = len(answers.classes), answers.predicted.shape
+    # Images with the same label that every run answered alike count as one with the sum of their weights.
+    table = np.vstack([answers.labels, answers.predicted]).astype(np.uint8 if c <= 256 else np.int64)
+    kinds, kind = np.unique(table, axis=1, return_inverse=True)
+    kind = kind.reshape(-1)
+    by_kind = np.argsort(kind, kind="stable")
+    starts = np.searchsorted(kind[by_kind], np.arange(kinds.shape[1]))
+    resamples = len(weights)
+    summed = np.empty((resamples, kinds.shape[1]), dtype=np.float32)  # exact: integers below 2^24
+    rows = max(1, _FLOATS_AT_ONCE // images)
+    for start in range(0, resamples, rows):
+        part = weights[start : start + rows, by_kind].astype(np.float32)
+        summed[start : start + rows] = np.add.reduceat(part, starts, axis=1)
+
+    labels, predicted = kinds[0], kinds[1:]
+    metrics: dict[str, list[NDArray]] = {}
+    at_once = max(1, _FLOATS_AT_ONCE // max(resamples * c * c, kinds.shape[1] * c))
+    for start in range(0, runs, at_once):
+        part = predicted[start : start + at_once]
+        counts = np.zeros((len(part), resamples, c, c), dtype=np.float32)
+        for label in range(c):
+            chosen = np.flatnonzero(labels == label)
+            # [kinds of this label, runs x answers]: one product gives a row of all confusion matrices
+            answered = (part[:, chosen, None] == np.arange(c)).astype(np.float32).transpose(1, 0, 2)
+            product = summed[:, chosen] @ answered.reshape(len(chosen), len(part) * c)
+            counts[:, :, label] = product.reshape(resamples, len(part), c).transpose(1, 0, 2)
+        for name, values in confusion_metrics(counts, answers.classes).items():
+            metrics.setdefault(name, []).append(values)
+    return {name: np.concatenate(parts) for name, parts in metrics.items()}
+
+
+def mean_over_draws(values: NDArray, seed: int) -> NDArray[np.float64]:
+    """Resampled means over resampled draws: the crossed bootstrap, from values of resampled images.
+
+    Args:
+        values: [n, B], a metric or a difference of n draws on B resamples of the images.
+        seed: of the resampled draws.
+
+    Returns:
+        [B]; NaN where a draw that was chosen has no value.
+    """
+    draws, resamples = values.shape
+    weights = draw_weights(draws, resamples, seed).T
+    # a draw that was not chosen has no say, not even with NaN
+    return np.asarray(np.where(weights > 0, values, 0.0) * weights).sum(0) if draws > 1 else values[0]
+
+
+def percentile_interval(replicates: NDArray, level: float = LEVEL) -> tuple[float, float]:
+    """The percentile interval (Efron and Tibshirani 1993, chapter 13) of replicates [B]; NaN are left out.
+
+    Raises:
+        ValueError: nothing but NaN.
+    """
+    finite = replicates[~np.isnan(replicates)]
+    if not len(finite):
+        raise ValueError("no replicate has a value")
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,238 @@
+"""The differential count of a smear: shares of the classes, their limits, and what the classifier's errors do to them.
+
+A classifier that is wrong in a few per cent shifts the shares, and those of rare classes most: of 100 neutrophils two
+called eosinophils double a share of 2 %. Its errors are known from its own test images: row i of the confusion counts
+says what cells of class i are called. With P[i, j] the chance that a cell of class i is called j, the called classes
+have the shares q = p P, where p are the true ones. Given counts, p is estimated by maximum likelihood on the simplex
+(no share below 0, all together 1); inverting P alone would give negative ones (Tenenbein 1970, J. Am. Stat. Assoc. 65;
+Hopkins and King 2010, Am. J. Political Science 54). Shares enter q linearly, so the likelihood is concave, and where
+q P^-1 lies in the simplex it is the maximum; elsewhere expectation-maximisation climbs to it.
+
+The correction assumes that a cell of a given class is called what such a cell was called in the test: the same stain,
+scanner and cut-out, and no cells of other kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hemacell.evaluation.intervals import LEVEL, Floats, binomial_limits
+from hemacell.prediction.summary import Tally
+
+RESAMPLES = 2000
+_PRIOR = 0.5  # Jeffreys' for a class against the rest: a count of 0 leaves room for a small share
+_STEPS, _STILL = 5000, 1e-10  # of expectation-maximisation: at most; change of a share that is none any more
+_ROUGH_STEPS, _ROUGH_STILL = 300, 1e-6  # for the resamples, of which only percentiles are taken
+_FLOOR = 1e-3  # share that a class starts from at least: from 0 it would not come back
+
+
+@dataclass(frozen=True)
+class Limits:
+    """C shares with their limits, all in 0..1; NaN where there is nothing to say."""
+
+    share: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class Differential:
+    """The differential count of one smear."""
+
+    smear: str
+    classes: tuple[str, ...]
+    counts: NDArray[np.int64]
+    """[C], cells called by each class"""
+    needs_review: NDArray[np.int64]
+    """[C], how many of them a person should look at"""
+    unreadable: int
+    raw: Limits
+    """as counted, with exact binomial limits"""
+    corrected: Limits | None
+    """for the classifier's errors; None where these are not known"""
+
+    @property
+    def cells(self) -> int:
+        """Readable images."""
+        return int(self.counts.sum())
+
+
+def differential(
+    smear: str,
+    classes: Sequence[str],
+    counts: ArrayLike,
+    needs_review: ArrayLike,
+    unreadable: int,
+    confusion: ArrayLike | None,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Differential:
+    """Count one smear.
+
+    Args:
+        smear: its name.
+        classes: C names.
+        counts: int [C], cells called by each class.
+        needs_review: int [C], how many of these.
+        unreadable: images that could not be read.
+        confusion: int [C, C], the classifier's test: rows true, columns called; None leaves the correction out.
+        seed, resamples: of the bootstrap.
+    """
+    called = np.asarray(counts, dtype=np.int64)
+    return Differential(
+        smear=smear,
+        classes=tuple(classes),
+        counts=called,
+        needs_review=np.asarray(needs_review, dtype=np.int64),
+        unreadable=unreadable,
+        raw=raw_shares(called),
+        corrected=None if confusion is None else corrected_shares(called, confusion, seed=seed, resamples=resamples),
+    )
+
+
+def differentials(
+    tally: Tally, confusion: ArrayLike | None, *, seed: int = 0, resamples: int = RESAMPLES
+) -> list[Differential]:
+    """Count every smear of a tally; see `differential` for the rest."""
+    return [
+        differential(
+            smear,
+            tally.classes,
+            tally.counts[smear],
+            tally.needs_review[smear],
+            tally.unreadable[smear],
+            confusion,
+            seed=seed,
+            resamples=resamples,
+        )
+        for smear in tally.counts
+    ]
+
+
+def raw_shares(counts: ArrayLike, level: float = LEVEL) -> Limits:
+    """Shares as counted, with the exact binomial limits of each (Clopper and Pearson 1934, Biometrika 26).
+
+    Args:
+        counts: int [C].
+        level: of confidence, 0 to 1.
+    """
+    called = _counts(counts)
+    total = int(called.sum())
+    if total == 0:
+        return _nothing(len(called))
+    low, high = binomial_limits(called, total, level)
+    return Limits(called / total, low, high)
+
+
+def corrected_shares(
+    counts: ArrayLike, confusion: ArrayLike, *, level: float = LEVEL, seed: int = 0, resamples: int = RESAMPLES
+) -> Limits:
+    """Shares corrected for the classifier's errors, with limits for the chance in both counts.
+
+    The limits are percentiles of a bootstrap that draws the called shares and each row of the confusion matrix from
+    Dirichlet distributions around their counts (a Bayesian bootstrap, Rubin 1981, Annals of Statistics 9) and solves
+    again: with plain resampling a count of 0 would stay 0, and a test without errors would be taken for proof of none.
+
+    Args:
+        counts: int [C], cells called by each class.
+        confusion: int [C, C], rows true, columns called. A class without test images (an empty row) is taken to be
+            called what it is, for want of better.
+        level: of confidence, 0 to 1.
+        seed: the same one gives the same limits.
+        resamples: of the bootstrap, 1 or more.
+
+    Raises:
+        ValueError: shapes that do not fit, or negative counts.
+    """
+    called, tested = _counts(counts), _counts(confusion)
+    c = len(called)
+    if tested.shape != (c, c):
+        raise ValueError(f"{c} counts need a confusion matrix [{c}, {c}], got {list(tested.shape)}")
+    total = called.sum()
+    if total == 0:
+        return _nothing(c)
+    estimate = most_likely((called / total)[None], rates_of(tested)[None])[0]
+
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(called + _PRIOR * 2 / c, resamples)
+    rates = np.stack(
+        [
+            rng.dirichlet(row + _PRIOR * 2 / c, resamples) if row.sum() else np.tile(np.eye(c)[i], (resamples, 1))
+            for i, row in enumerate(tested)
+        ],
+        axis=1,
+    )
+    drawn = most_likely(shares, rates, _ROUGH_STEPS, _ROUGH_STILL)
+    tail = (1 - level) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    return Limits(estimate, np.minimum(low, estimate), np.maximum(high, estimate))
+
+
+def most_likely(called: Floats, rates: Floats, steps: int = _STEPS, still: float = _STILL) -> Floats:
+    """The shares under which the called ones are most likely, for B problems at once.
+
+    Args:
+        called: [B, C], shares of the called classes, sum 1.
+        rates: [B, C, C], P[i, j]: the chance that a cell of class i is called j; rows sum to 1.
+        steps, still: of expectation-maximisation: how many at most, and the change that ends it.
+
+    Returns:
+        [B, C], no share below 0, sum 1.
+    """
+    found = _inverted(called, rates)
+    outside = ~(np.isfinite(found).all(1) & (found >= 0).all(1))
+    if outside.any():
+        start = np.where(np.isfinite(found[outside]), found[outside], 1 / found.shape[1])
+        found[outside] = _climbed(np.maximum(start, _FLOOR), called[outside], rates[outside], steps, still)
+    return found / found.sum(1, keepdims=True)
+
+
+def _inverted(called: Floats, rates: Floats) -> Floats:
+    """q P^-1, NaN where P cannot be inverted in earnest, as where a class is never called."""
+    found = np.full_like(called, np.nan)
+    good = np.linalg.cond(rates) < 1e8
+    if good.any():
+        found[good] = np.linalg.solve(np.swapaxes(rates[good], 1, 2), called[good][..., None])[..., 0]
+    return found
+
+
+def _climbed(start: Floats, called: Floats, rates: Floats, steps: int, still: float) -> Floats:
+    """Expectation-maximisation: each step raises the likelihood, and none leaves the simplex."""
+    shares = start / start.sum(1, keepdims=True)
+    moving = np.arange(len(shares))
+    for _ in range(steps):
+        p, q, r = shares[moving], called[moving], rates[moving]
+        expected = (p[:, None, :] @ r)[:, 0]
+        # A class that is called although no class is ever called so says nothing about the shares.
+        ratio = np.divide(q, expected, out=np.zeros_like(q), where=expected > 0)
+        new = p * (r @ ratio[..., None])[..., 0]
+        total = new.sum(1, keepdims=True)
+        new = np.where(total > 0, new / np.where(total > 0, total, 1), p)
+        shares[moving] = new
+        moving = moving[np.abs(new - p).max(1) > still]
+        if not len(moving):
+            break
+    return shares
+
+
+def rates_of(tested: NDArray[np.int64]) -> Floats:
+    """Chances [C, C] that a cell of class i is called j, from counts of a test; an empty row is taken to be right."""
+    sums = tested.sum(1, keepdims=True)
+    return np.where(sums > 0, tested / np.maximum(sums, 1), np.eye(len(tested)))
+
+
+def _counts(values: ArrayLike) -> NDArray[np.int64]:
+    counts = np.asarray(values)
+    if (counts < 0).any() or not np.array_equal(counts, counts.astype(np.int64)):
+        raise ValueError("counts are whole numbers from 0 on")
+    return counts.astype(np.int64)
+
+
+def _nothing(classes: int) -> Limits:
+    """No cells: any share is possible."""
+    return Limits(np.full(classes, np.nan), np.zeros(classes), np.ones(classes))

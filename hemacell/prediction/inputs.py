@@ -1,0 +1,181 @@
+"""What is to be classified: a folder of images, a table of paths, or one image. Nothing is decoded here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from hemacell.core.errors import UserError, in_one_line
+from hemacell.data.images import SUFFIXES
+from hemacell.data.sources.course import did_you_mean
+from hemacell.data.sources.sample import lies_in_sample
+
+TABLES = (".csv", ".parquet")
+#: Columns that may hold the paths, the first that is there is taken; and the one that may name the smear.
+PATH_COLUMNS, SMEAR_COLUMN = ("image", "path"), "smear"
+#: The smear of images that nothing divides into several, and of those beside the folders or rows that name one.
+ALL, UNNAMED = "all", "."
+
+_Read = Callable[[list[str]], pd.DataFrame]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """N images in the order of the answers. Texts, not `Path` objects, which would be five times as large."""
+
+    source: Path
+    """the folder, table or image file, absolute"""
+    root: Path
+    """the folder that relative places start from"""
+    names: list[str]
+    """N names for the column `image`: as the table gives them, or relative to the folder"""
+    places: list[str]
+    """N paths, relative to the root or absolute; '' where the table gives none"""
+    smears: list[str]
+    """N names of the smears that the cells are from"""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, number: int) -> Path | None:
+        """Where an image lies, None where no path is given."""
+        place = self.places[number]
+        return self.root / place if place else None
+
+    def kind(self) -> Literal["sample", "folder"]:
+        """`sample` where all of them lie in a sample that this package drew; `folder` for anything else."""
+        if self.source.is_dir():
+            folders = {self.source}
+        else:  # a table may name images of several places, a place with a zero byte is none
+            folders = {(self.root / place).parent for place in self.places if place and "\0" not in place}
+        return "sample" if folders and all(map(lies_in_sample, folders)) else "folder"
+
+    def digest(self) -> str:
+        """sha256 (hex) of the names, smears, sizes and times of change: other files, or changed ones, give another.
+
+        The files are not read, which would take as long as classifying them.
+        """
+        digest = hashlib.sha256()
+        for number, (name, smear) in enumerate(zip(self.names, self.smears, strict=True)):
+            digest.update(f"{name}\0{smear}\0{_state(self.path(number))}\n".encode())
+        return digest.hexdigest()
+
+
+def read_inputs(images: str) -> Inputs:
+    """Look up what the user named.
+
+    Args:
+        images: a folder, searched at any depth, its images sorted by name (the first-level folder is the smear); a .csv
+            or .parquet file with a column `image` or `path`, absolute or relative to that file's folder, and perhaps a
+            column `smear`, in the table's order; or one image file.
+
+    Raises:
+        UserError: no such file or folder, no images in it, another kind of file, a table without that column, without
+            rows, or that cannot be read.
+    """
+    source = Path(images).expanduser().absolute()
+    suffix = source.suffix.lower()
+    if source.is_dir():
+        return _folder(source)
+    if not source.exists():
+        above = source.parent
+        near = [path.name for path in above.iterdir()] if above.is_dir() else []
+        hint = did_you_mean(source.name, near) if above.is_dir() else f"; {above} does not exist either"
+        raise UserError(f"images={images}: no such file or folder{hint}")
+    if suffix in TABLES:
+        return _table(source)
+    if suffix in SUFFIXES:
+        return Inputs(source, source.parent, [_text(source.name)], [source.name], [ALL])
+    raise UserError(
+        f"images={images}: expected a folder, a table ({' or '.join(TABLES)}) or an image ({' '.join(SUFFIXES)}), "
+        f"found a file that ends in {suffix or 'nothing'}; name the folder with the images"
+    )
+
+
+def _folder(source: Path) -> Inputs:
+    places: list[str] = []
+    others: Counter[str] = Counter()
+    for folder, folders, files in os.walk(source):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = os.path.relpath(folder, source)
+        for name in files:
+            suffix = os.path.splitext(name)[1]
+            if name.startswith("."):
+                continue
+            if suffix.lower() in SUFFIXES:
+                places.append(name if inside == "." else f"{inside}{os.sep}{name}")
+            else:
+                others[suffix or name] += 1
+    if not places:
+        found = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(4)) or "no files"
+        raise UserError(
+            f"no images in {source}: expected files that end in {' '.join(SUFFIXES)}, at any depth, found {found}; "
+            "name the folder with the images"
+        )
+    places.sort(key=lambda place: place.split(os.sep))
+    tops = [place.split(os.sep)[0] if os.sep in place else UNNAMED for place in places]
+    smears = [ALL] * len(tops) if set(tops) == {UNNAMED} else [_text(top) for top in tops]
+    return Inputs(source, source, [_text(place).replace(os.sep, "/") for place in places], places, smears)
+
+
+def _table(source: Path) -> Inputs:
+    try:
+        columns, read = _parquet(source) if source.suffix.lower() == ".parquet" else _csv(source)
+        chosen = next((name for name in PATH_COLUMNS if name in columns), None)
+        if chosen is None:
+            raise UserError(
+                f"{source}: expected a column {' or '.join(PATH_COLUMNS)} with the paths of the images, "
+                f"found {', '.join(map(str, columns[:8])) or 'no columns'}; rename the column that has them"
+            )
+        smear = SMEAR_COLUMN if SMEAR_COLUMN in columns else None
+        table = read([chosen, *filter(None, [smear])])
+    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors
+        raise UserError(
+            f"{source}: cannot be read as a {source.suffix.lower()} table ({in_one_line(error)[:200]}); save it again"
+        ) from error
+    if table[chosen].map(lambda value: isinstance(value, (bytes, dict, list))).any():
+        raise UserError(f"{source}: expected paths in the column {chosen}, found something else; write the files out")
+    names = _texts(table[chosen])
+    if not names:
+        raise UserError(f"{source}: the table has no rows; add one an image")
+    smears = [text or UNNAMED for text in _texts(table[smear])] if smear else [ALL] * len(names)
+    return Inputs(source, source.parent, names, names, smears)
+
+
+def _csv(source: Path) -> tuple[list[str], _Read]:
+    with open(source, encoding="utf-8-sig", errors="replace") as file:
+        head = file.readline()
+    separator = max(",;\t", key=head.count)  # a comma where there is none of them
+    given: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "dtype": str, "keep_default_na": False}
+    columns = list(pd.read_csv(source, nrows=0, **given).columns) if head.strip() else []
+    return columns, lambda names: pd.read_csv(source, usecols=names, **given)
+
+
+def _parquet(source: Path) -> tuple[list[str], _Read]:
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(source).names, lambda names: pd.read_parquet(source, columns=names)
+
+
+def _texts(column: pd.Series) -> list[str]:
+    return ["" if value is None or value != value else str(value).strip() for value in column]
+
+
+def _text(place: str) -> str:
+    """A file's name as text that can be written: a byte that is no UTF-8 becomes a question mark."""
+    return os.fsencode(place).decode("utf-8", "replace")
+
+
+def _state(path: Path | None) -> str:
+    try:
+        known = path.stat() if path else None
+    except (OSError, ValueError):
+        known = None
+    return f"{known.st_size} {known.st_mtime_ns}" if known else ""

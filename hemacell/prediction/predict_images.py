@@ -1,0 +1,89 @@
+"""Files -> answers on the disk, part by part: what the job `predict` spends its time on. Knows no MLflow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from hemacell.prediction.inputs import Inputs
+from hemacell.prediction.output import Parts
+from hemacell.prediction.read_ahead import answer, read_ahead, read_square
+from hemacell.prediction.table import Answer, table_of_answers
+
+if TYPE_CHECKING:  # torch takes seconds to import; the sources of the network are part of the job's key all the same
+    from hemacell.classifiers.model import Predictor
+
+BATCHES_A_PART = 8
+_AHEAD = 2  # batches that are read while the network works
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long it took, the start-up of the process and the loading of the model left out."""
+
+    images: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """0 where nothing was left to do."""
+        return self.images / self.seconds if self.images else 0.0
+
+
+def classify(
+    predictor: Predictor,
+    inputs: Inputs,
+    parts: Parts,
+    model: str,
+    batch: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> Speed:
+    """Answer for all images whose part is missing.
+
+    An image is always in the same batch: the answers do not depend on where the work was cut short, to the bit.
+
+    Args:
+        predictor: the classifier.
+        inputs: N images.
+        parts: of N rows, a whole number of batches a part.
+        model: the address of the classifier, for the last column.
+        batch: images at once.
+        progress: called with (images done, N) after every batch.
+
+    Returns:
+        How long it took for those that were not there yet.
+    """
+    if parts.per_part % batch or parts.rows != len(inputs):
+        raise ValueError(f"parts of {parts.per_part} rows for batches of {batch}, {parts.rows} rows for {len(inputs)}")
+    missing = parts.missing()
+    total = len(inputs)
+    done = total - sum(len(parts.span(number)) for number in missing)
+    started, begun = time.perf_counter(), done
+    read = partial(read_square, size=predictor.config.store_size)
+    paths = (inputs.path(row) for number in missing for row in parts.span(number))
+    with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
+        for number in missing:
+            answers: list[Answer | str] = []
+            while len(answers) < len(parts.span(number)):
+                few = list(islice(pictures, min(batch, len(parts.span(number)) - len(answers))))
+                answers += answer(predictor, few)
+                done += len(few)
+                if progress:
+                    progress(done, total)
+            parts.write(number, _table(predictor, inputs, parts.span(number), answers, model))
+    return Speed(done - begun, time.perf_counter() - started)
+
+
+def _table(predictor: Predictor, inputs: Inputs, rows: range, answers: list[Answer | str], model: str) -> pd.DataFrame:
+    table = table_of_answers(predictor.classes, predictor.review_below, answers)
+    numbers = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
+    table = table.astype(dict.fromkeys(numbers, "float32"))  # what they are: and CSV needs half the digits for it
+    table.insert(0, "image", pd.Series([inputs.names[row] for row in rows], dtype="str"))
+    return table.assign(model=pd.Series([model] * len(table), dtype="str"))

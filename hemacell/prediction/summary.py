@@ -1,0 +1,121 @@
+"""What a table of answers adds up to: counts by smear and class, and the cells to look at first. Read in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+_KEPT = ["smear", "class", "row", "probability", "needs_review"]
+
+
+class Tally:
+    """Counts of the answers that were added so far.
+
+    Attributes:
+        classes: C names.
+        counts: smear -> int [C], cells called by each class; in the order in which the smears came.
+        needs_review: smear -> int [C], how many of them a person should look at.
+        unreadable: smear -> images that could not be read.
+        first_unreadable: the first of these, with its reason; '' where there is none.
+    """
+
+    def __init__(self, classes: Sequence[str], shown: int = 0) -> None:
+        """`shown`: cells to look at that are kept for each class of each smear."""
+        self.classes = tuple(classes)
+        self.counts: dict[str, NDArray[np.int64]] = {}
+        self.needs_review: dict[str, NDArray[np.int64]] = {}
+        self.unreadable: dict[str, int] = {}
+        self.first_unreadable = ""
+        self._shown = shown
+        self._kept = pd.DataFrame(columns=_KEPT)
+        self._rows = 0
+
+    def add(self, answers: pd.DataFrame, smears: Sequence[str]) -> None:
+        """Add the next N rows: columns as `prediction.output.read_output` gives them, and N names of smears."""
+        table = answers.assign(smear=list(smears), row=range(self._rows, self._rows + len(answers)))
+        self._rows += len(table)
+        unread = table[table["class"] == ""]
+        if len(unread) and not self.first_unreadable:
+            self.first_unreadable = f"{unread['image'].iloc[0]}: {unread['why'].iloc[0]}"
+        for smear, part in table.groupby("smear", sort=False):
+            name = str(smear)
+            for counted, rows in ((self.counts, part), (self.needs_review, part[part["needs_review"]])):
+                found = rows["class"].value_counts().reindex(self.classes, fill_value=0).to_numpy(np.int64)
+                counted[name] = counted.get(name, np.zeros(len(self.classes), np.int64)) + found
+            self.unreadable[name] = self.unreadable.get(name, 0) + int((part["class"] == "").sum())
+        if self._shown:
+            readable = table.loc[table["class"] != "", _KEPT]
+            both = pd.concat([self._kept, readable]) if len(self._kept) else readable
+            self._kept = _in_order(both).groupby(["smear", "class"], sort=False).head(self._shown)
+
+    @property
+    def images(self) -> int:
+        """Rows that were added."""
+        return self._rows
+
+    @property
+    def all_unreadable(self) -> int:
+        """Images that could not be read, in all smears."""
+        return sum(self.unreadable.values())
+
+    @property
+    def review_share(self) -> float:
+        """Share of the images that a person should look at, unreadable ones included; 0 to 1."""
+        return (sum(int(each.sum()) for each in self.needs_review.values()) + self.all_unreadable) / max(1, self._rows)
+
+    def total(self) -> NDArray[np.int64]:
+        """[C], cells called by each class in all smears."""
+        return sum(self.counts.values(), np.zeros(len(self.classes), np.int64))
+
+    def to_look_at(self, smear: str, label: str) -> list[tuple[int, float, bool]]:
+        """(row, probability, needs review) of some cells: those that need review first, the least sure first."""
+        chosen = self._kept[(self._kept["smear"] == smear) & (self._kept["class"] == label)]
+        columns = (chosen[name] for name in ("row", "probability", "needs_review"))
+        return [(int(row), float(sure), bool(doubt)) for row, sure, doubt in zip(*columns, strict=True)]
+
+
+def tallied(classes: Sequence[str], tables: Iterable[pd.DataFrame], smears: Sequence[str], shown: int = 0) -> Tally:
+    """Add up tables whose rows, one after the other, are those of `smears`; see `Tally` for the rest.
+
+    Raises:
+        ValueError: there are more or fewer rows than smears.
+    """
+    tally = Tally(classes, shown)
+    for table in tables:
+        own = smears[tally.images : tally.images + len(table)]
+        if len(own) < len(table):
+            raise ValueError(f"more answers than the {len(smears)} images")
+        tally.add(table, own)
+    if tally.images != len(smears):
+        raise ValueError(f"{tally.images} answers for {len(smears)} images")
+    return tally
+
+
+def first_to_look_at(tables: Iterable[pd.DataFrame], most: int) -> pd.DataFrame:
+    """The answers that a person should look at first: those for review, and of these the least sure, first.
+
+    Args:
+        tables: N rows, one after the other, as `hemacell.prediction.output.read_output` gives them.
+        most: how many, at most; no more than these and one table are held.
+
+    Returns:
+        Their rows in that order, with index 0..M-1 and their number among all as `row`; images that could not be read
+        are left out.
+    """
+    kept: pd.DataFrame | None = None
+    seen = 0
+    for table in tables:
+        rows = table.assign(row=range(seen, seen + len(table)))
+        seen += len(table)
+        readable = rows[rows["class"] != ""]
+        kept = _in_order(readable if kept is None else pd.concat([kept, readable])).head(most)
+    if kept is None:
+        raise ValueError("expected one table or more")
+    return kept.reset_index(drop=True)
+
+
+def _in_order(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells.sort_values(["needs_review", "probability", "row"], ascending=[False, True, True])

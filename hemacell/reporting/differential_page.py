@@ -1,0 +1,234 @@
+"""Differential counts for people: a table (.csv), and a page (.html) to read and print that needs no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemacell.prediction.differential.identifiability import doubts, notes
+from hemacell.prediction.differential.shares import Differential, Limits
+from hemacell.prediction.inputs import Inputs
+from hemacell.prediction.read_ahead import read_ahead, read_square
+from hemacell.prediction.summary import Tally
+
+_SIDE = 88  # of a thumbnail, in pixels
+_QUALITY = 82
+_FEW = 100  # cells of a smear below which its shares say little
+
+#: What must be known about corrected shares, wherever they are shown.
+PRIOR_SHIFT = (
+    "The classifier learnt from cells in other shares than a smear's, and leans to those: between two classes that "
+    "look alike it prefers the one that was common in training. The corrected shares take its errors on its own test "
+    "images into account, on the assumption that a cell of a class is called here what such a cell was called there: "
+    "the same stain, scanner and cut-out. Cells of none of these classes are called one of them."
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where counts come from."""
+
+    model: str
+    source: str
+    output: str
+    run: str
+    sample: bool
+    """whether the classifier was trained on drawn images"""
+    confusion: NDArray[np.int64] | None
+    """the classifier's own test, int [C, C], rows true, columns called"""
+    field: float
+    own_field: float
+    """the field that was looked at, and that of the classifier's test"""
+    review_below: float
+
+
+def table_of(counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> pd.DataFrame:
+    """A row a smear and class: counts, shares and limits, in 0 to 1 (NaN where there is nothing to say), and `note`.
+
+    Args:
+        counted: the smears, in order.
+        confusion: the classifier's own test, int [C, C]; None where it is not known.
+    """
+    rows = [
+        {
+            "smear": each.smear,
+            "class": name,
+            "count": int(each.counts[i]),
+            "cells": each.cells,
+            **_columns("share", each.raw, i),
+            **_columns("corrected", each.corrected, i),
+            "needs_review": int(each.needs_review[i]),
+            "unreadable": each.unreadable,
+            "note": note,
+        }
+        for each in counted
+        for i, (name, note) in enumerate(zip(each.classes, notes(each, confusion), strict=True))
+    ]
+    return pd.DataFrame(rows)
+
+
+def write_table(file: Path, counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> None:
+    """Write `table_of` as a .csv file; empty where there is nothing to say."""
+    table = table_of(counted, confusion)
+    table.to_csv(file, index=False, lineterminator="\n", encoding="utf-8", float_format="%.6f")
+
+
+def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs: Inputs, origin: Origin) -> None:
+    """Write the page: for each smear its counts and a gallery by class, the cells that need review first.
+
+    Args:
+        file: overwritten where it is there.
+        counted: the smears, in order.
+        tally: has the cells to show.
+        inputs: the images of `tally`; one that has gone since is left out.
+        origin: where the counts come from.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hemacell.reporting", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pictures = _thumbnails(counted, tally, inputs)
+    view = {
+        "origin": origin,
+        "warnings": _warnings(counted, origin),
+        "smears": [
+            {
+                "name": each.smear,
+                "cells": each.cells,
+                "unreadable": each.unreadable,
+                "review": int(each.needs_review.sum()),
+                "corrected": each.corrected is not None,
+                "rows": _rows(each, origin.confusion),
+                "notes": _notes(each, origin.confusion),
+                "galleries": [
+                    {"name": name, "count": int(each.counts[i]), "cells": pictures.get((each.smear, name), [])}
+                    for i, name in enumerate(each.classes)
+                    if each.counts[i]
+                ],
+            }
+            for each in counted
+        ],
+        "classes": counted[0].classes if counted else (),
+        "confusion": None if origin.confusion is None else origin.confusion.tolist(),
+    }
+    file.write_text(environment.get_template("differential.html.j2").render(view), encoding="utf-8", newline="\n")
+
+
+def _columns(name: str, limits: Limits | None, i: int) -> dict[str, float]:
+    if limits is None:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
+    return {name: limits.share[i], f"{name}_low": limits.low[i], f"{name}_high": limits.high[i]}
+
+
+def _rows(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[str, object]]:
+    marked = [bool(note) and confusion is not None for note in notes(each, confusion)]
+    return [_row(each, i, mark) for i, mark in enumerate(marked)]
+
+
+def _notes(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[str, str]]:
+    """The notes to the rows that have a mark; classes with the same one together."""
+    if confusion is None or not each.cells:  # said once, for all of them
+        return []
+    together: dict[str, list[str]] = {}
+    for name, note in zip(each.classes, notes(each, confusion), strict=True):
+        if note:
+            together.setdefault(note, []).append(name)
+    return [{"classes": ", ".join(names), "text": note} for note, names in together.items()]
+
+
+def _row(each: Differential, i: int, mark: bool) -> dict[str, object]:
+    return {
+        "name": each.classes[i],
+        "mark": mark,
+        "count": int(each.counts[i]),
+        "review": int(each.needs_review[i]),
+        "raw": _words(each.raw, i),
+        "corrected": _words(each.corrected, i) if each.corrected else None,
+        "bars": [
+            _bar(limits, i, kind) for limits, kind in ((each.raw, "raw"), (each.corrected, "corrected")) if limits
+        ],
+    }
+
+
+def _words(limits: Limits, i: int) -> dict[str, str]:
+    share = "–" if np.isnan(limits.share[i]) else f"{100 * limits.share[i]:.1f} %"
+    return {"share": share, "limits": f"{100 * limits.low[i]:.1f} to {100 * limits.high[i]:.1f}"}
+
+
+def _bar(limits: Limits, i: int, kind: str) -> dict[str, object]:
+    """Places on a scale from 0 to 200."""
+    share = 0.0 if np.isnan(limits.share[i]) else float(limits.share[i])
+    low, high = float(limits.low[i]), float(limits.high[i])
+    return {"kind": kind, "share": f"{200 * share:.1f}", "low": f"{200 * low:.1f}", "high": f"{200 * high:.1f}"}
+
+
+def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
+    found = []
+    if origin.confusion is None:
+        found.append(
+            "The answers of the classifier on its own test images are gone with the run that trained it: its errors "
+            "are not known here, and the shares are as counted, uncorrected."
+        )
+    else:
+        tested = origin.confusion.sum(1)
+        classes = counted[0].classes if counted else ()
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(classes, tested / tested.sum(), strict=True))
+        found.append(f"{PRIOR_SHIFT} Its test images were {shares}.")
+        found += doubts(classes, origin.confusion)
+    if origin.field != origin.own_field:
+        found.append(
+            f"Cells were looked at with field={origin.field:g}, the classifier's test was with {origin.own_field:g}: "
+            "its errors here may be others."
+        )
+    if none := [each.smear for each in counted if not each.cells]:
+        found.append(f"No cell could be read in {_some(none)}: nothing is known of the shares there.")
+    if few := [each.smear for each in counted if 0 < each.cells < _FEW]:
+        found.append(f"Fewer than {_FEW} cells were counted in {_some(few)}: mind the limits.")
+    return found
+
+
+def _some(smears: Sequence[str]) -> str:
+    return ", ".join(smears[:5]) + (f" and {len(smears) - 5} more" if len(smears) > 5 else "")
+
+
+def _thumbnails(
+    counted: Sequence[Differential], tally: Tally, inputs: Inputs
+) -> dict[tuple[str, str], list[dict[str, object]]]:
+    """(smear, class) -> the cells to show, each with its picture as an address that needs no file."""
+    wanted = [
+        (each.smear, name, cell)
+        for each in counted
+        for name in each.classes
+        for cell in tally.to_look_at(each.smear, name)
+    ]
+    found: dict[tuple[str, str], list[dict[str, object]]] = {}
+    paths: Iterator[Path | None] = (inputs.path(row) for _, _, (row, _, _) in wanted)
+    with closing(read_ahead(paths, _thumbnail, ahead=32)) as pictures:
+        for (smear, name, (row, probability, doubt)), picture in zip(wanted, pictures, strict=True):
+            if picture:
+                place = inputs.names[row].removeprefix(f"{smear}/")  # which its heading names
+                cell = {"image": picture, "name": place, "probability": probability, "doubt": doubt}
+                found.setdefault((smear, name), []).append(cell)
+    return found
+
+
+def _thumbnail(path: Path | None) -> str:
+    square = read_square(path, _SIDE)
+    if isinstance(square, str):
+        return ""
+    file = io.BytesIO()
+    Image.fromarray(square).save(file, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

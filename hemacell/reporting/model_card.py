@@ -1,0 +1,91 @@
+"""Model cards: what a registered model is, what it learnt from, how good it is, and what it must not be used for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hemacell.data.manifest import Manifest
+    from hemacell.tracking.runs.job import Job
+
+_SAMPLE = "**Trained on the built-in sample of drawn images: a demonstration, no result.**\n\n"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score on the test split with its 95 % interval, where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        limits = "" if self.low is None or self.high is None else f" [{self.low:.4f}, {self.high:.4f}]"
+        return f"{self.value:.4f}{limits}"
+
+
+def encoder_card(title: str, job: Job[Any], manifest: Manifest, scores: Mapping[str, float]) -> str:
+    """Card (Markdown) of a pretrained encoder."""
+    use = "Frozen features for other microscope images. It does not classify cells, and is **not for clinical use**."
+    return _card(title, job, manifest, {name: Score(value) for name, value in scores.items()}, use)
+
+
+def classifier_card(
+    title: str,
+    job: Job[Any],
+    manifest: Manifest,
+    scores: Mapping[str, Score],
+    encoders: Mapping[str, str],
+    reliance: Mapping[str, str],
+) -> str:
+    """Card (Markdown) of a cell classifier.
+
+    Args:
+        title: its head.
+        job: that trained it.
+        manifest: what it was trained, calibrated and tested on.
+        scores: on the test split.
+        encoders: what was asked for -> what was used.
+        reliance: label -> text, how far its answers can be relied on.
+    """
+    use = (
+        "Sorts pictures of single, centred, stained white blood cells into five classes, for research. "
+        "**Not for clinical use.** "
+        "Trained on one laboratory's stain and scanner: expect worse scores on another's, and measure them first "
+        "(`mlflow run . -e evaluate -P data=DIR`). Other cells and pictures of anything else are given one of the five "
+        "names too; most of them are flagged (`needs_review`), see below."
+    )
+    used = "".join(f"- `{name}`: {uri}\n" for name, uri in encoders.items()) or "- none\n"
+    facts = "".join(f"- {label}: {text}\n" for label, text in reliance.items())
+    more = f"## How far to rely on it\n\n{facts}\n## Frozen encoders\n\n{used}\n"
+    return _card(title, job, manifest, scores, use, more)
+
+
+def _card(title: str, job: Job[Any], manifest: Manifest, scores: Mapping[str, Score], use: str, more: str = "") -> str:
+    sizes = "".join(f"| {split} | {sum(classes.values())} |\n" for split, classes in manifest.counts().items())
+    table = "".join(f"| {name} | {score} |\n" for name, score in scores.items())
+    settings = "".join(f"- {name}: `{text}`\n" for name, text in job.settings.canonical().items() if text)
+    return (
+        f"# {title}\n\n{_SAMPLE if job.source.kind == 'sample' else ''}{use}\n\n"
+        f"## Data\n\n{manifest.name}, sha256 of the manifest `{manifest.digest}`.\n\n"
+        f"| split | images |\n| --- | --- |\n{sizes}\n"
+        "## Scores on the test split, looked at once\n\n"
+        "In brackets the 95 % interval, a bootstrap over images; where it has no width there was no mistake, "
+        "which is not certainty.\n\n"
+        f"| metric | value |\n| --- | --- |\n{table}\n"
+        f"{more}## Settings\n\n{settings}\n## Licences\n\n{_licences(job)}\n"
+    )
+
+
+def _licences(job: Job[Any]) -> str:
+    own = job.settings.data_license or (
+        "drawn by this package (MIT)" if job.source.kind == "sample" else "not stated when it was trained"
+    )
+    return (
+        f"- images that it learnt from: {own}; the weights inherit these terms\n"
+        "- ImageNet weights, where the backbone started from them: EfficientNet-Lite0, Apache-2.0\n"
+        "- frozen encoders: see their own cards\n"
+        "- code: MIT"
+    )

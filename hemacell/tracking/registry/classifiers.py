@@ -1,0 +1,108 @@
+"""Registered classifiers as a job meets them before it loads one: found, and described without importing torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hemacell.core.errors import UserError, in_one_line
+from hemacell.tracking.registry.lookup import CHAMPION, DataKind, RegisteredModel, alias_for, find, resolve
+from hemacell.tracking.registry.registration import EXPORT_OF, MODEL_TYPE
+
+if TYPE_CHECKING:
+    from hemacell.data.manifest import Manifest
+
+NAME = "hemacell-wbc"
+
+# The files of hemacell.classifiers.model, which imports torch.
+_DESCRIPTION, _TRAINED_ON = "classifier.json", "training_images.json"
+
+
+def find_classifier(model: str, kind: DataKind | None = None) -> RegisteredModel:
+    """Look up a classifier.
+
+    Args:
+        model: as `lookup.resolve` takes it; a bare name is its `champion`, or its `sample` for the built-in sample.
+        kind: of the images that it will be shown; None where nobody knows, as in somebody's own program.
+
+    Raises:
+        UserError: there is no such model, it is no classifier of hemacell, or the built-in sample trained it and the
+            images are real.
+    """
+    found = resolve(model, kind)
+    made = found.tags.get(MODEL_TYPE)
+    if made == "onnx":
+        raise UserError(
+            f"{found.uri} is an ONNX export, which onnxruntime and mlflow.pyfunc load: give the classifier that it was "
+            f"made of, {found.tags[EXPORT_OF]}"
+        )
+    if made != "classifier":
+        raise UserError(
+            f"{found.uri} is no classifier of hemacell{', but an encoder' if made == 'encoder' else ''}: "
+            f"give one such as models:/{NAME}@{CHAMPION}"
+        )
+    return found
+
+
+def default_classifier(kind: DataKind) -> RegisteredModel:
+    """The classifier that images of this kind are shown to where nobody names another: `champion`, or `sample`.
+
+    Raises:
+        UserError: none is registered yet; the line says how to make one.
+    """
+    found = find(NAME, kind)
+    if found is None:
+        train = "-P fraction=0.5" if kind == "sample" else "-P data=DIR"
+        raise UserError(
+            f"no classifier of {'the built-in sample' if kind == 'sample' else 'real images'} is registered in this "
+            f"store as models:/{NAME}@{alias_for(kind)}. Make one: mlflow run . -e wbc {train}"
+        )
+    return found
+
+
+def classes_of(folder: Path) -> tuple[str, ...]:
+    """Names of a fetched classifier's classes, in the order of its probabilities.
+
+    Raises:
+        UserError: the folder does not hold a classifier.
+    """
+    return tuple(_described(folder, _DESCRIPTION)["classes"])
+
+
+def doubts(model: RegisteredModel, folder: Path, images: Manifest) -> tuple[dict[str, object], list[str]]:
+    """What makes scores of this classifier on these images other than they look, without being an error.
+
+    Args:
+        model: the classifier.
+        folder: its own files, fetched.
+        images: what it will be scored on.
+
+    Returns:
+        Tags (`data.seen_in_training`: the number of images, file for file, that it learnt from), and warnings, a line
+        each.
+    """
+    seen, lines = seen_in_training(folder, images), []
+    if seen is None:
+        lines.append(f"{model.uri} does not say which images it learnt from; these may be among them")
+    elif seen:
+        lines.append(f"{seen} of {len(images)} images are among those that it learnt from: these scores are too good")
+    return {"data.seen_in_training": "unknown" if seen is None else seen, "model.data_kind": model.data_kind}, lines
+
+
+def seen_in_training(folder: Path, images: Manifest) -> int | None:
+    """Number of images that a fetched classifier learnt from, file for file; None where it does not say."""
+    if not (folder / _TRAINED_ON).exists():
+        return None
+    learnt_from = set(_described(folder, _TRAINED_ON))
+    return int(images.table["sha256"].isin(learnt_from).sum())
+
+
+def _described(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder}: expected a classifier with {name}, found {in_one_line(error)}; if the download was damaged, "
+            "remove this folder, and it is fetched again"
+        ) from error

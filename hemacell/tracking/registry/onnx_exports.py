@@ -1,0 +1,146 @@
+"""ONNX exports in MLflow's registry, beside the classifiers that they were made of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hemacell.classifiers.onnx_file import BATCH, INPUT, OUTPUTS
+from hemacell.core.errors import UserError
+from hemacell.prediction.output import sha256_of
+from hemacell.tracking.registry.lookup import CHAMPION, DATA_KIND, SAMPLE, RegisteredModel, card_of, resolve
+from hemacell.tracking.registry.registration import EXPORT_OF, MODEL_TYPE, REGISTERED, attach_card
+from hemacell.tracking.runs.lifecycle import existing_run, use_store
+from hemacell.tracking.runs.tracker import Tracker
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+    from hemacell.classifiers.model import ClassifierConfig
+
+FILE_DIGEST = "onnx.sha256"
+_REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy", "pandas")
+_MODEL_FILE = "model.onnx"  # as MLflow names it
+
+
+def register_onnx(
+    file: Path, model: RegisteredModel, config: ClassifierConfig, run: Tracker, checked: str
+) -> RegisteredModel:
+    """Log an exported classifier as an ONNX model of the run, and register it as the next version of `<name>-onnx`.
+
+    Args:
+        file: the export.
+        model: the classifier that it was made of.
+        config: what that is.
+        run: the open run, the innermost one.
+        checked: in words, how far it lies from the classifier; for its card.
+    """
+    import mlflow
+    import onnx
+
+    name = f"{model.name}-onnx"
+    tags = {MODEL_TYPE: "onnx", EXPORT_OF: model.uri, FILE_DIGEST: sha256_of(file)}
+    if model.data_kind:
+        tags[DATA_KIND] = model.data_kind
+    logged = mlflow.onnx.log_model(
+        onnx.load(file),
+        name=name,
+        signature=_signature(config),
+        input_example=np.full((1, config.store_size, config.store_size, 3), 200, np.uint8),
+        pip_requirements=[f"{package}=={installed(package)}" for package in _REQUIREMENTS],
+        onnx_execution_providers=["CPUExecutionProvider"],  # what it was checked on
+        save_as_external_data=False,  # one file, which can be taken as it is
+        metadata=tags,
+        tags=tags,
+        registered_model_name=name,
+    )
+    version = str(logged.registered_model_version)
+    card = _card(name, model, config, checked)
+    attach_card(run, logged.model_id, name, version, card)
+    for key, value in tags.items():
+        run.client.set_model_version_tag(name, version, key, value)
+    run.tags({REGISTERED: f"models:/{name}/{version}", FILE_DIGEST: tags[FILE_DIGEST]})
+    return resolve(f"models:/{name}/{version}")
+
+
+def export_of_run(run_id: str) -> RegisteredModel:
+    """The export that a finished run has registered."""
+    return resolve(existing_run(use_store(), run_id).data.tags[REGISTERED])
+
+
+def follow_aliases(model: RegisteredModel, export: RegisteredModel) -> tuple[str, ...]:
+    """Give the export those of the aliases `champion` and `sample` that the classifier itself has; returns them."""
+    client = use_store()
+    followed = tuple(alias for alias in (CHAMPION, SAMPLE) if alias in model.aliases)
+    for alias in followed:
+        client.set_registered_model_alias(export.name, alias, export.version)
+    return followed
+
+
+def check_free(output: Path, digest: str, force: bool) -> None:
+    """See that a file may be written: it is not there, is to be overwritten, or is this very export already.
+
+    Args:
+        output: the file.
+        digest: sha256 of the export, '' where there is none yet.
+        force: overwrite it, whatever it is.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if output.exists() and not force and sha256_of(output) != digest:
+        raise UserError(
+            f"{output} is there already and is not this export: type force=true to overwrite it, or name another output"
+        )
+
+
+def write_onnx(export: RegisteredModel, output: Path) -> None:
+    """Write a registered export as a file, which appears whole or not at all."""
+    if output.exists() and sha256_of(output) == export.tags[FILE_DIGEST]:
+        return
+    with _fetched(export) as file:
+        temporary = output.with_name(f"{output.name}.new")
+        shutil.copyfile(file, temporary)
+        os.replace(temporary, output)
+
+
+@contextmanager
+def _fetched(export: RegisteredModel) -> Iterator[Path]:
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=export.uri, dst_path=scratch)
+        yield Path(folder) / _MODEL_FILE
+
+
+def _signature(config: ClassifierConfig) -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    shapes: Mapping[str, tuple[int, ...]] = dict(zip(OUTPUTS, ((-1, len(config.classes)), (-1,)), strict=True))
+    images = TensorSpec(np.dtype(np.uint8), (-1, config.store_size, config.store_size, 3), INPUT)
+    return ModelSignature(
+        Schema([images]), Schema([TensorSpec(np.dtype(np.float32), shape, name) for name, shape in shapes.items()])
+    )
+
+
+def _card(name: str, model: RegisteredModel, config: ClassifierConfig, checked: str) -> str:
+    side = config.store_size
+    return (
+        f"# {name}: {model.uri} for onnxruntime\n\n"
+        f"Input `{INPUT}`: uint8 [N, {side}, {side}, 3], RGB, the central square of each picture, resized to {side} "
+        f"pixels a side (bilinear, antialiased); {BATCH} at a time need little memory. "
+        f"Outputs: `{OUTPUTS[0]}`, float32 [N, {len(config.classes)}], of {', '.join(config.classes)}; and "
+        f"`{OUTPUTS[1]}`, float32 [N]. A person should look where the greatest probability is below "
+        f"{config.review_below:.4g}, and where the distance is above 1: such a picture is unlike the cells that it "
+        f"knows.\n\nChecked against {model.uri} in torch, float32: {checked}.\n\n"
+        f"What follows is the card of {model.uri}.\n\n{card_of(model)}"
+    )

@@ -1,0 +1,81 @@
+"""What the caller, `mlflow run` or a person, asked for through MLflow's environment variables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hemacell.core.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RESULT = "hemacell.result"
+DEFAULT_EXPERIMENT_ID = "0"
+
+#: Set by a study for its worker processes: the run that theirs are children of.
+PARENT = "HEMACELL_PARENT_RUN"
+
+_VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How this process was started.
+
+    Attributes:
+        outer_run: id of the run that `mlflow run` made for this process, '' without it.
+        parent: id of the parent that this process' runs get: of that run's parent, where a job started this one
+            through `mlflow.projects.run`; or of the study that this process works for.
+        experiment_id: experiment that the user named, '' if none.
+        experiment_name: the same as a name, which need not exist yet.
+    """
+
+    outer_run: str = ""
+    parent: str = ""
+    experiment_id: str = ""
+    experiment_name: str = ""
+
+
+_launch = Launch()
+
+
+def take_launch(client: MlflowClient) -> Launch:
+    """Take MLflow's run and experiment variables out of the environment, and remember what they said.
+
+    Left in, `MLFLOW_RUN_ID` makes `start_run` reopen the run of `mlflow run`, whose shell-quoted parameters collide
+    with ours, and children of this process would do the same. The first job of a process finds the variables; later
+    jobs in it are told the same.
+
+    `mlflow run` always sets an experiment id; it is the user's choice only where it is not Default.
+
+    Raises:
+        UserError: `MLFLOW_RUN_ID` names no run of this store.
+    """
+    global _launch
+    run_id, experiment_id, experiment_name = (os.environ.pop(name, "") for name in _VARIABLES)
+    if parent := os.environ.pop(PARENT, ""):
+        _launch = Launch(parent=parent)
+    elif run_id:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            outer = client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise UserError(f"MLFLOW_RUN_ID={run_id} names no run of this tracking store: unset it") from error
+        chosen = outer.info.experiment_id
+        parent = outer.data.tags.get("mlflow.parentRunId", "")
+        _launch = Launch(run_id, parent, "" if chosen == DEFAULT_EXPERIMENT_ID else chosen)
+    elif experiment_id or experiment_name:
+        _launch = Launch(experiment_id=experiment_id, experiment_name=experiment_name)
+    return _launch
+
+
+def point_to_result(client: MlflowClient, run_id: str) -> None:
+    """Tag the run of `mlflow run`, if there is one, with the id of the run that holds the results."""
+    outer = take_launch(client).outer_run
+    if outer:
+        client.set_tag(outer, RESULT, run_id)

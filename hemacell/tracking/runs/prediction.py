@@ -1,0 +1,277 @@
+"""The job `predict` in MLflow: which classifier, what is done already, and what its run says at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from hemacell.config.base import JobSettings
+from hemacell.core.cache import cache_dir
+from hemacell.core.errors import UserError
+from hemacell.core.progress import end_lines
+from hemacell.core.provenance import sources_digest
+from hemacell.prediction.inputs import Inputs
+from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output, sha256_of
+from hemacell.prediction.summary import Tally, tallied
+from hemacell.tracking.registry.classifiers import find_classifier
+from hemacell.tracking.registry.lookup import DATA_KIND, RegisteredModel, fetch
+from hemacell.tracking.runs import differential, saliency
+from hemacell.tracking.runs.finished import KEY
+from hemacell.tracking.runs.job import cores, say
+from hemacell.tracking.runs.lifecycle import (
+    DRIVING,
+    JOB,
+    existing_run,
+    mark_stale_runs,
+    point_to_result,
+    track,
+    use_store,
+)
+from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.store import experiment_ids
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from hemacell.classifiers.model import ClassifierConfig, Predictor
+    from hemacell.prediction.predict_images import Speed
+
+NAME = "predict"
+OUTPUT_DIGEST, FACTS = "output.sha256", "hemacell.facts"
+#: Pictures in the page of a differential count: for each class of a smear, and in the whole page.
+MOST_THUMBNAILS, ALL_THUMBNAILS = 12, 1200
+#: An output that is smaller is stored with the run; of a larger one only path and digest are.
+MOST_STORED = 20 * 10**6
+# Settings that may be spelt otherwise when a run goes on; what they mean is in the key.
+_MAY_CHANGE = DRIVING | {
+    *("images", "output", "model", "device", "threads"),
+    *("differential", "seed", "resamples", "explain"),
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A job that is about to start, or found to be done."""
+
+    settings: Any
+    inputs: Inputs
+    output: Path
+    model: RegisteredModel
+    threads: int
+    facts: dict[str, str]
+    """what decides the rows, in words"""
+    key: str
+    done: str
+    """the run that did all this already, '' if there is none"""
+    whole: bool
+    """whether the output is there already, with these very rows"""
+
+    def predictor(self) -> Predictor:
+        """The classifier, as the settings ask for it."""
+        from hemacell.classifiers.loading import load_for_use
+        from hemacell.tracking.runs.job import use_threads
+
+        use_threads(self.threads)
+        asked = self.settings
+        return load_for_use(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.field)
+
+    def config(self) -> ClassifierConfig:
+        """What the classifier is."""
+        from hemacell.classifiers.model import DESCRIPTION, ClassifierConfig
+
+        return ClassifierConfig.model_validate_json((fetch(self.model, cache_dir()) / DESCRIPTION).read_text("utf-8"))
+
+    @contextmanager
+    def open(self) -> Iterator[tuple[Tracker, Parts]]:
+        """The run of this job, and the parts of its output; both go on where an earlier process was stopped."""
+        from hemacell.prediction.predict_images import BATCHES_A_PART
+
+        per_part = self.settings.batch * BATCHES_A_PART
+        with open_parts(self.output, self.key, self.facts, len(self.inputs), per_part, self.settings.force) as parts:
+            before = _stopped(parts.note, self.key)
+            if before:
+                say(f"predict: going on with run {before}, which did not come to its end")
+            with track(
+                NAME,
+                self.settings.canonical(),
+                experiment=self.settings.experiment,
+                run_name=self.settings.run_name,
+                tags=self._tags(),
+                resume=before,
+                may_change=_MAY_CHANGE,
+                go_on="the same command goes on where it was",
+            ) as run:
+                parts.keep(run.run_id)
+                try:
+                    run.model_inputs([self.model.uri], role="model")
+                    source = self.inputs.source
+                    sizes = {"predict": {"": len(self.inputs)}}
+                    run.data_input(self.facts["images"][:32], source.name, str(source), sizes, "prediction")
+                    yield run, parts
+                finally:
+                    end_lines()
+            parts.remove()
+
+    def _tags(self) -> dict[str, object]:
+        return {
+            DATA_KIND: self.inputs.kind(),
+            "data.digest": self.facts["images"],
+            "threads": self.threads,
+            "model.kind": self.model.data_kind,
+            KEY: self.key,
+            FACTS: json.dumps(self.facts),
+            "output.path": self.output,
+        }
+
+
+def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
+    """Settle model, output and threads, and find out what of it is done; imports no torch.
+
+    Raises:
+        UserError: there is no such model, or the built-in sample trained it and these images are not of it; the
+            tracking server is down; or the output cannot be written or is there already and is something else.
+    """
+    asked: Any = settings
+    output = check_output(asked.output)
+    if output == inputs.source:
+        raise UserError(f"output={asked.output} is the table of the images itself: name another file")
+    mark_stale_runs(use_store())
+    kind = inputs.kind()
+    model = find_classifier(asked.model, kind)
+    if kind == "sample":
+        say("images: of the built-in sample, drawn by this package; these answers are no result")
+    threads = asked.threads or cores()
+    facts = {
+        "model": model.uri,
+        "model_id": model.model_id,
+        "images": inputs.digest(),
+        **{name: text for name, text in settings.canonical().items() if name in ("field", "precision", "batch")},
+        "device": asked.device,
+        "threads": str(threads),
+        "format": output.suffix.lower(),
+        "sources": sources_digest("hemacell.prediction.predict_images"),
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    done, whole = _there_already(asked, output, key, facts) if output.exists() else ("", False)
+    if not done:
+        for added in _added(asked):
+            for file, tag in zip(added.files_of(output), added.DIGESTS, strict=True):
+                _check_own(asked, file, tag, key, facts)
+    return Prediction(settings, inputs, output, model, threads, facts, key, done, whole)
+
+
+def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str]) -> tuple[str, bool]:
+    """The run that did all this already, and whether the output is of this very job; refuses what is neither."""
+    own = _check_own(asked, output, OUTPUT_DIGEST, key, facts)
+    if asked.force:
+        return "", False
+    for run in own:
+        if run.info.status == "FINISHED" and all(each.is_there(asked, output, run.data.tags) for each in _added(asked)):
+            point_to_result(use_store(), run.info.run_id)
+            say(
+                f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
+                "type force=true to do it again"
+            )
+            return run.info.run_id, True
+    return "", True
+
+
+def _check_own(asked: Any, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
+    """The runs of this very job that wrote a file; none where it is not there. Refuses somebody else's, without force.
+
+    Args:
+        asked: the settings.
+        file: that this job would write.
+        tag: where a run notes its digest.
+        key, facts: what decides this job's rows.
+    """
+    if file.is_dir():
+        raise UserError(f"{file} is a folder, and this job writes a file of that name: move it, or name another output")
+    if asked.force or not file.exists():
+        return []
+    runs = _runs_that_wrote(tag, sha256_of(file))
+    if own := [run for run in runs if run.data.tags.get(KEY) == key]:
+        return own
+    what = "is none that this job has written, or was changed since"
+    if runs:
+        before = json.loads(runs[0].data.tags.get(FACTS, "{}"))
+        what = f"was written by run {runs[0].info.run_id} with {in_words(before, facts)}"
+    raise UserError(f"{file} is there already and {what}: type force=true to overwrite it, or name another output")
+
+
+def _added(asked: Any) -> list[ModuleType]:
+    """What is asked for beside the output; each says which files it writes and where their digests are noted."""
+    return [*[differential] * asked.differential, *[saliency] * (asked.explain > 0)]
+
+
+def _runs_that_wrote(tag: str, digest: str) -> list[Run]:
+    client = use_store()
+    text = f"tags.`{JOB}` = '{NAME}' and tags.`{tag}` = '{digest}'"
+    return list(client.search_runs(experiment_ids(client), text, order_by=["attributes.start_time DESC"]))
+
+
+def _stopped(run_id: str, key: str) -> str:
+    """The run that an earlier process left behind, if it can go on, else ''."""
+    if not run_id:
+        return ""
+    try:
+        run = existing_run(use_store(), run_id)
+    except UserError:  # of another store, or deleted
+        return ""
+    own = run.data.tags.get(JOB) == NAME and run.data.tags.get(KEY) == key
+    return run_id if own and run.info.status in ("KILLED", "FAILED") else ""
+
+
+# --- what is logged
+
+
+def publish(job: Prediction, run: Tracker, parts: Parts, speed: Speed) -> None:
+    """Make the output of its parts; its digest is on the run before it appears."""
+    parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
+    if speed.images:
+        run.metrics({"images_per_second": speed.images_per_second})
+        say(
+            f"predict: {speed.images} images in {speed.seconds:.0f} s ({speed.images_per_second:.1f} images/s); "
+            f"{job.output}"
+        )
+
+
+def log_answers(job: Prediction, run: Tracker) -> Tally:
+    """Log what the output adds up to, and the output itself where it is small."""
+    smears = len(set(job.inputs.smears))
+    classes = job.config().classes
+    shown = max(1, min(MOST_THUMBNAILS, ALL_THUMBNAILS // (smears * len(classes))))
+    tally = tallied(classes, read_output(job.output), job.inputs.smears, shown if job.settings.differential else 0)
+    counts = {f"count/{name}": float(count) for name, count in zip(classes, tally.total(), strict=True)}
+    shares = {"images": tally.images, "unreadable": tally.all_unreadable, "needs_review": tally.review_share}
+    run.metrics({**counts, **shares})
+    digest = sha256_of(job.output)
+    run.tags({OUTPUT_DIGEST: digest, "output.path": job.output})
+    if job.output.stat().st_size < MOST_STORED:
+        run.artifact(job.output)
+    else:
+        say(f"predict: {job.output.name} is too large to be stored with the run, which has its path and sha256")
+    if tally.all_unreadable:
+        say(
+            f"warning: {tally.all_unreadable} of {tally.images} images could not be read (their rows have the reason "
+            f"in why); the first: {tally.first_unreadable}"
+        )
+    return tally
+
+
+def answer_summary(tally: Tally) -> str:
+    """The counts for the screen."""
+    total = tally.total()
+    rows = [
+        (name, count, count / max(1, total.sum())) for name, count in zip(tally.classes, total.tolist(), strict=True)
+    ]
+    width = max(len(name) for name in tally.classes)
+    lines = [f"{name:<{width}} {count:>10} {share:>8.1%}" for name, count, share in rows]
+    head = f"{'':<{width}} {'images':>10} {'share':>8}"
+    return "\n".join([head, *lines, f"to be reviewed: {tally.review_share:.1%} of all images"])

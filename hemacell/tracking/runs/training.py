@@ -1,0 +1,46 @@
+"""The training loop of a job: its settings, its progress on the screen, its curves in the run."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from torch import nn
+
+from hemacell.core.progress import Progress
+from hemacell.reporting import figures
+from hemacell.tracking.runs.job import Job, say
+from hemacell.tracking.runs.results import HISTORY
+from hemacell.tracking.runs.tracker import Tracker
+from hemacell.training.loop import LoopSettings, Task, Trained, fit
+
+
+def train(job: Job[Any], run: Tracker, task: Task, network: nn.Module, steps: int, **others: Any) -> Trained:
+    """Train a job's network, and log metrics on the way, loss curves and the seconds at the end.
+
+    Args:
+        job: settings that bear the name of a field of `LoopSettings` are passed on to it.
+        run: the open run.
+        task, network: see `hemacell.training.loop.fit`.
+        steps: of the training.
+        others: further fields of `LoopSettings`.
+    """
+    known = {each.name for each in fields(LoopSettings)} & set(type(job.settings).model_fields)
+    given = {name: getattr(job.settings, name) for name in known} | {"steps": steps} | others
+    if job.settings.resume and not job.checkpoint(run).exists():
+        say(f"resume: no checkpoint of this run in {job.checkpoint(run).parent}; it starts from its first step")
+    progress = Progress("training")
+    trained = fit(
+        task,
+        network,
+        LoopSettings(**given),
+        report=lambda row: run.metrics(
+            {name: value for name, value in row.items() if name != "step"}, int(row["step"])
+        ),
+        progress=lambda done, total, loss: progress(done, total, f"loss {loss:.3f}", task.images_per_step),
+        checkpoint=job.checkpoint(run),
+    )
+    run.json(trained.history, HISTORY)
+    run.figure(figures.loss_curves(trained.history), "loss_curves.png")
+    run.metrics({"train_seconds": trained.seconds}, steps)
+    return trained

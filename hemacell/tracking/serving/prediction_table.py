@@ -1,0 +1,46 @@
+"""The table that a classifier answers with; the same from a served model and from `hemacell.load`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from hemacell.prediction.table import Answer, table_of_answers
+from hemacell.tracking.serving.payload import chunks
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from PIL.Image import Image
+
+
+class Predictor(Protocol):
+    """What is needed of a classifier."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def review_below(self) -> float: ...
+
+    def answer_images(self, images: list[Image]) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities float32 [N, C] and distances float32 [N]."""
+        ...
+
+
+def answer_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.DataFrame:
+    """Classify pictures and lay the answers out as a table, one row each, in the order given.
+
+    Args:
+        predictor: the classifier.
+        pictures: RGB pictures, or a reason where one could not be read; consumed in chunks.
+
+    Returns:
+        See `hemacell.prediction.table.table_of_answers`.
+    """
+    answers: list[Answer | str] = []
+    for chunk in chunks(pictures):
+        readable = [picture for picture in chunk if not isinstance(picture, str)]
+        found = iter(map(Answer, *predictor.answer_images(readable)) if readable else ())
+        answers += [picture if isinstance(picture, str) else next(found) for picture in chunk]
+    return table_of_answers(predictor.classes, predictor.review_below, answers)

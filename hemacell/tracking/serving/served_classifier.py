@@ -1,0 +1,49 @@
+"""A registered WBC classifier as MLflow serves it. MLflow runs this file ("models from code"); nothing is pickled."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+from hemacell.classifiers.model import load_folder
+from hemacell.tracking.serving.limits import check_request, limits_of
+from hemacell.tracking.serving.payload import column, decode
+from hemacell.tracking.serving.prediction_table import answer_table
+from hemacell.tracking.serving.threads import threads_for
+
+
+class ServedClassifier(PythonModel):
+    """Table with one column `image` (bytes or base64 text of image files) -> table of classes and probabilities."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the classifier from the artifact `model`, with the limits in the `model_config`."""
+        self.limits = limits_of(context.model_config)
+        self.threads = torch.get_num_threads()
+        self.predictor = load_folder(Path(context.artifacts["model"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Classify every row, in order; see `hemacell.tracking.serving.prediction_table.answer_table` for the columns.
+
+        The probabilities of an image that cannot be read are None, not NaN: MLflow's server would write NaN into its
+        answer, which is no JSON.
+
+        Raises:
+            MlflowException: the table holds more than the limits allow.
+        """
+        images = column(model_input)
+        check_request(images, self.limits)
+        read = partial(decode, max_bytes=self.limits.image_bytes, max_pixels=self.limits.image_pixels)
+        with threads_for(len(images), self.threads):
+            table = answer_table(self.predictor, map(read, images))
+        for name in table.columns[table.isna().any()]:
+            table[name] = table[name].astype(object).where(table[name].notna(), None)
+        return table
+
+
+set_model(ServedClassifier())

@@ -1,0 +1,79 @@
+"""The task of the `prcc` job: reconstruct unlabelled tiles."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hemacell.core.random import generator_of
+from hemacell.encoders.autoencoder import reconstruct, reconstruction_loss
+from hemacell.evaluation.metrics import image_metrics
+from hemacell.training.batches import BatchOrder
+from hemacell.training.loop import Row
+
+
+def shrunk(pixels: np.ndarray, size: int) -> Tensor:
+    """Whole tiles at another size: uint8 [N, H, W, 3] -> float32 [N, 3, size, size] in [0, 1], antialiased."""
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255.0)
+    if images.shape[-2:] != (size, size):
+        images = F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False).clamp_(0, 1)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+class TileTask:
+    """SSIM + L1 on random cuts of the tiles, each batch at a scale of its own; validation on whole tiles.
+
+    Args:
+        pixels: uint8 [M, H, W, 3], tiles at least as large as `size`.
+        rows, val_rows: int64.
+        size: side in pixels at which the network sees a cut: at least so much of a tile is cut out, at most all.
+        l1_weight: see `reconstruction_loss`.
+        show: called at each report with val originals and reconstructions, float [n, 3, size, size].
+    """
+
+    monitor = "val/ssim"
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        rows: np.ndarray,
+        val_rows: np.ndarray,
+        *,
+        size: int,
+        batch_size: int,
+        seed: int,
+        l1_weight: float = 0.5,
+        device: torch.device | str = "cpu",
+        show: Callable[[Tensor, Tensor], None] | None = None,
+    ) -> None:
+        self.pixels, self.rows = pixels, rows
+        self.size, self.seed, self.l1_weight = size, seed, l1_weight
+        self.device, self.show = torch.device(device), show
+        self.images_per_step = batch_size
+        self.order = BatchOrder(len(rows), batch_size, seed)
+        self.val_images = shrunk(pixels[val_rows], size)
+
+    def loss(self, network: nn.Module, step: int) -> Tensor:
+        generator = generator_of(self.seed, "cuts", step)
+        chosen = self.rows[self.order(step).numpy()]
+        whole = self.pixels.shape[1]
+        side = int(torch.randint(min(self.size, whole), whole + 1, (1,), generator=generator))
+        corners = torch.randint(whole - side + 1, (len(chosen), 2), generator=generator).tolist()
+        cuts = [self.pixels[row, y : y + side, x : x + side] for row, (y, x) in zip(chosen, corners, strict=True)]
+        images = shrunk(np.stack(cuts), self.size)
+        # whole flips and quarter turns move pixels without interpolation, which would blur what is to be restored
+        if int(torch.randint(2, (1,), generator=generator)):
+            images = images.flip(-1)
+        images = images.rot90(int(torch.randint(4, (1,), generator=generator)), (-2, -1)).to(self.device)
+        return reconstruction_loss(network(images), images, self.l1_weight)
+
+    def validate(self, network: nn.Module) -> Row:
+        images = self.val_images.to(self.device)
+        restored = reconstruct(network, images)
+        if self.show is not None:
+            self.show(self.val_images[:6], restored[:6].cpu())
+        metrics = image_metrics(self.val_images, restored.cpu())
+        loss = float(reconstruction_loss(restored, images, self.l1_weight))
+        return {"val/loss": loss, "val/ssim": metrics["ssim"], "val/psnr": metrics["psnr"]}

@@ -1,0 +1,124 @@
+"""Starting from a classifier that was trained before."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hemacell.classifiers.model import TRAINED_ON, WEIGHTS, ClassifierConfig, build_network, save_folder
+from hemacell.classifiers.ood import Reference
+from hemacell.classifiers.warm_start import start_from
+from hemacell.core.errors import UserError
+from hemacell.encoders.frozen import EncoderConfig, random_encoder
+
+ENCODER = random_encoder(EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "code": 2}, input_size=16))
+
+
+def config(*encoders, **changes):
+    wanted = {"widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "projection": 8, "classes": ("a", "b")}
+    fixed = {"store_size": 24, "size": 16, "field": 0.8, "views": 2, "temperature": 1.0, "review_below": 0.5}
+    return ClassifierConfig(**(wanted | fixed | changes), encoders=encoders)
+
+
+def made(wanted, seed=0):
+    torch.manual_seed(seed)
+    network = build_network(wanted, [ENCODER.width] * len(wanted.encoders))
+    for projection in network.projections:
+        projection.standardise(torch.randn(9, ENCODER.width) + seed)
+    return network
+
+
+def saved(folder, wanted, seed=0, trained_on=("x", "y")):
+    network = made(wanted, seed)
+    known = Reference.fit(np.zeros((1, 3)), np.zeros(1, int))  # nobody asks it
+    save_folder(folder, wanted, network, [ENCODER] * len(wanted.encoders), known, trained_on)
+    return network.state_dict()
+
+
+def same(name, one, other):
+    return torch.equal(one[name], other[name])
+
+
+def test_the_same_network_is_taken_over_whole(tmp_path):
+    stored = saved(tmp_path, config("prcc"))
+    network = made(config("prcc"), seed=1)
+    start_from(network, tmp_path, {"x", "y", "z"})
+    assert all(same(name, network.state_dict(), stored) for name in stored)
+
+
+def test_with_other_encoders_the_cell_network_is_taken_over(tmp_path):
+    stored = saved(tmp_path, config())
+    network = made(config("prcc"), seed=1)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    start_from(network, tmp_path, {"x", "y"})
+    after = network.state_dict()
+    assert all(same(name, after, stored) for name in stored)
+    assert all(same(name, after, before) for name in after if name not in stored)
+
+
+def test_without_encoders_the_rest_is_left_out(tmp_path):
+    stored = saved(tmp_path, config("prcc", "camelyon"))
+    network = made(config(), seed=1)
+    start_from(network, tmp_path, {"x", "y"})
+    assert all(same(name, network.state_dict(), stored) for name in network.state_dict())
+
+
+def test_other_classes_get_heads_of_their_own(tmp_path):
+    stored = saved(tmp_path, config())
+    network = made(config(classes=("a", "b", "c")), seed=1)
+    head = network.cell_head.weight.clone()
+    start_from(network, tmp_path, {"x", "y"})
+    assert same("cell.stem.weight", network.state_dict(), stored)
+    assert torch.equal(network.cell_head.weight, head)
+
+
+def test_what_belongs_to_another_encoder_of_the_same_width_is_not_taken(tmp_path):
+    """Its means and deviations would make nonsense of these embeddings."""
+    stored = saved(tmp_path, config("imagenet"))
+    network = made(config("random-imagenet"), seed=1)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    start_from(network, tmp_path, {"x", "y"})
+    after = network.state_dict()
+    for name in after:
+        assert same(name, after, stored if name.startswith("cell") else before), name
+
+
+def test_a_model_that_saw_images_outside_this_draw_is_refused(tmp_path):
+    saved(tmp_path, config(), trained_on=("x", "y", "val1", "test1"))
+    network = made(config(), seed=1)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(UserError, match="learnt from 2 of 4 images that are not in this draw"):
+        start_from(network, tmp_path, {"x", "y", "z"})
+    assert all(same(name, network.state_dict(), before) for name in before)
+
+
+def test_another_cell_network_is_refused(tmp_path):
+    saved(tmp_path, config(widths=(8, 8, 16, 16)))
+    network = made(config(), seed=1)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(UserError, match="another cell network"):
+        start_from(network, tmp_path, {"x", "y"})
+    assert all(same(name, network.state_dict(), before) for name in before)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: (folder / TRAINED_ON).unlink(),
+        lambda folder: (folder / WEIGHTS).unlink(),
+        lambda folder: (folder / TRAINED_ON).write_text("{"),
+        lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:500]),
+    ],
+)
+def test_a_folder_without_a_classifier_is_refused_in_one_line(spoil, tmp_path):
+    saved(tmp_path, config())
+    spoil(tmp_path)
+    with pytest.raises(UserError, match="init: expected a registered classifier") as caught:
+        start_from(made(config()), tmp_path, {"x", "y"})
+    assert "\n" not in str(caught.value) and "None" not in str(caught.value)
+
+
+def test_an_encoder_is_no_classifier(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "encoder.safetensors")
+    with pytest.raises(UserError, match="init: expected a registered classifier"):
+        start_from(made(config()), tmp_path, set())

@@ -1,0 +1,89 @@
+"""Thresholds and the risk-coverage curve against exhaustive searches."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from hemacell.evaluation.selective import ALWAYS_REVIEW, Accepted, accepted, review_threshold, risk_coverage
+
+
+def slow_threshold(p, labels, error):
+    """Every probability that was given, from the lowest up, and 0 before them."""
+    confidence = p.max(1)
+    for t in [0.0, *sorted(set(confidence.tolist()))]:
+        accepted = confidence >= t
+        if (p.argmax(1) != labels)[accepted].mean() <= error:
+            return t
+    return ALWAYS_REVIEW
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(51, 100), st.booleans()), min_size=1, max_size=30),
+    error=st.sampled_from([0.0, 0.01, 0.05, 0.2, 0.5]),
+)
+def test_threshold_equals_the_search(rows, error):
+    confidence = np.array([percent for percent, _ in rows]) / 100
+    p = np.stack([confidence, 1 - confidence], 1).astype(np.float32)
+    labels = np.array([0 if right else 1 for _, right in rows])
+    found = review_threshold(p, labels, error)
+    assert found == slow_threshold(p, labels, error)
+    accepted = p.max(1) >= found
+    assert not accepted.any() or (labels[accepted] != 0).mean() <= error
+
+
+def test_all_are_accepted_where_few_are_wrong_and_none_where_the_surest_are():
+    p = np.array([[0.99, 0.01], [0.6, 0.4]], dtype=np.float32)
+    assert review_threshold(p, [0, 0]) == 0.0
+    assert review_threshold(p, [1, 0]) == ALWAYS_REVIEW
+    assert review_threshold(p, [0, 1]) == pytest.approx(0.99)
+    assert not (p.max(1) >= ALWAYS_REVIEW).any()
+
+
+@pytest.mark.parametrize("error", [-0.01, 1.0, np.nan])
+def test_an_error_outside_its_range_is_refused(error):
+    with pytest.raises(ValueError, match="error must be"):
+        review_threshold([[0.9, 0.1]], [0], error)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=st.lists(st.tuples(st.integers(51, 99), st.booleans()), min_size=1, max_size=30))
+def test_the_curve_is_that_of_every_threshold(rows):
+    confidence = np.array([percent for percent, _ in rows]) / 100
+    p = np.stack([confidence, 1 - confidence], 1).astype(np.float32)
+    labels = np.array([0 if right else 1 for _, right in rows])
+    curve = risk_coverage(labels, p)
+    slow = [(p.max(1) >= t) for t in sorted(set(p.max(1).tolist()), reverse=True)]
+    assert curve.coverage == pytest.approx([taken.mean() for taken in slow])
+    assert curve.risk == pytest.approx([(labels[taken] != 0).mean() for taken in slow])
+    assert curve.coverage[-1] == 1 and curve.risk[-1] == pytest.approx((labels != 0).mean())
+    for t, taken in zip(sorted(set(p.max(1).tolist()), reverse=True), slow, strict=True):
+        assert accepted(labels, p, t) == Accepted(len(labels), taken.sum(), (labels[taken] != 0).sum())
+
+
+def test_the_area_of_a_perfect_order_is_that_of_the_last_mistakes():
+    p = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+    assert risk_coverage([0, 0, 0, 0], p).area == 0
+    assert risk_coverage([0, 0, 0, 1], p).area == pytest.approx(0.25 * 0.25)
+    assert risk_coverage([1, 0, 0, 0], p).area == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+
+
+def test_what_is_doubtful_otherwise_is_not_accepted():
+    p = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+    assert accepted([0, 1, 0], p, 0.75) == Accepted(3, 2, 1)
+    assert accepted([0, 1, 0], p, 0.75, [False, True, False]) == Accepted(3, 1, 0)
+
+
+@pytest.mark.parametrize(("taken", "wrong"), [(500, 0), (500, 5), (7, 7), (0, 0)])
+def test_the_limits_are_the_exact_ones(taken, wrong):
+    low, high = Accepted(600, taken, wrong).error_limits
+    if taken:
+        exact = binomtest(wrong, taken).proportion_ci(0.95, "exact")
+        assert (low, high) == pytest.approx((exact.low, exact.high))
+    else:
+        assert (low, high) == (0, 1)
+    found = Accepted(600, taken, wrong)
+    assert found.metrics()["accepted_error_high"] == high
+    assert f"{taken} accepted of 600" in found.in_words()

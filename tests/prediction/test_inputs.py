@@ -1,0 +1,113 @@
+"""What is to be classified: folders, tables, single files, and every way to name something else."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hemacell.core.errors import UserError
+from hemacell.prediction.inputs import read_inputs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b/2.JPG", "b/10.jpg", "a/deep/er/x.png", "top.tif", "b/.hidden.jpg", ".cache/y.jpg", "notes.txt"):
+        path = tmp_path / "cells" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "cells"
+
+
+def test_a_folder_is_searched_at_any_depth_and_sorted(folder):
+    found = read_inputs(str(folder))
+    assert found.names == ["a/deep/er/x.png", "b/10.jpg", "b/2.JPG", "top.tif"]
+    assert found.smears == ["a", "b", "b", "."]
+    assert found.path(0) == folder / "a/deep/er/x.png" and found.source == found.root == folder
+
+
+def test_a_flat_folder_is_one_smear_and_a_broken_link_is_listed(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    found = read_inputs(str(tmp_path))
+    assert found.names == ["a.jpg", "b.jpg"] and found.smears == ["all", "all"]
+
+
+def test_a_name_that_is_no_utf8_can_be_written_and_opened(tmp_path):
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this disk takes UTF-8 only")
+    found = read_inputs(str(tmp_path))
+    assert found.names == ["\ufffd.jpg"] and found.path(0).is_file() and len(found.digest()) == 64
+
+
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "parquet"])
+def test_a_table_keeps_its_order_and_its_names(tmp_path, kind):
+    table = pd.DataFrame(
+        {"n": [1, 2, 3, 4], "path": ["b.jpg", "/abs/a.jpg", None, "b.jpg"], "smear": ["s", "t", "s", None]}
+    )
+    file = tmp_path / ("t.parquet" if kind == "parquet" else "t.csv")
+    if kind == "parquet":
+        table.to_parquet(file)
+    else:
+        table.to_csv(file, index=False, sep=";" if kind == "semicolons" else ",")
+    found = read_inputs(str(file))
+    assert found.names == ["b.jpg", "/abs/a.jpg", "", "b.jpg"] and found.smears == ["s", "t", "s", "."]
+    assert found.path(0) == tmp_path / "b.jpg" and found.path(1) == Path("/abs/a.jpg") and found.path(2) is None
+
+
+def test_the_column_image_comes_before_path_and_nothing_is_taken_for_missing(tmp_path):
+    (tmp_path / "t.csv").write_text("﻿path,image\nx.jpg,NA\ny.jpg,007.jpg\n", encoding="utf-8")
+    assert read_inputs(str(tmp_path / "t.csv")).names == ["NA", "007.jpg"]
+
+
+def test_one_file(folder):
+    found = read_inputs(str(folder / "b" / "2.JPG"))
+    assert found.names == ["2.JPG"] and found.path(0) == folder / "b" / "2.JPG"
+
+
+def test_the_digest_knows_other_and_changed_files(folder):
+    before = read_inputs(str(folder)).digest()
+    assert read_inputs(str(folder)).digest() == before
+    (folder / "top.tif").write_bytes(b"longer")
+    changed = read_inputs(str(folder)).digest()
+    (folder / "more.jpg").write_bytes(b"x")
+    assert len({before, changed, read_inputs(str(folder)).digest()}) == 3
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda at: at / "cels", "no such file or folder; did you mean cells?"),
+        (lambda at: at / "none" / "cells", "does not exist either"),
+        (lambda at: at / "empty", "found no files"),
+        (lambda at: at / "papers", "found 2 .pdf, 1 .txt"),
+        (lambda at: write(at / "cells.zip", "PK"), "found a file that ends in .zip"),
+        (lambda at: write(at / "t.csv", "file,label\na.jpg,b\n"), "expected a column image or path"),
+        (lambda at: write(at / "t.csv", "file,label\na.jpg,b\n"), "found file, label"),
+        (lambda at: write(at / "t.csv", "image\n"), "has no rows"),
+        (lambda at: write(at / "t.csv", ""), "found no columns"),
+        (lambda at: write(at / "t.csv", 'image\n"a.jpg\n'), "cannot be read as a .csv table"),
+        (lambda at: write(at / "t.parquet", "no parquet"), "cannot be read as a .parquet table"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, folder, make, words):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "papers").mkdir()
+    for name in ("a.pdf", "b.pdf", "c.txt"):
+        (tmp_path / "papers" / name).write_text("x")
+    with pytest.raises(UserError) as caught:
+        read_inputs(str(make(tmp_path)))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_table_of_bytes_is_refused(tmp_path):
+    pd.DataFrame({"image": [b"\xff\xd8"]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="expected paths in the column image"):
+        read_inputs(str(tmp_path / "t.parquet"))

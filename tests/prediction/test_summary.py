@@ -1,0 +1,77 @@
+"""Counts of a table that is read in chunks are those of the whole."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hemacell.prediction.summary import first_to_look_at, tallied
+
+CLASSES = ("A", "B", "C")
+
+
+@pytest.fixture
+def answers() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    label = rng.choice(["A", "B", ""], 200, p=[0.6, 0.3, 0.1])
+    probability = np.where(label == "", np.nan, rng.uniform(0.3, 1, 200).round(3))
+    doubt = (label == "") | (probability < 0.5)
+    why = np.where(label == "", "has zero size", "")
+    names = [f"{number}.jpg" for number in range(200)]
+    columns = {"image": names, "class": label, "probability": probability, "needs_review": doubt, "why": why}
+    return pd.DataFrame(columns)
+
+
+def test_chunks_add_up(answers):
+    smears = ["s" if number % 3 else "t" for number in range(200)]
+    tally = tallied(CLASSES, [answers[:70], answers[70:71], answers[71:]], smears, shown=4)
+    whole = answers.assign(smear=smears)
+    assert list(tally.counts) == ["t", "s"]
+    for smear in ("s", "t"):
+        part = whole[whole["smear"] == smear]
+        assert tally.counts[smear].tolist() == [(part["class"] == name).sum() for name in CLASSES]
+        assert tally.needs_review[smear].tolist() == [
+            ((part["class"] == n) & part["needs_review"]).sum() for n in CLASSES
+        ]
+        assert tally.unreadable[smear] == (part["class"] == "").sum()
+    assert tally.images == 200 and tally.total().sum() + tally.all_unreadable == 200
+    assert tally.review_share == pytest.approx(answers["needs_review"].mean())
+    first = answers[answers["class"] == ""].iloc[0]
+    assert tally.first_unreadable == f"{first['image']}: has zero size"
+
+
+def test_those_to_look_at_are_the_least_sure_that_need_review_first(answers):
+    tally = tallied(CLASSES, [answers[:50], answers[50:]], ["all"] * 200, shown=5)
+    expected = answers[answers["class"] == "B"].sort_values(["needs_review", "probability"], ascending=[False, True])
+    assert [row for row, *_ in tally.to_look_at("all", "B")] == expected.index[:5].tolist()
+    assert tally.to_look_at("all", "C") == []
+
+
+def test_as_many_answers_as_images(answers):
+    with pytest.raises(ValueError, match="more answers than the 150 images"):
+        tallied(CLASSES, [answers], ["all"] * 150)
+    with pytest.raises(ValueError, match="200 answers for 250 images"):
+        tallied(CLASSES, [answers], ["all"] * 250)
+
+
+def test_nothing_readable():
+    table = pd.DataFrame(
+        {"image": ["x"], "class": [""], "probability": [np.nan], "needs_review": [True], "why": ["is cut"]}
+    )
+    tally = tallied(CLASSES, [table], ["all"], shown=3)
+    assert tally.counts["all"].tolist() == [0, 0, 0] and tally.review_share == 1.0
+
+
+@pytest.mark.parametrize("most", [1, 12, 24, 500])
+def test_the_first_to_look_at_are_those_of_the_whole_table(answers, most):
+    answers.loc[50:60, "needs_review"] = True  # sure, and for review all the same
+    found = first_to_look_at([answers[:70], answers[70:71], answers[71:]], most)
+    readable = [
+        (not row.needs_review, row.probability, n) for n, row in enumerate(answers.itertuples()) if row.why == ""
+    ]
+    expected = [n for *_, n in sorted(readable)][:most]
+    assert list(found["row"]) == expected and list(found.index) == list(range(len(expected)))
+    pd.testing.assert_frame_equal(found.drop(columns="row"), answers.iloc[expected].reset_index(drop=True))
+
+
+def test_nothing_to_look_at(answers):
+    assert not len(first_to_look_at([answers[answers["class"] == ""]], 5))
