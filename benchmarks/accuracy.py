@@ -48,7 +48,7 @@ def main() -> None:
                     draw=draw,
                     seed=draw,
                     register_model=False,
-                    reports=5,
+                    num_evals=5,
                     run_name=f"{arm} {fraction:g} draw {draw}",
                 )
                 cells.setdefault((arm, fraction), []).append(scores_of(wbc.run(settings)))

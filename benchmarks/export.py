@@ -47,16 +47,16 @@ def main() -> None:
     use_threads(asked.threads)
     predictor = load_for_use(fetch(model, cache_dir()))
     rows = np.unique(np.linspace(0, len(inputs) - 1, asked.limit).round().astype(int)).tolist()
-    found = [read_square(inputs.path(row), predictor.config.store_size) for row in rows]
+    found = [read_square(inputs.path(row), predictor.config.decoded_size) for row in rows]
     pixels = np.stack([picture for picture in found if not isinstance(picture, str)])
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.onnx"
         export_onnx(predictor, file, {})
         exported = OnnxClassifier(file, asked.threads)
         size = file.stat().st_size / 2**20
-    apart = difference(predictor.answer_pixels(pixels), exported.answer_pixels(pixels))
+    apart = difference(predictor.predict_pixels(pixels), exported.predict_pixels(pixels))
     rates = images_per_second(
-        {"torch": predictor.answer_pixels, "onnx": lambda images: exported.answer_pixels(images, asked.batch)},
+        {"torch": predictor.predict_pixels, "onnx": lambda images: exported.predict_pixels(images, asked.batch)},
         pixels,
         asked.rounds,
     )

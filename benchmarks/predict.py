@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--model", default=defaults.model)
     parser.add_argument("--precision", default=defaults.precision, choices=("float32", "bf16"))
     parser.add_argument("--device", default=defaults.device, choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--field", type=float, default=defaults.field)
+    parser.add_argument("--crop", type=float, default=defaults.field)
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--limit", type=int, default=0, help="only so many images, from the first on; 0 for all")
@@ -52,7 +52,7 @@ def main() -> None:
         inputs = replace(inputs, **few)
     model = find_classifier(asked.model)
     use_threads(asked.threads)
-    predictor = load_for_use(fetch(model, cache_dir()), asked.precision, asked.device, asked.field)
+    predictor = load_for_use(fetch(model, cache_dir()), asked.precision, asked.device, asked.crop)
     before = _peak()
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "cells.csv"
@@ -66,15 +66,15 @@ def main() -> None:
         f"{_peak():.0f} MiB ({before:.0f} MiB before the first image), {size / 2**20:.1f} MiB written"
     )
     if asked.precision != "float32":
-        _compare(predictor, load_for_use(fetch(model, cache_dir()), "float32", asked.device, asked.field), inputs)
+        _compare(predictor, load_for_use(fetch(model, cache_dir()), "float32", asked.device, asked.crop), inputs)
 
 
 def _compare(quick: Predictor, exact: Predictor, inputs: Inputs) -> None:
     """How far the answers are from those in float32."""
     rows = np.unique(np.linspace(0, len(inputs) - 1, COMPARED).round().astype(int))
-    read = [read_square(inputs.path(row), exact.config.store_size) for row in rows]
+    read = [read_square(inputs.path(row), exact.config.decoded_size) for row in rows]
     pixels = np.stack([square for square in read if not isinstance(square, str)])
-    one, other = (each.answer_pixels(pixels).probabilities for each in (quick, exact))
+    one, other = (each.predict_pixels(pixels).probabilities for each in (quick, exact))
     apart = np.abs(one - other)
     print(
         f"beside float32, {len(pixels)} images: probabilities differ by {apart.max():.3f} at most, {apart.mean():.5f} "

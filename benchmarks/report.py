@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hemacell.evaluation.comparison.compare import compare, results_table
 from hemacell.reporting.study_report import write_report
-from hemacell.tracking.runs.study import facts_of, read_cells, runs_of_study
+from hemacell.tracking.runs.study import facts_of, read_runs, runs_of_study
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
 
     started = time.perf_counter()
     cells = [
-        replace(cell, draw=cell.draw + 1000 * (number // len(runs))) for number, cell in enumerate(read_cells(many))
+        replace(cell, draw=cell.draw + 1000 * (number // len(runs))) for number, cell in enumerate(read_runs(many))
     ]
     read = time.perf_counter()
     splits = ("test", "external") if all(cell.external for cell in cells) else ("test",)

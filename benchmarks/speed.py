@@ -23,10 +23,10 @@ from hemacell.data import decoding
 from hemacell.data.sources import course
 from hemacell.data.splits import official_splits
 from hemacell.data.subsets import limit
-from hemacell.encoders.embeddings import ViewSet
+from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import default_config, random_encoder
 from hemacell.training.loop import LoopSettings, fit
-from hemacell.training.tasks.cells import CellTask, cell_images, training_views
+from hemacell.training.tasks.cells import CellTask, cell_images, training_augmentation
 
 
 def main() -> None:
@@ -45,59 +45,59 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch)
-        _row("decode from files", len(manifest), lambda: decoding.decode(manifest, settings.store_size, cache))
-        cells = decoding.decode(manifest, settings.store_size, cache)
+        _row("decode from files", len(manifest), lambda: decoding.decode(manifest, settings.decoded_size, cache))
+        cells = decoding.decode(manifest, settings.decoded_size, cache)
         _row("read back", len(cells), lambda: np.asarray(cells.array).copy())
         encoders = {
-            name: random_encoder(default_config(kind)).looking_at(settings.encoder_size, settings.field)
+            name: random_encoder(default_config(kind)).with_crop(settings.encoder_size, settings.crop)
             for name, kind in (("prcc", "autoencoder"), ("camelyon", "backbone"))
         }
         part = cells.manifest
         for name, encoder in encoders.items():
             for what in ("embed with", "read back the embeddings of"):
-                views = ViewSet(1, augmented=True)
+                views = StoredViews(1, augmented=True)
                 _row(
                     f"{what} {name}",
                     len(part),
                     lambda e=encoder, v=views: cell_images(cells, part, [e], v, cache, settings.precision),
                 )
         for arm, used in {"none": [], "prcc,camelyon": list(encoders.values())}.items():
-            stored = ViewSet(1, augmented=True)
+            stored = StoredViews(1, augmented=True)
             images = cell_images(cells, part, used, stored, cache, settings.precision)
             task = CellTask(
                 cells.array,
                 images,
                 images,
-                training_views(part, stored),
+                training_augmentation(part, stored),
                 size=settings.image_size,
-                field=settings.field,
+                crop=settings.crop,
                 batch_size=settings.batch_size,
                 seed=0,
             )
             rates: list[float] = []
             network = FusedClassifier(len(manifest.classes), {str(i): e.width for i, e in enumerate(used)})
-            loop = LoopSettings(steps=2 * asked.steps, learning_rate=1e-3, reports=2)
+            loop = LoopSettings(steps=2 * asked.steps, learning_rate=1e-3, num_evals=2)
             fit(task, network, loop, report=lambda row, rates=rates: rates.append(row["images_per_second"]))
             print(f"| train, encoders={arm} | {rates[-1]:.0f} |", flush=True)
             few = np.array(cells.array[:128])
             for views, precision in ((1, "bf16"), (8, "bf16"), (1, "float32")):
                 config = ClassifierConfig(
                     classes=manifest.classes,
-                    store_size=settings.store_size,
+                    decoded_size=settings.decoded_size,
                     size=settings.image_size,
-                    field=settings.field,
+                    crop=settings.crop,
                     views=views,
                     temperature=1.0,
-                    review_below=0.0,
+                    confidence_threshold=0.0,
                     encoders=tuple(encoders if used else ()),
                 )
-                seen = statistics(network.cell, few, np.arange(len(few)), size=config.size, field=config.field)
+                seen = statistics(network.cell, few, np.arange(len(few)), size=config.size, crop=config.crop)
                 known = Reference.fit(seen, np.zeros(len(few), int))
                 predictor = Predictor(config, network, used, known, precision)
                 _row(
                     f"classify, encoders={arm}, {views} views, {precision}",
                     128,
-                    lambda p=predictor, f=few: p.answer_pixels(f),
+                    lambda p=predictor, f=few: p.predict_pixels(f),
                 )
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/views.py --data DIR --models models:/hemacell-wbc/1,models:/hemacell-wbc/2 [--views 1,2,4,8]
 
-The default of `test_views` follows from it. About a minute a classifier for 1,029 val cells on two cores.
+The default of `tta_views` follows from it. About a minute a classifier for 1,029 val cells on two cores.
 """
 
 import argparse
@@ -37,12 +37,12 @@ def main() -> None:
     rows = []
     for uri in asked.models.split(","):
         made = load_for_use(fetch(find_classifier(uri), cache_dir()), "bf16")
-        cells = decoding.decode(val, made.config.store_size, cache_dir())
+        cells = decoding.decode(val, made.config.decoded_size, cache_dir())
         scores = []
         for number in numbers:
             config = made.config.model_copy(update={"views": number})
             predictor = Predictor(config, made.network, made.encoders, made.reference, made.precision)
-            answers = predictor.answer_pixels(cells.array)
+            answers = predictor.predict_pixels(cells.array)
             found = classification_metrics(cells.manifest.labels, answers.probabilities, val.classes)
             scores.append(found["macro_f1"])
         rows.append(scores)

@@ -44,7 +44,7 @@ def _train(job, manifest, key) -> str:
 
     from hemacell.core.progress import Progress
     from hemacell.data import decoding, splits
-    from hemacell.data.augmentation import ViewSettings
+    from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.frozen import EncoderConfig, save_encoder
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
@@ -82,8 +82,8 @@ def _train(job, manifest, key) -> str:
             size=settings.patch_size,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            views=ViewSettings(stain=0.2, brightness=0.1),
-            smoothing=settings.smoothing,
+            views=AugmentationConfig(stain=0.2, brightness=0.1),
+            label_smoothing=settings.label_smoothing,
             class_weights=class_weights(parts["train"].labels, len(manifest.classes))
             if settings.class_weights
             else None,
@@ -110,7 +110,7 @@ def _train(job, manifest, key) -> str:
                 model="encoder",
                 kind=job.source.kind,
                 trial=settings.limit > 0,
-                val_score=max(val_scores) if settings.select == "best" else val_scores[-1],
+                val_score=max(val_scores) if settings.checkpoint_selection == "best" else val_scores[-1],
                 val_digest=parts["val"].digest,
                 cache=job.cache,
                 card=model_card.encoder_card(

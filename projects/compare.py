@@ -16,16 +16,16 @@ from hemacell.config.jobs import CompareSettings
 def run(settings: CompareSettings) -> str:
     """Compare; returns the id of the run that has the report."""
     from hemacell.tracking.runs import study
-    from hemacell.tracking.runs.lifecycle import track, use_store
+    from hemacell.tracking.runs.lifecycle import get_client, track
 
-    use_store()
+    get_client()
     if settings.study:
         runs = [run for run_id in settings.study for run in study.runs_of_study(run_id)]
     elif settings.runs:
         runs = study.runs_with(settings.runs)
     else:
         runs = study.runs_by_filter(settings.filter)
-    cells = study.read_cells(runs)
+    cells = study.read_runs(runs)
     if len(settings.runs) == 2:
         cells = study.two_runs(cells)
     with track(

@@ -1,7 +1,7 @@
 """Any registered classifier on any labelled folder, beside the scores that it had on its own test images.
 
     mlflow run . -e evaluate -P model=models:/hemacell-wbc@champion -P data=DIR
-    mlflow run . -e evaluate -P model=models:/hemacell-wbc/3 -P data=DIR -P field=1.0
+    mlflow run . -e evaluate -P model=models:/hemacell-wbc/3 -P data=DIR -P crop=1.0
 
 DIR is a folder of class folders, of another laboratory for instance, or one of the course layout, of which the test
 split is taken. Nothing is trained and nothing registered.
@@ -40,17 +40,17 @@ def run(settings: EvaluateSettings) -> str:
 
 
 def _evaluate(job, run, model, folder, images) -> None:
-    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.classifiers.loading import load_for_use
     from hemacell.core.errors import UserError
     from hemacell.core.progress import Progress
     from hemacell.data import decoding
-    from hemacell.evaluation.reference_scores import beside_own, cautions, drop_in_words
-    from hemacell.prediction.scoring import score_pixels
+    from hemacell.evaluation.reference_scores import cautions, compare_with_reference, drop_in_words
+    from hemacell.prediction.scoring import predict_with_progress
     from hemacell.tracking.registry.classifiers import doubts
     from hemacell.tracking.runs.job import said_bad, said_problems, use_threads
-    from hemacell.tracking.runs.reference_scores import log_beside_own, own_test_scores
-    from hemacell.tracking.runs.reliability import log_reliance
+    from hemacell.tracking.runs.reference_scores import log_reference_comparison, reference_scores_of
+    from hemacell.tracking.runs.reliability import log_selective_prediction
     from hemacell.tracking.runs.results import log_classification
 
     settings = job.settings
@@ -60,32 +60,32 @@ def _evaluate(job, run, model, folder, images) -> None:
     tags, doubtful = doubts(model, folder, images)
     run.tags({**said_problems(images), **tags})
 
-    predictor = load_for_use(folder, settings.precision, settings.device, settings.field)
+    predictor = load_for_use(folder, settings.precision, settings.device, settings.crop)
     cells = decoding.decode(
-        images, predictor.config.store_size, job.cache, settings.max_bad, progress=Progress("decoding")
+        images, predictor.config.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
     if cells.bad:
         run.text(said_bad(cells.bad), "bad_images.txt")
     if not len(cells):
         raise UserError(f"{images.root}: none of its {len(images)} images can be read; mend them")
-    answers = score_pixels(predictor, cells.array, Progress("scoring"))
+    answers = predict_with_progress(predictor, cells.array, Progress("scoring"))
     labels, probabilities = cells.manifest.labels, answers.probabilities
-    explain = Explainer.of(predictor.network, predictor.config)
+    explain = GradCAM.of(predictor.network, predictor.config)
     log_classification(run, cells.manifest, probabilities, cells.array, explain=explain)
-    kept, _ = log_reliance(run, labels, answers, predictor.config)
+    kept, _ = log_selective_prediction(run, labels, answers, predictor.config)
 
-    own, unknown = own_test_scores(model)
-    rows = beside_own(labels, probabilities, images.classes, own, settings.resamples)
+    own, unknown = reference_scores_of(model)
+    rows = compare_with_reference(labels, probabilities, images.classes, own, settings.resamples)
     warnings = [*filter(None, (drop_in_words(rows), unknown)), *doubtful, *cautions(labels, rows, images.classes)]
     facts = {
         "classifier": model.uri,
         "its own test scores": f"run {model.run_id}" if own else "not known",
         "images": f"{len(cells)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
-        "field": f"{predictor.config.field:g} of the picture's side",
+        "crop": f"{predictor.config.crop:g} of the picture's side",
         "accepted without review": kept.in_words(),
         "interval": f"percentile bootstrap over images, {settings.resamples} resamples",
     }
-    log_beside_own(run, rows, facts, warnings)
+    log_reference_comparison(run, rows, facts, warnings)
 
 
 def _show(run_id: str) -> None:

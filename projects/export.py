@@ -80,7 +80,7 @@ def _export(job, run, model, folder, images) -> None:
 
     predictor = load_for_use(folder)
     cells = decoding.decode(
-        images, predictor.config.store_size, job.cache, settings.max_bad, progress=Progress("decoding")
+        images, predictor.config.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
     if cells.bad:
         run.text(said_bad(cells.bad), "bad_images.txt")
@@ -93,11 +93,11 @@ def _export(job, run, model, folder, images) -> None:
         exported = OnnxClassifier(file, job.threads)
         pixels = cells.array
         say(f"export: checking it on {len(pixels)} images")
-        apart = difference(predictor.answer_pixels(pixels), exported.answer_pixels(pixels))
+        apart = difference(predictor.predict_pixels(pixels), exported.predict_pixels(pixels))
         run.metrics({"max_difference": apart.probability, "max_distance_difference": apart.distance})
         if not apart.is_small:
             raise UserError(f"the export of {model.uri} is not registered: it answers otherwise; {apart.in_words()}")
-        both = {"torch": predictor.answer_pixels, "onnx": exported.answer_pixels}
+        both = {"torch": predictor.predict_pixels, "onnx": exported.predict_pixels}
         rates = images_per_second(both, pixels[:_TIMED], _ROUNDS)
         size = file.stat().st_size / 2**20
         run.metrics({f"images_per_second/{name}": rate for name, rate in rates.items()} | {"size_mb": size})

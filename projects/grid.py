@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Training steps of a cell: factor x images^exponent. `full` is what wbc does by itself.
 STEPS = {"study": (42.0, 0.325), "full": (30.0, 0.41)}
 #: Seconds of a cell beside its steps, and of a step on one core: only where no finished cell tells more.
-SECONDS_A_CELL, SECONDS_A_STEP = 30.0, 0.5
+SECONDS_PER_RUN, SECONDS_PER_STEP = 30.0, 0.5
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -49,7 +49,7 @@ def plan(job: Job[StudySettings], images: Images, choices: Mapping[tuple[str, ..
     Within a draw the long ones come first, which keeps all workers busy until the end.
     """
     from hemacell.tracking.runs.job import Job
-    from projects.wbc import cell_key, drawn
+    from projects.wbc import drawn, run_key
 
     settings = job.settings
     recipe = {name: getattr(settings, name) for name in CellSettings.model_fields}
@@ -59,13 +59,13 @@ def plan(job: Job[StudySettings], images: Images, choices: Mapping[tuple[str, ..
         for fraction in sorted(settings.fractions, reverse=True):
             own = recipe | {"fraction": fraction, "draw": draw, "seed": settings.seed + draw}
             manifest = drawn(WbcSettings.checked(**own), images, job.source.root)
-            own["steps"] = settings.steps or steps_for(len(manifest.part("train")), settings.budget)
+            own["steps"] = settings.steps or steps_for(len(manifest.part("train")), settings.step_budget)
             for arm in settings.arm_list:
                 cell = WbcSettings.checked(**own, encoders=arm)
                 cell = cell.model_copy(update={"run_name": Planned(",".join(arm), fraction, draw, cell, "").name})
                 known = not any(choice.missing for choice in choices[arm])
                 cell_job = Job("wbc", cell, job.source, job.cache, job.threads)
-                key = cell_key(cell_job, manifest, images, choices[arm]) if known else ""
+                key = run_key(cell_job, manifest, images, choices[arm]) if known else ""
                 planned.append(Planned(",".join(arm), fraction, draw, cell, key))
     return planned
 
@@ -84,21 +84,21 @@ def study_key(job: Job[StudySettings], cells: Sequence[Planned]) -> str:
 
 def seconds_left(job: Job[StudySettings], cells: Sequence[Planned]) -> float:
     """About how long these cells will take, from finished cells of as many steps where there are any."""
-    from hemacell.tracking.runs.study import seconds_of_cells
+    from hemacell.tracking.runs.study import seconds_of_runs
 
-    measured = seconds_of_cells(job.threads)
+    measured = seconds_of_runs(job.threads)
     each = []
     for cell in cells:
-        guess = SECONDS_A_CELL + cell.settings.steps * SECONDS_A_STEP / job.threads
+        guess = SECONDS_PER_RUN + cell.settings.steps * SECONDS_PER_STEP / job.threads
         each.append(measured.get((str(cell.settings.steps), str(cell.settings.image_size)), guess))
     return max(sum(each) / job.settings.workers, max(each, default=0.0))
 
 
 def overview(job: Job[StudySettings], cells: Sequence[Planned], missing: Sequence[str]) -> str:
     """The grid as a table for the screen: arms, amounts, what is there already, and an estimate of the time."""
-    from hemacell.tracking.runs.study import finished_cells
+    from hemacell.tracking.runs.study import finished_runs_of_keys
 
-    done = finished_cells([cell.key for cell in cells if cell.key])
+    done = finished_runs_of_keys([cell.key for cell in cells if cell.key])
     fractions = sorted(set(job.settings.fractions))
     width = max(len(",".join(arm)) for arm in job.settings.arm_list)
     lines = [" ".join([f"{'cells done of':<{max(width, 13)}}", *(f"{fraction * 100:>9g} %" for fraction in fractions)])]
@@ -135,10 +135,10 @@ def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) 
     from hemacell.core.progress import Progress
     from hemacell.execution.local import Task, run_tasks
     from hemacell.tracking.runs.job import say
-    from hemacell.tracking.runs.study import finished_cells, stopped_children
+    from hemacell.tracking.runs.study import finished_runs_of_keys, stopped_children
 
     # Under force=true only what this very study has computed counts, which matters where it was stopped.
-    found = finished_cells([cell.key for cell in cells], under=parent.run_id if job.settings.force else "")
+    found = finished_runs_of_keys([cell.key for cell in cells], under=parent.run_id if job.settings.force else "")
     runs = {cell.name: found[cell.key] for cell in cells if cell.key in found}
     left = [cell for cell in cells if cell.name not in runs]
     say(f"{job.name}: {len(cells)} cells, {len(runs)} done, {_to_do(job, left)}; run {parent.run_id}")

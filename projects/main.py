@@ -19,7 +19,7 @@ PASSED_ON = (
     "device",
     "precision",
     "threads",
-    "reports",
+    "num_evals",
     "checkpoint_seconds",
     "force",
 )
@@ -29,7 +29,7 @@ def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
     from hemacell.data.sources import course
     from hemacell.tracking.runs.job import begin, say
-    from hemacell.tracking.runs.lifecycle import how_to_look, scores_of
+    from hemacell.tracking.runs.lifecycle import scores_of, ui_hint
     from hemacell.tracking.runs.results import score_table
 
     job = begin("main", settings)
@@ -59,7 +59,7 @@ def run(settings: MainSettings) -> str:
         )
         for arm, encoders in ARMS.items()
     ]
-    print(f"\ntest scores, {job.settings.fraction:.0%} of the labels\n{score_table(rows, SHOWN)}\n\n{how_to_look()}")
+    print(f"\ntest scores, {job.settings.fraction:.0%} of the labels\n{score_table(rows, SHOWN)}\n\n{ui_hint()}")
     return run_id
 
 

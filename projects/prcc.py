@@ -46,7 +46,7 @@ def _train(job, manifest, key) -> str:
     from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, say, use_threads
     from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
-    from hemacell.training.tasks.tiles import TileTask, shrunk
+    from hemacell.training.tasks.tiles import TileTask, resize_tiles
 
     settings = job.settings
     use_threads(job.threads)
@@ -63,7 +63,7 @@ def _train(job, manifest, key) -> str:
         if settings.channel_stats:
             log_channel_stats(run, tiles.array, rows["train"])
         torch.manual_seed(settings.seed)
-        network = Autoencoder(code=settings.code)
+        network = Autoencoder(latent_channels=settings.latent_channels)
         run.text(str(network), "model_summary.txt")
         shown = iter(range(10**9))
 
@@ -80,18 +80,20 @@ def _train(job, manifest, key) -> str:
             size=settings.tile_size,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            l1_weight=settings.l1_weight,
+            l1_loss_weight=settings.l1_loss_weight,
             device=fabric.device,
             show=show,
         )
         trained = train(job, run, task, network, steps, weight_decay=0.01)
 
-        test = shrunk(tiles.array[rows["test"]], settings.tile_size)
+        test = resize_tiles(tiles.array[rows["test"]], settings.tile_size)
         restored = reconstruct(trained.network, test.to(fabric.device)).cpu()
         scores = image_metrics(test, restored)
         side = 8  # 9 numbers a patch of 8 x 8: the very size of the code of 36 channels at 1/16
-        components = max(1, settings.code * side**2 // 16**2)
-        linear = PatchPCA(side, components).fit(shrunk(tiles.array[rows["train"]], settings.tile_size), settings.seed)
+        components = max(1, settings.latent_channels * side**2 // 16**2)
+        linear = PatchPCA(side, components).fit(
+            resize_tiles(tiles.array[rows["train"]], settings.tile_size), settings.seed
+        )
         baseline = image_metrics(test, linear.reconstruct(test))
         run.metrics({f"test/{name}": value for name, value in scores.items()}, steps)
         run.metrics({f"test/{name}_linear": value for name, value in baseline.items()}, steps)
@@ -101,7 +103,9 @@ def _train(job, manifest, key) -> str:
         )
 
         config = EncoderConfig(
-            kind="autoencoder", body={"widths": list(network.widths), "code": settings.code}, input_size=96
+            kind="autoencoder",
+            body={"widths": list(network.widths), "latent_channels": settings.latent_channels},
+            input_size=96,
         )
         val_score = trained.history[-1]["val/ssim"]
         with registry.scratch() as folder:

@@ -18,7 +18,7 @@ def run(settings: PredictSettings) -> str:
     """Classify, write and log; returns the id of the run that holds the result."""
     from hemacell.prediction.inputs import read_inputs
     from hemacell.tracking.runs.job import say
-    from hemacell.tracking.runs.prediction import answer_summary, log_answers, prepare
+    from hemacell.tracking.runs.prediction import log_predictions, prediction_summary, prepare
 
     job = prepare(settings, read_inputs(settings.images))
     if job.done:
@@ -28,16 +28,16 @@ def run(settings: PredictSettings) -> str:
             say(f"predict: {job.output} has these answers already")
         else:
             _classify(job, run, parts)
-        tally = log_answers(job, run)
+        tally = log_predictions(job, run)
         if settings.differential:
             from hemacell.tracking.runs.differential import log_differential
 
             log_differential(job, run, tally)
         if settings.explain:
-            from hemacell.tracking.runs.saliency import log_explained
+            from hemacell.tracking.runs.saliency import log_saliency
 
-            log_explained(job, run)
-    print(answer_summary(tally))
+            log_saliency(job, run)
+    print(prediction_summary(tally))
     say(f"predict: {job.output}; run {run.run_id}")
     return run.run_id
 

@@ -5,7 +5,7 @@
 
 Each cell of the grid is a run of `wbc` under the study's own run. All arms of a draw see the same images and make the
 same number of steps. A cell that was computed before, in whatever study, is not computed again, so that the same
-command goes on where it was stopped. With `budget=study` a cell takes one to five minutes on two cores.
+command goes on where it was stopped. With `step_budget=study` a cell takes one to five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ def _decode(job, images) -> None:
 
     for manifest in filter(None, images):
         decoding.decode(
-            manifest, job.settings.store_size, job.cache, job.settings.max_bad, progress=Progress("decoding")
+            manifest, job.settings.decoded_size, job.cache, job.settings.max_bad, progress=Progress("decoding")
         )
 
 
 def _report(job, parent, cells, runs) -> None:
     from hemacell.core.errors import UserError
-    from hemacell.tracking.runs.study import CELLS, facts_of, log_comparison, read_cells, runs_with
+    from hemacell.tracking.runs.study import CELLS, facts_of, log_comparison, read_runs, runs_with
 
     done = [cell for cell in cells if cell.name in runs]
     if not done:
@@ -92,7 +92,7 @@ def _report(job, parent, cells, runs) -> None:
         {"arm": cell.arm, "fraction": cell.fraction, "draw": cell.draw, "run_id": runs[cell.name]} for cell in done
     ]
     parent.json(listing, CELLS)
-    found = read_cells(runs_with([entry["run_id"] for entry in listing]))
+    found = read_runs(runs_with([entry["run_id"] for entry in listing]))
     log_comparison(parent, found, facts_of(parent.run_id, found), baseline=job.settings.baseline)
 
 

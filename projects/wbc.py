@@ -38,14 +38,14 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
 
     job = begin("wbc", settings)
     settings = job.settings
-    start = resolve(settings.init, job.source.kind) if settings.init else None
+    start = resolve(settings.init_from, job.source.kind) if settings.init_from else None
     choices = choose(settings.encoders, job.source.kind, encoders_of(settings.resume))
     check_pretraining(job, choices)
     images = images or read_images(settings, job.source.root)
     manifest = drawn(settings, images, job.source.root)
 
     missing = [choice.name for choice in choices if choice.missing]
-    key = "" if missing else cell_key(job, manifest, images, choices, start)
+    key = "" if missing else run_key(job, manifest, images, choices, start)
     done = job.finished(key) if key else None
     if done:
         return done
@@ -53,7 +53,7 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
         if missing:
             pretrain(job, missing)
             choices = choose(settings.encoders, job.source.kind)
-            run.tags({"hemacell.key": cell_key(job, manifest, images, choices, start)})
+            run.tags({"hemacell.key": run_key(job, manifest, images, choices, start)})
         return _train(job, run, choices, start, images.everything, manifest, images.external)
 
 
@@ -84,7 +84,7 @@ def drawn(settings: WbcSettings, images: Images, root: Path) -> Manifest:
     return draw(images.everything, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
 
 
-def cell_key(job, manifest, images, choices, start=None) -> str:
+def run_key(job, manifest, images, choices, start=None) -> str:
     """The digest of all that decides the result of a cell classifier."""
     from hemacell.data.masks import masks_digest
 
@@ -92,7 +92,7 @@ def cell_key(job, manifest, images, choices, start=None) -> str:
     inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
     if images.external:
         inputs |= {"external": images.external.digest, "external masks": masks_digest(images.external)}
-    return job.key("projects.wbc", inputs | {"init": start.model_id if start else ""})
+    return job.key("projects.wbc", inputs | {"init_from": start.model_id if start else ""})
 
 
 def _train(job, run, choices, start, everything, manifest, external) -> str:
@@ -100,15 +100,15 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
 
     import torch
 
-    from hemacell.classifiers.calibration import calibrated, halves
+    from hemacell.classifiers.calibration import calibrated, calibration_split
     from hemacell.classifiers.fusion import FusedClassifier, Projection
-    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.classifiers.model import ClassifierConfig, Predictor, build_network, save_folder
-    from hemacell.classifiers.warm_start import start_from
+    from hemacell.classifiers.warm_start import warm_start
     from hemacell.core.progress import Progress
     from hemacell.data import decoding
     from hemacell.data.balance import balanced, class_weights
-    from hemacell.encoders.embeddings import ViewSet
+    from hemacell.encoders.embeddings import StoredViews
     from hemacell.evaluation.metrics import classification_metrics
     from hemacell.reporting import model_card
     from hemacell.reporting.model_card import Score
@@ -116,16 +116,16 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     from hemacell.tracking.registry.encoders import load_chosen
     from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
     from hemacell.tracking.runs.reliability import (
-        log_foreign,
+        log_calibration,
         log_intervals,
-        log_promise,
-        log_reliance,
-        reliance_in_words,
+        log_ood_images,
+        log_selective_prediction,
+        reliability_in_words,
     )
     from hemacell.tracking.runs.results import log_classification, score_table
     from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
-    from hemacell.training.tasks.cells import CellTask, cell_images, training_views
+    from hemacell.training.tasks.cells import CellTask, cell_images, training_augmentation
 
     settings = job.settings
     use_threads(job.threads)
@@ -135,21 +135,23 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     labels = int((draw.table["source"] != "masked").sum())
     run.tags({**said_problems(everything), "draw.digest": draw.digest, "draw.labels": labels})
     run.model_inputs([choice.uri for choice in choices if choice.model])
-    run.tags({f"encoder.{choice.slug}": choice.uri for choice in choices} | ({"init": start.uri} if start else {}))
+    run.tags({f"encoder.{choice.slug}": choice.uri for choice in choices} | ({"init_from": start.uri} if start else {}))
     run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
 
-    cells = decoding.decode(everything, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
+    cells = decoding.decode(
+        everything, settings.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
+    )
     if cells.bad:
         run.text(said_bad(cells.bad), "bad_images.txt")
     readable = manifest.readable(cells.manifest)
     parts = {split: readable.part(split) for split in ("train", "val", "test")}
-    divided = halves(parts["val"].labels)  # where val is too small for that, it is said before the training
-    encoders = load_chosen(choices, job.source.kind, job.cache, settings.encoder_size, settings.field, settings.seed)
+    divided = calibration_split(parts["val"].labels)  # where val is too small for that, it is said before the training
+    encoders = load_chosen(choices, job.source.kind, job.cache, settings.encoder_size, settings.crop, settings.seed)
     encoders = [encoder.to(fabric.device) for encoder in encoders]
 
     # each stored view is embedded once, and read back ever after
-    stored = ViewSet(settings.views or min(16, max(2, 6000 // len(parts["train"]))), augmented=True)
-    turns = ViewSet(settings.test_views, augmented=False)
+    stored = StoredViews(settings.train_views or min(16, max(2, 6000 // len(parts["train"]))), augmented=True)
+    turns = StoredViews(settings.tta_views, augmented=False)
 
     def watched(split):
         return lambda what: Progress(f"embedding {what} {split}", "views")
@@ -173,12 +175,12 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
 
     config = ClassifierConfig(
         classes=manifest.classes,
-        store_size=settings.store_size,
+        decoded_size=settings.decoded_size,
         size=settings.image_size,
-        field=settings.field,
-        views=settings.test_views,
+        crop=settings.crop,
+        views=settings.tta_views,
         temperature=1.0,
-        review_below=0.0,
+        confidence_threshold=0.0,
         encoders=tuple(choice.slug for choice in choices),
     )
     torch.manual_seed(settings.seed)
@@ -186,7 +188,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     for projection, embeddings in zip(network.projections, images["train"].embeddings, strict=True):
         cast(Projection, projection).standardise(torch.from_numpy(embeddings).flatten(0, 1))
     if start:
-        start_from(network, registry.fetch(start, job.cache), set(parts["train"].table["sha256"]))
+        warm_start(network, registry.fetch(start, job.cache), set(parts["train"].table["sha256"]))
     run.text(
         f"{network}\n\ntrained: {sum(p.numel() for p in network.parameters()):,} parameters\n", "model_summary.txt"
     )
@@ -196,15 +198,15 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         cells.array,
         images["train"],
         images["val"],
-        training_views(parts["train"].select(chosen), stored),
+        training_augmentation(parts["train"].select(chosen), stored),
         size=settings.image_size,
-        field=settings.field,
+        crop=settings.crop,
         batch_size=settings.batch_size,
         seed=settings.seed,
-        smoothing=settings.smoothing,
+        label_smoothing=settings.label_smoothing,
         class_weights=class_weights(parts["train"].labels, len(manifest.classes)) if settings.class_weights else None,
         sampler_weights=weights,
-        own_heads=settings.own_heads,
+        auxiliary_loss_weight=settings.auxiliary_loss_weight,
         precision=settings.precision,
         device=fabric.device,
     )
@@ -214,18 +216,20 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     network = cast(FusedClassifier, trained.network)
 
     # val calibrates; then test is looked at, once
-    found = calibrated(task, network, config, images["val"], divided, settings.review_error, settings.alarm_rate)
+    found = calibrated(
+        task, network, config, images["val"], divided, settings.target_risk, settings.ood_false_positive_rate
+    )
     config = found.config
     val_scores = classification_metrics(parts["val"].labels, found.val.probabilities, manifest.classes)
     run.metrics({f"calibrated_val/{name}": value for name, value in val_scores.items()}, steps)
-    log_promise(run, found.promised, config, steps)
+    log_calibration(run, found.promised, config, steps)
 
     pixels = cells.array[images["test"].rows]
     labels, tested = parts["test"].labels, found.answers(images["test"])
-    explain = Explainer.of(network, config)
+    explain = GradCAM.of(network, config)
     scores = {"test": log_classification(run, parts["test"], tested.probabilities, pixels, step=steps, explain=explain)}
     intervals = log_intervals(run, labels, tested.probabilities, manifest.classes, step=steps)
-    kept, relied = log_reliance(run, labels, tested, config, step=steps)
+    kept, relied = log_selective_prediction(run, labels, tested, config, step=steps)
     predictor = Predictor(config, network, encoders, found.reference, settings.precision)
     if external is not None:
         run.data_input(external.digest32, external.name, str(external.root), external.counts(), "external")
@@ -236,7 +240,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         save_folder(folder, config, network, encoders, found.reference, learnt_from)
         run.artifact(folder / "classifier.json")
         if settings.register_model:
-            flagged = log_foreign(run, predictor, pixels, tested.distance, steps)
+            flagged = log_ood_images(run, predictor, pixels, tested.distance, steps)
             version = registry.register(
                 folder,
                 CLASSIFIER,
@@ -254,32 +258,34 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
                     readable,
                     {f"test/{name}": Score(value, *intervals.get(name, ())) for name, value in scores["test"].items()},
                     {choice.name: choice.uri for choice in choices},
-                    reliance_in_words(config, found.promised, kept, scores["test"] | relied, flagged),
+                    reliability_in_words(config, found.promised, kept, scores["test"] | relied, flagged),
                 ),
                 rescore=lambda champion: _score_champion(job, champion, everything, parts["val"]),
             )
             say(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
     after(job, run)
     print(score_table(list(scores.items()), ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"]))
-    say(f"wbc: accepted without review from {config.review_below:.2f} on; on test {kept.in_words()}")
+    say(f"wbc: accepted without review from {config.confidence_threshold:.2f} on; on test {kept.in_words()}")
     say(f"wbc: {len(parts['train'])} training images, {steps} steps in {trained.seconds:.0f} s; run {run.run_id}")
     return run.run_id
 
 
 def _score_external(job, run, external, predictor, steps) -> dict[str, float]:
     """The classifier on another laboratory's images, seen at their own field."""
-    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.progress import Progress
     from hemacell.data import decoding
-    from hemacell.tracking.runs.reliability import log_reliance
+    from hemacell.tracking.runs.reliability import log_selective_prediction
     from hemacell.tracking.runs.results import log_classification
 
     settings = job.settings
-    decoded = decoding.decode(external, settings.store_size, job.cache, settings.max_bad, progress=Progress("decoding"))
-    looking = predictor.looking_at(settings.external_field or settings.field)
-    answers = looking.answer_pixels(decoded.array)
-    log_reliance(run, decoded.manifest.labels, answers, looking.config, "external", steps)
-    explain = Explainer.of(looking.network, looking.config)
+    decoded = decoding.decode(
+        external, settings.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
+    )
+    looking = predictor.with_crop(settings.external_crop or settings.crop)
+    answers = looking.predict_pixels(decoded.array)
+    log_selective_prediction(run, decoded.manifest.labels, answers, looking.config, "external", steps)
+    explain = GradCAM.of(looking.network, looking.config)
     return log_classification(run, decoded.manifest, answers.probabilities, decoded.array, "external", steps, explain)
 
 
@@ -290,8 +296,8 @@ def _score_champion(job, folder, everything, val) -> float:
     from hemacell.evaluation.metrics import classification_metrics
 
     champion = load_folder(folder, job.settings.precision)
-    cells = decoding.decode(everything, champion.config.store_size, job.cache, job.settings.max_bad)
-    answers = champion.answer_pixels(cells.array[cells.rows(val)])
+    cells = decoding.decode(everything, champion.config.decoded_size, job.cache, job.settings.max_bad)
+    answers = champion.predict_pixels(cells.array[cells.rows(val)])
     return classification_metrics(val.labels, answers.probabilities, val.classes)["macro_f1"]
 
 

@@ -37,8 +37,8 @@ def known_to():
         from hemacell.classifiers.ood import Reference, statistics
 
         rng = np.random.default_rng(5)
-        pixels = rng.integers(0, 256, (24, config.store_size, config.store_size, 3), dtype=np.uint8)
-        found = statistics(network.cell, pixels, np.arange(len(pixels)), size=config.size, field=config.field)
+        pixels = rng.integers(0, 256, (24, config.decoded_size, config.decoded_size, 3), dtype=np.uint8)
+        found = statistics(network.cell, pixels, np.arange(len(pixels)), size=config.size, crop=config.crop)
         return Reference.fit(found, rng.integers(0, 2, 24)).limited(found, 0.1)
 
     return make

@@ -50,9 +50,9 @@ def test_pyproject_conda_and_mlflow_read_the_same_file():
 
 def test_mlproject_is_what_the_settings_say():
     from hemacell.config.jobs import JOBS
-    from projects.mlproject import render
+    from projects.mlproject import apply_augmentation
 
-    assert (ROOT / "MLproject").read_text() == render(JOBS), "type: python -m projects.mlproject"
+    assert (ROOT / "MLproject").read_text() == apply_augmentation(JOBS), "type: python -m projects.mlproject"
 
 
 def test_mlproject_has_its_entry_points_and_one_environment():

@@ -12,10 +12,10 @@ import numpy as np
 from hemacell.classifiers.fusion import FusedClassifier
 from hemacell.classifiers.model import Answers, ClassifierConfig
 from hemacell.classifiers.ood import Reference, statistics
-from hemacell.classifiers.probabilities import log_probabilities, tempered, view_probabilities
+from hemacell.classifiers.probabilities import apply_temperature, log_probabilities, tta_probabilities
 from hemacell.core.errors import UserError
 from hemacell.core.random import seed_of
-from hemacell.evaluation.selective import Accepted, accepted, review_threshold
+from hemacell.evaluation.selective import SelectivePrediction, accepted, choose_confidence_threshold
 from hemacell.evaluation.temperature import fit_temperature
 from hemacell.training.tasks.cells import CellImages, CellTask
 
@@ -29,13 +29,13 @@ class Calibrated(NamedTuple):
     """The known cells."""
     val: Answers
     """To the val cells."""
-    promised: Accepted
+    promised: SelectivePrediction
     """What the threshold does to the half of val that it was chosen on."""
     answers: Callable[[CellImages], Answers]
     """Other cells -> answers to them."""
 
 
-def halves(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def calibration_split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Divide labelled images in two halves with the same share of every class, the same ones every time.
 
     Args:
@@ -60,8 +60,8 @@ def calibrated(
     config: ClassifierConfig,
     val: CellImages,
     divided: tuple[np.ndarray, np.ndarray],
-    review_error: float,
-    alarm_rate: float,
+    target_risk: float,
+    ood_false_positive_rate: float,
 ) -> Calibrated:
     """Calibrate a trained network on the val cells.
 
@@ -70,38 +70,40 @@ def calibrated(
         network: the trained network.
         config: the classifier so far.
         val: cells that it was not trained on, with the embeddings of `config.views` turns.
-        divided: their `halves`.
-        review_error: share of wrong answers allowed among those that need no review.
-        alarm_rate: share of known cells that may be called unlike the known ones.
+        divided: their `calibration_split`.
+        target_risk: share of wrong answers allowed among those that need no review.
+        ood_false_positive_rate: share of known cells that may be called unlike the known ones.
     """
 
     def raw(images: CellImages) -> np.ndarray:
-        return view_probabilities(
+        return tta_probabilities(
             network,
             task.pixels,
             images.rows,
             images.embeddings,
             size=config.size,
-            field=config.field,
+            crop=config.crop,
             views=config.views,
             precision=task.precision,
         )
 
-    def described(images: CellImages) -> np.ndarray:
-        return statistics(network.cell, task.pixels, images.rows, size=config.size, field=config.field)
+    def low_level_features_of(images: CellImages) -> np.ndarray:
+        return statistics(network.cell, task.pixels, images.rows, size=config.size, crop=config.crop)
 
     fitted, held_out = divided
     uncalibrated = raw(val)
     temperature = fit_temperature(log_probabilities(uncalibrated[fitted]), val.labels[fitted])
-    seen = tempered(uncalibrated, temperature)
-    threshold = review_threshold(seen[held_out], val.labels[held_out], review_error)
+    seen = apply_temperature(uncalibrated, temperature)
+    threshold = choose_confidence_threshold(seen[held_out], val.labels[held_out], target_risk)
 
-    known = described(val)
-    reference = Reference.fit(known[fitted], val.labels[fitted]).limited(known[held_out], alarm_rate)
+    known = low_level_features_of(val)
+    reference = Reference.fit(known[fitted], val.labels[fitted]).limited(known[held_out], ood_false_positive_rate)
     return Calibrated(
-        config.model_copy(update={"temperature": temperature, "review_below": threshold}),
+        config.model_copy(update={"temperature": temperature, "confidence_threshold": threshold}),
         reference,
         Answers(seen, reference.distance(known)),
         accepted(val.labels[held_out], seen[held_out], threshold),
-        lambda images: Answers(tempered(raw(images), temperature), reference.distance(described(images))),
+        lambda images: Answers(
+            apply_temperature(raw(images), temperature), reference.distance(low_level_features_of(images))
+        ),
     )

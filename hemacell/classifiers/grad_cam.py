@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hemacell.classifiers.fusion import FusedClassifier, Projection, answer
-from hemacell.data.augmentation import Views, dihedral_views, render
+from hemacell.data.augmentation import Augmentations, apply_augmentation, dihedral_augmentation
 
 if TYPE_CHECKING:
     from hemacell.classifiers.model import ClassifierConfig
 
 
 @dataclass(frozen=True, eq=False)
-class Explainer:
+class GradCAM:
     """Where the cell network finds what speaks for a class: Grad-CAM (Selvaraju et al. 2017), by captum.
 
     What is explained is the answer (the mean of the logits of all heads) as far as it comes from the branch that sees
@@ -31,15 +31,15 @@ class Explainer:
     """in eval mode, on its device; neither its weights nor their gradients are touched"""
     size: int
     """side of what the cell network sees, in pixels"""
-    field: float
+    crop: float
     """side of the part around the centre that is looked at, in sides of the picture"""
     views: int
     """flips and quarter turns that an answer is averaged over, 1 to 8; their maps are turned back and averaged"""
 
     @classmethod
-    def of(cls, network: FusedClassifier, config: ClassifierConfig) -> Explainer:
+    def of(cls, network: FusedClassifier, config: ClassifierConfig) -> GradCAM:
         """That of a classifier, looking at what the classifier looks at."""
-        return cls(network, config.size, config.field, config.views)
+        return cls(network, config.size, config.crop, config.views)
 
     def __call__(self, pixels: np.ndarray, classes: np.ndarray, batch: int = 64) -> np.ndarray:
         """Heat for a class of each picture.
@@ -51,7 +51,7 @@ class Explainer:
 
         Returns:
             float32 [N, S, S] in the coordinates of the pictures, 0 to 1, the largest value of a map being 1; 0 outside
-            the field. All 0 where nothing speaks for the class.
+            the crop. All 0 where nothing speaks for the class.
         """
         device = next(self.network.parameters()).device
         found = np.zeros(pixels.shape[:3], np.float32)
@@ -61,8 +61,8 @@ class Explainer:
             wanted = torch.from_numpy(np.asarray(classes[part], dtype=np.int64)).to(device)
             total = torch.zeros(images.shape[:3], device=device)
             for number in range(self.views):
-                view = dihedral_views(len(images), number)
-                heat = self._grad_cam(render(images, view, self.size, self.field), wanted)
+                view = dihedral_augmentation(len(images), number)
+                heat = self._grad_cam(apply_augmentation(images, view, self.size, self.crop), wanted)
                 total += self._laid_back(heat, view, total)
             largest = total.amax((1, 2), keepdim=True)
             found[part] = (total / largest.clamp_min(torch.finfo(total.dtype).tiny)).cpu().numpy()
@@ -79,16 +79,16 @@ class Explainer:
         cam = LayerGradCam(lambda images: answer(self.network(images, average)), self.network.cell.activation)
         return cam.attribute(seen.requires_grad_(), target=classes, relu_attributions=True).detach()
 
-    def _laid_back(self, heat: Tensor, view: Views, like: Tensor) -> Tensor:
+    def _laid_back(self, heat: Tensor, view: Augmentations, like: Tensor) -> Tensor:
         """Heat over a view [N, 1, h, w] as heat over the picture, the shape of `like` [N, S, S]."""
-        # `render` takes the place u of a view from the place A u * field of the picture, A being orthogonal.
-        theta = torch.cat([view.affine.transpose(1, 2) / self.field, view.offset.unsqueeze(-1)], -1).to(heat)
+        # `render` takes the place u of a view from the place A u * crop of the picture, A being orthogonal.
+        theta = torch.cat([view.affine.transpose(1, 2) / self.crop, view.offset.unsqueeze(-1)], -1).to(heat)
         grid = F.affine_grid(theta, [len(like), 1, *like.shape[1:]], align_corners=False)
         smooth = F.grid_sample(heat, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        return smooth[:, 0] * torch.from_numpy(looked_at(like.shape[1], self.field)).to(like.device)
+        return smooth[:, 0] * torch.from_numpy(crop_mask(like.shape[1], self.crop)).to(like.device)
 
 
-def looked_at(size: int, field: float) -> np.ndarray:
-    """Which pixels of a square picture lie in the field: bool [size, size], by their middles."""
-    near = np.abs((2 * np.arange(size) + 1) / size - 1) <= field
+def crop_mask(size: int, crop: float) -> np.ndarray:
+    """Which pixels of a square picture lie in the crop: bool [size, size], by their middles."""
+    near = np.abs((2 * np.arange(size) + 1) / size - 1) <= crop
     return near[:, None] & near[None, :]

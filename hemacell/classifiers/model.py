@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from hemacell.classifiers.fusion import FusedClassifier
 from hemacell.classifiers.ood import Reference, statistics
-from hemacell.classifiers.probabilities import tempered, view_probabilities
+from hemacell.classifiers.probabilities import apply_temperature, tta_probabilities
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.data.augmentation import all_turns, identity_views, render
+from hemacell.data.augmentation import apply_augmentation, identity_augmentation, tta_views_of
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import FrozenEncoder, load_encoder, save_encoder
-from hemacell.encoders.fuse_batchnorm import folded
+from hemacell.encoders.fuse_batchnorm import fuse_batchnorm
 
 WEIGHTS, DESCRIPTION, ENCODERS = "classifier.safetensors", "classifier.json", "encoders"
 REFERENCE = "known_cells.safetensors"
@@ -33,16 +33,16 @@ class ClassifierConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     classes: tuple[str, ...]
-    store_size: int
+    decoded_size: int
     """side to which an image's central square is brought first, in pixels"""
     size: int
     """side of what the cell network sees, in pixels"""
-    field: float
+    crop: float
     """side of the part around the centre that is looked at, in sides of the image"""
     views: int
     """flips and quarter turns over which an answer is averaged, 1 to 8"""
     temperature: float
-    review_below: float
+    confidence_threshold: float
     """a cell whose probability is below this needs to be looked at by a person"""
     widths: tuple[int, ...] = (32, 64, 128, 256)
     blocks: tuple[int, ...] = (1, 2, 2, 1)
@@ -89,14 +89,14 @@ class Predictor:
         return self.config.classes
 
     @property
-    def review_below(self) -> float:
+    def confidence_threshold(self) -> float:
         """Probability below which a person should look."""
-        return self.config.review_below
+        return self.config.confidence_threshold
 
-    def looking_at(self, field: float) -> "Predictor":
+    def with_crop(self, crop: float) -> "Predictor":
         """The same classifier, shown another part around the centre: its side, in sides of the image."""
-        encoders = [encoder.looking_at(encoder.config.input_size, field) for encoder in self.encoders]
-        config = self.config.model_copy(update={"field": field})
+        encoders = [encoder.with_crop(encoder.config.input_size, crop) for encoder in self.encoders]
+        config = self.config.model_copy(update={"crop": crop})
         return Predictor(config, self.network, encoders, self.reference, self.precision)
 
     def to(self, device: torch.device) -> "Predictor":
@@ -104,12 +104,12 @@ class Predictor:
         encoders = [encoder.to(device) for encoder in self.encoders]
         return Predictor(self.config, self.network.to(device), encoders, self.reference, self.precision)
 
-    def answer_images(self, images: Sequence[Image.Image]) -> Answers:
+    def predict_images(self, images: Sequence[Image.Image]) -> Answers:
         """Answers to RGB images of any size."""
-        return self.answer_pixels(np.stack([to_square(image, self.config.store_size) for image in images]))
+        return self.predict_pixels(np.stack([to_square(image, self.config.decoded_size) for image in images]))
 
-    def answer_pixels(self, pixels: np.ndarray, batch: int = 64) -> Answers:
-        """Answers to decoded images, uint8 [N, store_size, store_size, 3], N > 0, so many at a time."""
+    def predict_pixels(self, pixels: np.ndarray, batch: int = 64) -> Answers:
+        """Answers to decoded images, uint8 [N, decoded_size, decoded_size, 3], N > 0, so many at a time."""
         answers = []
         for start in range(0, len(pixels), batch):
             part = np.array(pixels[start : start + batch])  # a copy: torch warns of read-only memory maps
@@ -119,28 +119,30 @@ class Predictor:
     def distances(self, pixels: np.ndarray) -> np.ndarray:
         """The distances alone, float32 [N], of decoded images."""
         config, rows = self.config, np.arange(len(pixels))
-        seen = statistics(self.network.cell, pixels, rows, size=config.size, field=config.field)
+        seen = statistics(self.network.cell, pixels, rows, size=config.size, crop=config.crop)
         return self.reference.distance(seen)
 
     def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        raw = view_probabilities(
+        raw = tta_probabilities(
             self.network,
             pixels,
             np.arange(len(pixels)),
             [self._embeddings(encoder, pixels) for encoder in self.encoders],
             size=self.config.size,
-            field=self.config.field,
+            crop=self.config.crop,
             views=self.config.views,
             precision=self.precision,
         )
-        return tempered(raw, self.config.temperature)
+        return apply_temperature(raw, self.config.temperature)
 
     def _embeddings(self, encoder: FrozenEncoder, pixels: np.ndarray) -> np.ndarray:
         """float32 [N, views, width]"""
         views = self.config.views
         images = torch.from_numpy(pixels).to(encoder.device)
-        upright = render(images, identity_views(len(images)), encoder.config.input_size, encoder.config.field)
-        found = [encoder.embed(some, self.precision) for some in all_turns(upright, views).split(_VIEWS_AT_ONCE)]
+        upright = apply_augmentation(
+            images, identity_augmentation(len(images)), encoder.config.input_size, encoder.config.crop
+        )
+        found = [encoder.embed(some, self.precision) for some in tta_views_of(upright, views).split(_VIEWS_AT_ONCE)]
         return torch.cat(found).unflatten(0, (views, -1)).transpose(0, 1).cpu().numpy()
 
 
@@ -178,7 +180,7 @@ def save_folder(
 
 
 def load_folder(folder: Path, precision: str = "float32") -> Predictor:
-    """Read what `save_folder` wrote, for use: its encoders are `folded`.
+    """Read what `save_folder` wrote, for use: its encoders are `fuse_batchnorm`.
 
     Raises:
         UserError: the folder does not hold a classifier.
@@ -191,7 +193,7 @@ def load_folder(folder: Path, precision: str = "float32") -> Predictor:
         raise UserError(
             f"{folder}: expected a classifier ({DESCRIPTION}, {WEIGHTS} and {REFERENCE}), found {in_one_line(error)}"
         ) from error
-    encoders = [folded(load_encoder(folder / ENCODERS / slug)) for slug in config.encoders]
+    encoders = [fuse_batchnorm(load_encoder(folder / ENCODERS / slug)) for slug in config.encoders]
     network = build_network(config, [encoder.width for encoder in encoders])
     try:
         network.load_state_dict(weights)

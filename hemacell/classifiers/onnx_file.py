@@ -48,20 +48,21 @@ def require_onnx() -> None:
 def export_onnx(predictor: Predictor, file: Path, facts: Mapping[str, str]) -> None:
     """Write a classifier as one ONNX file, by `torch.onnx.export`.
 
-    Input `images`, uint8 [N, store_size, store_size, 3] with any N; outputs `probabilities`, float32 [N, classes], and
-    `distance`, float32 [N] (see `hemacell.classifiers.graph`).
+    Input `images`, uint8 [N, decoded_size, decoded_size, 3] with any N; outputs `probabilities`, float32 [N, classes],
+    and `distance`, float32 [N] (see `hemacell.classifiers.graph`).
 
     Args:
         predictor: the classifier, on the CPU.
         file: to write.
-        facts: further metadata of the file; classes (with commas between), store_size and review_below are there.
+        facts: further metadata of the file; classes (separated by commas), decoded_size and confidence_threshold are
+            there.
     """
     import torch
 
     from hemacell.classifiers.graph import ClassifierGraph
 
     config = predictor.config
-    example = torch.zeros(2, config.store_size, config.store_size, 3, dtype=torch.uint8)
+    example = torch.zeros(2, config.decoded_size, config.decoded_size, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), torch.no_grad():
         # of torch.export itself, when it copies what it has traced
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
@@ -81,8 +82,8 @@ def export_onnx(predictor: Predictor, file: Path, facts: Mapping[str, str]) -> N
     program.model.metadata_props.update(
         {
             "classes": ",".join(config.classes),
-            "store_size": str(config.store_size),
-            "review_below": repr(config.review_below),
+            "decoded_size": str(config.decoded_size),
+            "confidence_threshold": repr(config.confidence_threshold),
             **facts,
         }
     )
@@ -104,8 +105,8 @@ class OnnxClassifier:
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
-    def answer_pixels(self, pixels: np.ndarray, batch: int = BATCH) -> Answers:
-        """Answers to decoded images, uint8 [N, store_size, store_size, 3], N > 0, so many at a time."""
+    def predict_pixels(self, pixels: np.ndarray, batch: int = BATCH) -> Answers:
+        """Answers to decoded images, uint8 [N, decoded_size, decoded_size, 3], N > 0, so many at a time."""
         from hemacell.classifiers.model import Answers
 
         parts = [
@@ -159,7 +160,7 @@ def images_per_second(
 
     Args:
         answerers: by name; each is called once before, with few images, to be warm.
-        pixels: uint8 [N, store_size, store_size, 3], N > 0.
+        pixels: uint8 [N, decoded_size, decoded_size, 3], N > 0.
         rounds: 1 or more.
     """
     rates: dict[str, list[float]] = {name: [] for name in answerers}

@@ -15,21 +15,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hemacell.data.augmentation import identity_views, render
+from hemacell.data.augmentation import apply_augmentation, identity_augmentation
 
 if TYPE_CHECKING:
     from hemacell.classifiers.cell_network import CellNetwork
 
 STAGES = 1  # of the cell network, whose features are described
 _SCALES = 3  # halvings of the picture at which its sharpness is measured
-FAR = 20.0  # deviations beyond which a number says no more than that it is far away
+CLIP_SIGMA = 20.0  # deviations beyond which a number says no more than that it is far away
 _RIDGE = 1e-3  # of a variance of about 1: no direction is taken for exactly constant
 _LEAST = 1e-5  # of a sharpness before its logarithm, and of a deviation
 
 
 @torch.no_grad()
 def statistics(
-    cell: CellNetwork, pixels: np.ndarray, rows: np.ndarray, *, size: int, field: float, batch: int = 256
+    cell: CellNetwork, pixels: np.ndarray, rows: np.ndarray, *, size: int, crop: float, batch: int = 256
 ) -> np.ndarray:
     """Numbers that describe how images look to a cell network.
 
@@ -42,7 +42,7 @@ def statistics(
         cell: the network, on its device.
         pixels: uint8 [M, H, W, 3]; a memory map will do.
         rows: int64 [N], which of them, N > 0.
-        size, field: what it sees: pixels a side, and sides of the image.
+        size, crop: what it sees: pixels a side, and sides of the image.
         batch: images at once.
 
     Returns:
@@ -52,11 +52,15 @@ def statistics(
     found = []
     for start in range(0, len(rows), batch):
         images = torch.from_numpy(pixels[rows[start : start + batch]]).to(device)
-        found.append(described(cell, render(images, identity_views(len(images)), size, field)).cpu())
+        found.append(
+            low_level_features_of(
+                cell, apply_augmentation(images, identity_augmentation(len(images)), size, crop)
+            ).cpu()
+        )
     return torch.cat(found).numpy()
 
 
-def described(cell: CellNetwork, seen: Tensor) -> Tensor:
+def low_level_features_of(cell: CellNetwork, seen: Tensor) -> Tensor:
     """The `statistics` float32 [N, F] of what a cell network sees, float32 [N, 3, size, size] in [0, 1]."""
     return torch.cat([_moments(seen), *map(_moments, cell.early(seen, STAGES)), _sharpness(seen)], 1)
 
@@ -119,15 +123,15 @@ class Reference:
         whitening = np.linalg.cholesky(np.linalg.inv(covariance))
         return cls(_single(centre), _single(scale), _single(means), _single(whitening))
 
-    def limited(self, statistics: np.ndarray, alarm_rate: float) -> Reference:
-        """The same with the limit beyond which at most a share `alarm_rate` of other known cells lies.
+    def limited(self, statistics: np.ndarray, ood_false_positive_rate: float) -> Reference:
+        """The same with the limit beyond which at most a share `ood_false_positive_rate` of other known cells lies.
 
         Args:
             statistics: float [N, F] of cells that `fit` has not seen, N > 0.
-            alarm_rate: 0 to 1.
+            ood_false_positive_rate: 0 to 1.
         """
         ordered = np.sort(self.distance(statistics) * self.limit)[::-1]
-        return replace(self, limit=float(max(ordered[int(alarm_rate * len(ordered))], _LEAST)))
+        return replace(self, limit=float(max(ordered[int(ood_false_positive_rate * len(ordered))], _LEAST)))
 
     def distance(self, statistics: np.ndarray) -> np.ndarray:
         """Distances float32 [N] of images with these statistics, float [N, F]."""
@@ -151,7 +155,7 @@ class Reference:
 
 
 def _standardised(statistics: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return ((statistics - centre) / scale).clip(-FAR, FAR)
+    return ((statistics - centre) / scale).clip(-CLIP_SIGMA, CLIP_SIGMA)
 
 
 def _single(values: np.ndarray) -> np.ndarray:

@@ -7,20 +7,20 @@ import torch
 from torch import nn
 
 from hemacell.classifiers.fusion import answer
-from hemacell.data.augmentation import all_turns, identity_views, render
+from hemacell.data.augmentation import apply_augmentation, identity_augmentation, tta_views_of
 
-LEAST_PROBABILITY = 1e-7  # before its logarithm
+MIN_PROBABILITY = 1e-7  # before its logarithm
 
 
 @torch.no_grad()
-def view_probabilities(
+def tta_probabilities(
     network: nn.Module,
     pixels: np.ndarray,
     rows: np.ndarray,
     embeddings: Sequence[np.ndarray],
     *,
     size: int,
-    field: float,
+    crop: float,
     views: int,
     precision: str,
     batch: int = 256,
@@ -32,7 +32,7 @@ def view_probabilities(
         pixels: uint8 [M, H, W, 3].
         rows: int64 [N], which of them, N > 0.
         embeddings: for each encoder float32 [N, at least `views`, width], of the same turns.
-        size, field: what the cell network sees: pixels a side, and sides of the image.
+        size, crop: what the cell network sees: pixels a side, and sides of the image.
         views: 1 to 8.
         precision: `bf16` (autocast) or `float32`.
         batch: views at once.
@@ -46,7 +46,7 @@ def view_probabilities(
     for start in range(0, len(rows), at_once):
         part = slice(start, start + at_once)
         images = torch.from_numpy(pixels[rows[part]]).to(device)
-        seen = all_turns(render(images, identity_views(len(images)), size, field), views)
+        seen = tta_views_of(apply_augmentation(images, identity_augmentation(len(images)), size, crop), views)
         given = [
             torch.from_numpy(embedding[part, :views]).transpose(0, 1).flatten(0, 1).to(device)
             for embedding in embeddings
@@ -59,10 +59,10 @@ def view_probabilities(
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
     """What a temperature is fitted on and applied to: float64 [N, classes], finite."""
-    return np.log(np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, None))
+    return np.log(np.clip(probabilities.astype(np.float64), MIN_PROBABILITY, None))
 
 
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities p^(1/T), normalised (Guo et al. 2017): float32 [N, classes]."""
     scaled = log_probabilities(probabilities) / temperature
     scaled = np.exp(scaled - scaled.max(1, keepdims=True))

@@ -12,7 +12,7 @@ from hemacell.classifiers.model import DESCRIPTION, TRAINED_ON, WEIGHTS
 from hemacell.core.errors import UserError, in_one_line
 
 
-def start_from(network: FusedClassifier, folder: Path, images: Collection[str]) -> None:
+def warm_start(network: FusedClassifier, folder: Path, images: Collection[str]) -> None:
     """Take over the weights of a registered classifier: the cell network always, the rest where it fits.
 
     Args:
@@ -28,11 +28,13 @@ def start_from(network: FusedClassifier, folder: Path, images: Collection[str]) 
         encoders = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["encoders"]
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(f"init: expected a registered classifier, found {folder} ({in_one_line(error)})") from error
+        raise UserError(
+            f"init_from: expected a registered classifier, found {folder} ({in_one_line(error)})"
+        ) from error
     outside = len(seen - set(images))
     if outside:
         raise UserError(
-            f"init: that model learnt from {outside} of {len(seen)} images that are not in this draw, so its "
+            f"init_from: that model learnt from {outside} of {len(seen)} images that are not in this draw, so its "
             "test would not be fair; name a model of the same draw and at most the same fraction"
         )
     own = network.state_dict()
@@ -47,5 +49,5 @@ def start_from(network: FusedClassifier, folder: Path, images: Collection[str]) 
         if name.startswith(tuple(taken)) and name in own and own[name].shape == tensor.shape
     }
     if any(name.startswith("cell.") and name not in fitting for name in own):
-        raise UserError("init: that model has another cell network; leave init= out")
+        raise UserError("init_from: that model has another cell network; leave init_from= out")
     network.load_state_dict({**own, **fitting})

@@ -21,7 +21,7 @@ Experiment = Annotated[
     str, Field(description="MLflow experiment; one named after the job without it", examples=["NAME"])
 ]
 RunName = Annotated[str, Field(description="name of the run", examples=["NAME"])]
-OtherField = Annotated[
+OtherCrop = Annotated[
     float,
     Field(
         ge=0,
@@ -51,7 +51,7 @@ class CommonSettings(JobSettings):
     threads: Threads = 0
     data_license: str = Field("", description="licence of the images, for the model's card", examples=["CC BY 4.0"])
     channel_stats: bool = Field(False, description="log the training images' channel means and deviations, in 0 to 1")
-    reports: int = Field(10, ge=1, description="how often the val metrics are computed and logged")
+    num_evals: int = Field(10, ge=1, description="how often the val metrics are computed and logged")
     checkpoint_seconds: float = Field(30.0, ge=0, description="time between two checkpoints")
     resume: str = Field(
         "", description="id of a killed run to continue; its settings are taken from it", examples=["RUN_ID"]
@@ -69,13 +69,15 @@ class PrccSettings(CommonSettings):
 
     tile_size: int = Field(128, ge=32, multiple_of=16, description="side of what the network sees, in pixels")
     pieces: int = Field(4, ge=1, description="pieces that a very large tile is cut into, at most")
-    code: int = Field(36, ge=1, description="channels of the code, at 1/16 of the resolution: 36 are 1/21 of the input")
+    latent_channels: int = Field(
+        36, ge=1, description="channels of the code, at 1/16 of the resolution: 36 are 1/21 of the input"
+    )
     steps: int = Field(
         0, ge=0, description="training steps; 0 for 40 times the root of the number of tiles", examples=[500]
     )
     batch_size: int = Field(16, ge=1, description="tiles a step")
     learning_rate: float = Field(2e-3, gt=0, description="peak learning rate")
-    l1_weight: float = Field(0.5, ge=0, description="weight of L1 beside 1 - SSIM in the loss")
+    l1_loss_weight: float = Field(0.5, ge=0, description="weight of L1 beside 1 - SSIM in the loss")
 
 
 class CamelyonSettings(CommonSettings):
@@ -95,8 +97,10 @@ class CamelyonSettings(CommonSettings):
     )
     batch_size: int = Field(32, ge=1, description="patches a step")
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
-    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
-    select: Literal["last", "best"] = Field("last", description="averaged weights of the end, or those best on val")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="label label_smoothing")
+    checkpoint_selection: Literal["last", "best"] = Field(
+        "last", description="averaged weights of the end, or those best on val"
+    )
 
 
 class CellSettings(CommonSettings):
@@ -115,17 +119,19 @@ class CellSettings(CommonSettings):
         examples=["DIR"],
     )
     external: str = Field("", description="another laboratory's folder of class folders, scored too", examples=["DIR"])
-    external_field: float = Field(0, ge=0, le=1, description="like field, for external; 0 for the same", examples=[1.0])
+    external_crop: float = Field(0, ge=0, le=1, description="like field, for external; 0 for the same", examples=[1.0])
     balance: Literal["none", "sampler", "augment"] = Field("none", description="how rare classes are made up for")
     class_weights: bool = Field(False, description="weigh the loss by 1 / class frequency")
-    store_size: int = Field(192, ge=32, description="side at which images are stored, in pixels")
+    decoded_size: int = Field(192, ge=32, description="side at which images are stored, in pixels")
     image_size: int = Field(64, ge=32, description="side of what the cell network sees, in pixels")
     encoder_size: int = Field(96, ge=32, multiple_of=16, description="side of what the encoders see, in pixels")
-    field: float = Field(
+    crop: float = Field(
         0.55, gt=0, le=1, description="side of the part around the centre that is looked at, in sides of the image"
     )
-    views: int = Field(0, ge=0, description="stored views a training image; 0 for 6000 / images, 2 to 16", examples=[8])
-    test_views: int = Field(
+    train_views: int = Field(
+        0, ge=0, description="stored views a training image; 0 for 6000 / images, 2 to 16", examples=[8]
+    )
+    tta_views: int = Field(
         2, ge=1, le=8, description="flips and quarter turns that an answer is averaged over; time in use grows with it"
     )
     steps: int = Field(
@@ -135,14 +141,14 @@ class CellSettings(CommonSettings):
     learning_rate: float = Field(3e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decay")
     schedule: Literal["onecycle", "cosine"] = Field("onecycle", description="of the learning rate")
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    average: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights")
-    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
-    own_heads: float = Field(1.0, ge=0, description="weight of the loss of each branch's own head")
-    review_error: float = Field(
+    max_grad_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="label label_smoothing")
+    auxiliary_loss_weight: float = Field(1.0, ge=0, description="weight of the loss of each branch's own head")
+    target_risk: float = Field(
         0.01, ge=0, lt=1, description="share of wrong answers among those that need no review, on a half of val"
     )
-    alarm_rate: float = Field(
+    ood_false_positive_rate: float = Field(
         0.01, ge=0, lt=1, description="share of cells that may be called unlike those that it knows, on a half of val"
     )
 
@@ -164,12 +170,14 @@ class WbcSettings(CellSettings):
         description="prcc, camelyon, imagenet, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
         examples=["prcc,camelyon"],
     )
-    init: str = Field(
+    init_from: str = Field(
         "",
         description="registered classifier whose weights the training starts from",
         examples=["models:/hemacell-wbc/1"],
     )
-    select: Literal["last", "best"] = Field("last", description="averaged weights of the end, or those best on val")
+    checkpoint_selection: Literal["last", "best"] = Field(
+        "last", description="averaged weights of the end, or those best on val"
+    )
     register_model: bool = Field(True, description="register the classifier")
 
     @model_validator(mode="after")
@@ -199,11 +207,11 @@ class StudySettings(CellSettings):
     baseline: Baseline = ""
     draws: int = Field(5, ge=1, description="draws of training images (at 100 %: seeds), the same for all arms")
     first_draw: int = Field(0, ge=0, description="number of the first draw")
-    budget: Literal["study", "full"] = Field(
+    step_budget: Literal["study", "full"] = Field(
         "study", description="training steps a cell, where steps=0: fewer, for a grid of many runs, or those of wbc"
     )
     image_size: int = Field(48, ge=32, description="side of what the cell network sees, in pixels")
-    reports: int = Field(5, ge=1, description="how often the val metrics are computed and logged")
+    num_evals: int = Field(5, ge=1, description="how often the val metrics are computed and logged")
     workers: int = Field(1, ge=1, description="cells side by side, each in a process with its share of the cores")
     dry_run: bool = Field(False, description="only show the grid, what is there already, and the time it will take")
 
@@ -233,7 +241,7 @@ class EvaluateSettings(JobSettings):
     """Score a registered classifier on a labelled folder, beside the scores that it had on its own test images.
 
     python -m projects.evaluate --data DIR
-    python -m projects.evaluate --model models:/hemacell-wbc/3 --data DIR --field 1.0
+    python -m projects.evaluate --model models:/hemacell-wbc/3 --data DIR --crop 1.0
     """
 
     model: str = Field(
@@ -250,7 +258,7 @@ class EvaluateSettings(JobSettings):
     split: Literal["test", "val", "train", "all"] = Field(
         "test", description="which images, where the folder is divided; all takes them together"
     )
-    field: OtherField = 0
+    crop: OtherCrop = 0
     limit: Limit = 0
     max_bad: MaxBad = 0.01
     resamples: int = Field(2000, ge=200, description="resamples of the bootstrap")
@@ -314,7 +322,7 @@ class PredictSettings(JobSettings):
         examples=["DIR"],
     )
     output: str = Field("", description="file to write, .csv or .parquet", examples=["cells.csv"])
-    field: OtherField = 0
+    crop: OtherCrop = 0
     precision: Literal["float32", "bf16"] = Field(
         "float32",
         description="float32 agrees to 1e-5 everywhere; bf16 is faster, and its probabilities differ by 0.0003 in the "

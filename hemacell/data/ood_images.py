@@ -18,7 +18,7 @@ _HUES = (0.15, 0.85)  # how far a stain's colour is turned, in turns of the colo
 _CORNER = 0.3  # side of the piece that shows no cell, in sides of the picture
 
 
-def foreign(cells: Pictures) -> dict[str, Pictures]:
+def ood_images(cells: Pictures) -> dict[str, Pictures]:
     """Pictures of each kind, as many of each as there are cells.
 
     Args:

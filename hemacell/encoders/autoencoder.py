@@ -29,7 +29,7 @@ class Autoencoder(nn.Module):
             (49,152 numbers) has 64 x code numbers: 36 channels are 1/21 of the input.
     """
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 128, 192), code: int = 36) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 64, 128, 192), latent_channels: int = 36) -> None:
         super().__init__()
         self.widths = tuple(widths)
         inputs = (3, *widths[:-1])
@@ -37,8 +37,8 @@ class Autoencoder(nn.Module):
             nn.Sequential(nn.Conv2d(before, width, 2, 2), _Residual(width))
             for before, width in zip(inputs, widths, strict=True)
         )
-        self.to_code = nn.Conv2d(widths[-1], code, 1)
-        self.from_code = nn.Conv2d(code, widths[-1], 1)
+        self.to_code = nn.Conv2d(widths[-1], latent_channels, 1)
+        self.from_code = nn.Conv2d(latent_channels, widths[-1], 1)
         self.up = nn.ModuleList(
             nn.Sequential(_Residual(width), nn.Conv2d(width, 4 * after, 1), nn.PixelShuffle(2))
             for after, width in reversed(list(zip(inputs, widths, strict=True)))
@@ -66,8 +66,8 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(images))
 
 
-def reconstruction_loss(reconstructed: Tensor, images: Tensor, l1_weight: float = 0.5) -> Tensor:
-    """(1 - SSIM) + l1_weight * L1, for images float [N, 3, H, W] in [0, 1] (data range 1; Zhao et al. 2017)."""
+def reconstruction_loss(reconstructed: Tensor, images: Tensor, l1_loss_weight: float = 0.5) -> Tensor:
+    """(1 - SSIM) + l1_loss_weight * L1, for images float [N, 3, H, W] in [0, 1] (data range 1; Zhao et al. 2017)."""
     # only training needs torchmetrics; it imports torchvision, which the first line makes possible
     from hemacell.core import torchvision_compat  # noqa: F401  isort: skip
     from torchmetrics.functional.image import structural_similarity_index_measure
@@ -75,7 +75,7 @@ def reconstruction_loss(reconstructed: Tensor, images: Tensor, l1_weight: float 
     reconstructed = reconstructed.float()
     similarity = structural_similarity_index_measure(reconstructed, images, data_range=1.0)
     assert isinstance(similarity, Tensor)
-    return 1 - similarity + l1_weight * F.l1_loss(reconstructed, images)
+    return 1 - similarity + l1_loss_weight * F.l1_loss(reconstructed, images)
 
 
 @torch.no_grad()

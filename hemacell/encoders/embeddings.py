@@ -12,7 +12,13 @@ import numpy as np
 import torch
 
 from hemacell.core.errors import UserError
-from hemacell.data.augmentation import Views, ViewSettings, dihedral_views, render, stored_views
+from hemacell.data.augmentation import (
+    AugmentationConfig,
+    Augmentations,
+    apply_augmentation,
+    dihedral_augmentation,
+    stored_augmentation,
+)
 from hemacell.encoders.frozen import FrozenEncoder, encoder_digest
 
 RECIPE = 1  # raise it whenever the same encoder and views would give other embeddings
@@ -20,12 +26,12 @@ _BATCH = 64  # constant, the last one filled up: the bits of a row then do not d
 
 
 @dataclass(frozen=True)
-class ViewSet:
+class StoredViews:
     """Which views of an image are embedded: `count` augmented ones, or the first `count` flips and quarter turns."""
 
     count: int
     augmented: bool
-    settings: ViewSettings = field(default_factory=ViewSettings)
+    settings: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def name(self, number: int) -> str:
         """The key of one view."""
@@ -33,11 +39,11 @@ class ViewSet:
             return f"turn{number}"
         return f"view{number}:" + json.dumps(asdict(self.settings), sort_keys=True)
 
-    def views(self, images: Sequence[str], number: int) -> Views:
+    def views(self, images: Sequence[str], number: int) -> Augmentations:
         """Parameters of the `number`-th view of images, which are named by their digests."""
         if self.augmented:
-            return stored_views(images, number, self.settings)
-        return dihedral_views(len(images), number)
+            return stored_augmentation(images, number, self.settings)
+        return dihedral_augmentation(len(images), number)
 
 
 def embed(
@@ -45,7 +51,7 @@ def embed(
     pixels: np.ndarray,
     rows: np.ndarray,
     digests: Sequence[str],
-    views: ViewSet,
+    views: StoredViews,
     cache: Path,
     precision: str = "bf16",
     progress: Callable[[int, int], None] | None = None,
@@ -94,9 +100,11 @@ def embed(
     return result
 
 
-def _compute(encoder: FrozenEncoder, pixels: np.ndarray, views: Views, precision: str) -> np.ndarray:
+def _compute(encoder: FrozenEncoder, pixels: np.ndarray, views: Augmentations, precision: str) -> np.ndarray:
     fill = torch.arange(_BATCH).clamp(max=len(pixels) - 1)
-    images = render(torch.from_numpy(pixels)[fill], views[fill], encoder.config.input_size, encoder.config.field)
+    images = apply_augmentation(
+        torch.from_numpy(pixels)[fill], views[fill], encoder.config.input_size, encoder.config.crop
+    )
     return encoder.embed(images, precision)[: len(pixels)].cpu().numpy()
 
 

@@ -25,7 +25,7 @@ class EncoderConfig(BaseModel):
     kind: Literal["autoencoder", "backbone"]
     body: dict[str, Any]
     input_size: int
-    field: float = 1.0
+    crop: float = 1.0
     """Side of the part around the centre that the encoder is shown, in sides of the image, when it sees cells."""
 
 
@@ -75,9 +75,9 @@ class FrozenEncoder(nn.Module):
             pooled += [mean, (variance + 1e-6).sqrt()]
         return torch.cat(pooled, 1)
 
-    def looking_at(self, size: int, field: float) -> "FrozenEncoder":
-        """The same encoder, shown the central `field` of an image at `size` pixels."""
-        return FrozenEncoder(self.config.model_copy(update={"input_size": size, "field": field}), self.body)
+    def with_crop(self, size: int, crop: float) -> "FrozenEncoder":
+        """The same encoder, shown the central `crop` of an image at `size` pixels."""
+        return FrozenEncoder(self.config.model_copy(update={"input_size": size, "crop": crop}), self.body)
 
     def weights(self) -> dict[str, Tensor]:
         """What `save_encoder` takes as the state of the body."""

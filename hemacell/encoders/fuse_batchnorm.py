@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from hemacell.encoders.frozen import FrozenEncoder
 
 
-def folded(encoder: FrozenEncoder) -> FrozenEncoder:
+def fuse_batchnorm(encoder: FrozenEncoder) -> FrozenEncoder:
     """An encoder whose convolutions do the work of the BatchNorms after them (Jacob et al. 2018, section 3.2).
 
     In eval mode a BatchNorm is a factor and a term for each channel. The embeddings are the same but for rounding; the

@@ -25,7 +25,7 @@ TOO_FEW_IMAGES = 10
 
 
 @dataclass(frozen=True)
-class Beside:
+class MetricComparison:
     """One score on the folder, and what the classifier had on its own test images."""
 
     metric: str
@@ -44,19 +44,19 @@ class Beside:
         return None if self.own is None else self.here - self.own
 
     @property
-    def below_own(self) -> bool:
+    def below_reference(self) -> bool:
         """Whether the whole interval lies below the own score; False where too few images can tell."""
         return self.own is not None and self.high < self.own and self.images >= TOO_FEW_IMAGES
 
 
-def beside_own(
+def compare_with_reference(
     labels: ArrayLike,
     probabilities: ArrayLike,
     classes: Sequence[str],
     own: Mapping[str, float],
     resamples: int = 2000,
     seed: int = 0,
-) -> list[Beside]:
+) -> list[MetricComparison]:
     """Score answers, with intervals, beside the classifier's own test scores.
 
     Args:
@@ -88,7 +88,7 @@ def beside_own(
     rows = []
     for metric, n in images.items():
         low, high = percentile_interval(resampled[metric])
-        rows.append(Beside(metric, here[metric], low, high, n, own.get(metric)))
+        rows.append(MetricComparison(metric, here[metric], low, high, n, own.get(metric)))
     return rows
 
 
@@ -98,13 +98,13 @@ def resampled_confusions(counts: NDArray[np.int64], resamples: int, seed: int) -
     return np.random.default_rng([seed, 3]).multinomial(images, counts / images, resamples)
 
 
-def drop_in_words(rows: Sequence[Beside]) -> str:
+def drop_in_words(rows: Sequence[MetricComparison]) -> str:
     """One line where scores lie below the own ones by more than the choice of images explains, else ''."""
-    below = [row for row in rows if row.below_own]
+    below = [row for row in rows if row.below_reference]
     if not below:
         return ""
 
-    def importance(row: Beside) -> tuple[int, float]:
+    def importance(row: MetricComparison) -> tuple[int, float]:
         return OVERALL.index(row.metric) if row.metric in OVERALL else len(OVERALL), row.difference or 0.0
 
     first, *others = sorted(below, key=importance)
@@ -116,7 +116,7 @@ def drop_in_words(rows: Sequence[Beside]) -> str:
     )
 
 
-def cautions(labels: ArrayLike, rows: Sequence[Beside], classes: Sequence[str]) -> list[str]:
+def cautions(labels: ArrayLike, rows: Sequence[MetricComparison], classes: Sequence[str]) -> list[str]:
     """What a reader of the table must know, a line each."""
     y = np.asarray(labels)
     lines = []
@@ -136,7 +136,7 @@ def cautions(labels: ArrayLike, rows: Sequence[Beside], classes: Sequence[str]) 
     return lines
 
 
-def _cells(row: Beside) -> tuple[str, ...]:
+def _cells(row: MetricComparison) -> tuple[str, ...]:
     own, difference = ("-" if value is None else value for value in (row.own, row.difference))
     return (
         row.metric,
@@ -144,14 +144,14 @@ def _cells(row: Beside) -> tuple[str, ...]:
         f"[{row.low:.3f}, {row.high:.3f}]",
         own if isinstance(own, str) else f"{own:.3f}",
         difference if isinstance(difference, str) else f"{difference:+.3f}",
-        "below" if row.below_own else "",
+        "below" if row.below_reference else "",
     )
 
 
 _HEAD = ("metric", "here", f"{LEVEL:.0%} interval", "own test", "difference", "")
 
 
-def text_table(rows: Sequence[Beside]) -> str:
+def text_table(rows: Sequence[MetricComparison]) -> str:
     """The rows for the screen."""
     table = [_HEAD, *map(_cells, rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(_HEAD))]
@@ -164,7 +164,7 @@ def text_table(rows: Sequence[Beside]) -> str:
     )
 
 
-def markdown(rows: Sequence[Beside], facts: Mapping[str, str], warnings: Sequence[str]) -> str:
+def markdown(rows: Sequence[MetricComparison], facts: Mapping[str, str], warnings: Sequence[str]) -> str:
     """The rows as a page: facts (label -> text), table, warnings."""
     lines = ["# Scores beside the classifier's own test scores", ""]
     lines += [f"- {label}: {text}" for label, text in facts.items()]
@@ -176,6 +176,6 @@ def markdown(rows: Sequence[Beside], facts: Mapping[str, str], warnings: Sequenc
     return "\n".join(lines) + "\n"
 
 
-def as_records(rows: Sequence[Beside]) -> list[dict[str, Any]]:
+def as_records(rows: Sequence[MetricComparison]) -> list[dict[str, Any]]:
     """The rows as JSON can hold them."""
-    return [asdict(row) | {"difference": row.difference, "below_own": row.below_own} for row in rows]
+    return [asdict(row) | {"difference": row.difference, "below_reference": row.below_reference} for row in rows]

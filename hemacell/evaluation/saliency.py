@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def heat_inside(
+def saliency_inside(
     heat: NDArray[np.float32], masks: NDArray[np.float32], seen: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of each map of heat that lies inside the cell's mask, and the share to expect by chance.

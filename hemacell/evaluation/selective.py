@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from hemacell.evaluation.checks import checked_probabilities
 from hemacell.evaluation.intervals import LEVEL, binomial_limits
 
-ALWAYS_REVIEW = 2.0  # above every probability, in any floating-point type
+REVIEW_ALL = 2.0  # above every probability, in any floating-point type
 
 
-class Accepted(NamedTuple):
+class SelectivePrediction(NamedTuple):
     """What becomes of images at one threshold."""
 
     images: int
@@ -58,7 +58,7 @@ class Accepted(NamedTuple):
 
 def accepted(
     labels: ArrayLike, probabilities: ArrayLike, threshold: float, also_doubtful: ArrayLike | None = None
-) -> Accepted:
+) -> SelectivePrediction:
     """Count the answers whose probability is at or above a threshold.
 
     Args:
@@ -71,15 +71,15 @@ def accepted(
     taken = np.asarray(probabilities).max(1) >= threshold
     if also_doubtful is not None:
         taken &= ~np.asarray(also_doubtful, dtype=bool)
-    return Accepted(len(y), int(taken.sum()), int((p.argmax(1) != y)[taken].sum()))
+    return SelectivePrediction(len(y), int(taken.sum()), int((p.argmax(1) != y)[taken].sum()))
 
 
-def review_threshold(probabilities: ArrayLike, labels: ArrayLike, error: float = 0.01) -> float:
+def choose_confidence_threshold(probabilities: ArrayLike, labels: ArrayLike, error: float = 0.01) -> float:
     """The lowest confidence at which answers can be accepted without a person looking at them.
 
     An answer is accepted where its probability is at or above the threshold. The result is 0 where all answers
     may be accepted; else the smallest probability t among the given answers such that at most a share `error` of those
-    at or above t is wrong; `ALWAYS_REVIEW` where there is no such t. The promise holds for the images given here and,
+    at or above t is wrong; `REVIEW_ALL` where there is no such t. The promise holds for the images given here and,
     in the mean, for others like them: how far it can be trusted say the exact limits of `accepted`, and other images.
 
     Args:
@@ -96,7 +96,7 @@ def review_threshold(probabilities: ArrayLike, labels: ArrayLike, error: float =
     allowed = np.flatnonzero(errors <= error)
     if errors[-1] <= error:
         return 0.0
-    return float(cuts[allowed[-1]]) if len(allowed) else ALWAYS_REVIEW
+    return float(cuts[allowed[-1]]) if len(allowed) else REVIEW_ALL
 
 
 class RiskCoverage(NamedTuple):

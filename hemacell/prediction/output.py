@@ -194,7 +194,7 @@ def open_parts(
 
 
 def in_words(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What differed: `field=1.0 (now 0.55)`; what is no setting is only named."""
+    """What differed: `crop=1.0 (now 0.55)`; what is no setting is only named."""
     changed = [name for name in now if before.get(name, "") != now[name]]
     digests = {"images": "other or changed images", "sources": "another version of this program"}
     return (

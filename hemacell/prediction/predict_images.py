@@ -15,7 +15,7 @@ import pandas as pd
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts
 from hemacell.prediction.read_ahead import answer, read_ahead, read_square
-from hemacell.prediction.table import Answer, table_of_answers
+from hemacell.prediction.table import Answer, prediction_table
 
 if TYPE_CHECKING:  # torch takes seconds to import; the sources of the network are part of the job's key all the same
     from hemacell.classifiers.model import Predictor
@@ -66,7 +66,7 @@ def classify(
     total = len(inputs)
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
-    read = partial(read_square, size=predictor.config.store_size)
+    read = partial(read_square, size=predictor.config.decoded_size)
     paths = (inputs.path(row) for number in missing for row in parts.span(number))
     with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
         for number in missing:
@@ -82,7 +82,7 @@ def classify(
 
 
 def _table(predictor: Predictor, inputs: Inputs, rows: range, answers: list[Answer | str], model: str) -> pd.DataFrame:
-    table = table_of_answers(predictor.classes, predictor.review_below, answers)
+    table = prediction_table(predictor.classes, predictor.confidence_threshold, answers)
     numbers = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
     table = table.astype(dict.fromkeys(numbers, "float32"))  # what they are: and CSV needs half the digits for it
     table.insert(0, "image", pd.Series([inputs.names[row] for row in rows], dtype="str"))

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 class Network(Protocol):
     """What is needed of a classifier: `hemacell.classifiers.model.Predictor`."""
 
-    def answer_pixels(self, pixels: np.ndarray, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    def predict_pixels(self, pixels: np.ndarray, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities float32 [N, C] and distances float32 [N] of uint8 [N, S, S, 3]."""
         ...
 
@@ -74,5 +74,5 @@ def read_square(path: Path | None, size: int) -> np.ndarray | str:
 def answer(network: Network, pictures: Sequence[np.ndarray | str]) -> list[Answer | str]:
     """The answer to each picture of one batch; a reason stays what it is."""
     readable = [picture for picture in pictures if not isinstance(picture, str)]
-    answers = iter(map(Answer, *network.answer_pixels(np.stack(readable), len(readable))) if readable else ())
+    answers = iter(map(Answer, *network.predict_pixels(np.stack(readable), len(readable))) if readable else ())
     return [picture if isinstance(picture, str) else next(answers) for picture in pictures]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-UNLIKE = 1.0  # distance from the known cells above which an image is unlike them
+OOD_THRESHOLD = 1.0  # distance from the known cells above which an image is unlike them
 
 
 class Answer(NamedTuple):
@@ -23,17 +23,19 @@ class Answer(NamedTuple):
     """from the cells that it knows, in units of the limit: above 1 the image is unlike them"""
 
 
-def answer_columns(classes: Sequence[str]) -> list[str]:
+def prediction_columns(classes: Sequence[str]) -> list[str]:
     """Names of the columns, in order."""
     return ["class", "probability", *(f"p_{name}" for name in classes), "needs_review", "why"]
 
 
-def table_of_answers(classes: Sequence[str], review_below: float, answers: Sequence[Answer | str]) -> pd.DataFrame:
+def prediction_table(
+    classes: Sequence[str], confidence_threshold: float, answers: Sequence[Answer | str]
+) -> pd.DataFrame:
     """Lay answers out as a table, one row each, in the order given.
 
     Args:
         classes: C names, in the order of the probabilities.
-        review_below: probability below which a person should look.
+        confidence_threshold: probability below which a person should look.
         answers: N times the answer, or the reason why the image could not be read.
 
     Returns:
@@ -44,20 +46,23 @@ def table_of_answers(classes: Sequence[str], review_below: float, answers: Seque
     """
     import pandas as pd
 
-    rows = [_unread(classes, each) if isinstance(each, str) else _row(classes, review_below, each) for each in answers]
-    table = pd.DataFrame(rows, columns=answer_columns(classes))
+    rows = [
+        _unread(classes, each) if isinstance(each, str) else _row(classes, confidence_threshold, each)
+        for each in answers
+    ]
+    table = pd.DataFrame(rows, columns=prediction_columns(classes))
     numbers = ["probability", *(f"p_{name}" for name in classes)]
     return table.astype({**dict.fromkeys(numbers, "float64"), "needs_review": "bool", "class": "str", "why": "str"})
 
 
-def _row(classes: Sequence[str], review_below: float, answer: Answer) -> list[object]:
+def _row(classes: Sequence[str], confidence_threshold: float, answer: Answer) -> list[object]:
     best = int(answer.probabilities.argmax())
     probability = float(answer.probabilities[best])
     reasons = []
-    if answer.distance > UNLIKE:
+    if answer.distance > OOD_THRESHOLD:
         reasons.append(f"unlike the cells that the model knows ({answer.distance:.1f} times the usual distance)")
-    if probability < review_below:
-        reasons.append(f"probability {probability:.2f} is below {review_below:.2f}")
+    if probability < confidence_threshold:
+        reasons.append(f"probability {probability:.2f} is below {confidence_threshold:.2f}")
     return [classes[best], probability, *map(float, answer.probabilities), bool(reasons), "; ".join(reasons)]
 
 

@@ -46,10 +46,10 @@ class Origin:
     """whether the classifier was trained on drawn images"""
     confusion: NDArray[np.int64] | None
     """the classifier's own test, int [C, C], rows true, columns called"""
-    field: float
-    own_field: float
+    crop: float
+    own_crop: float
     """the field that was looked at, and that of the classifier's test"""
-    review_below: float
+    confidence_threshold: float
 
 
 def table_of(counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> pd.DataFrame:
@@ -188,9 +188,9 @@ def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(classes, tested / tested.sum(), strict=True))
         found.append(f"{PRIOR_SHIFT} Its test images were {shares}.")
         found += doubts(classes, origin.confusion)
-    if origin.field != origin.own_field:
+    if origin.crop != origin.own_crop:
         found.append(
-            f"Cells were looked at with field={origin.field:g}, the classifier's test was with {origin.own_field:g}: "
+            f"Cells were looked at with crop={origin.crop:g}, the classifier's test was with {origin.own_crop:g}: "
             "its errors here may be others."
         )
     if none := [each.smear for each in counted if not each.cells]:

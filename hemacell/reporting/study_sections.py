@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hemacell.evaluation.comparison.compare import in_words
-from hemacell.evaluation.comparison.label_efficiency import worth_in_words
+from hemacell.evaluation.comparison.label_efficiency import label_efficiency_in_words
 from hemacell.evaluation.comparison.records import (
     MAIN_METRIC,
     Cell,
@@ -110,7 +110,7 @@ def _of_amount(comparison: Comparison, amount: str) -> str:
         worth = next((w for w in comparison.worth if (w.arm, w.amount) == (best.arm, amount)), None)
         # with all its labels the baseline can only need more than as many: nothing is learnt from that
         if worth is not None and worth.low is not None and not (worth.relation == ">" and worth.ratio <= 1):
-            sentence += f", for which {baseline} needs {worth_in_words(worth)}"
+            sentence += f", for which {baseline} needs {label_efficiency_in_words(worth)}"
         if len(found) > 1:
             sentence += f". {len(above)} of {len(found)} arms are clearly above {baseline}"
     elif below:
@@ -190,7 +190,7 @@ def _budget(comparison: Comparison) -> Section:
     )
     head = ("labels", "labelled training images", "labelled val images (calibration only)")
     return Section(
-        "budget", "The label budget", (text,), tables=(Table("Labels of one run", head, (Group("", rows),)),)
+        "step_budget", "The label budget", (text,), tables=(Table("Labels of one run", head, (Group("", rows),)),)
     )
 
 
@@ -308,7 +308,10 @@ def _differences_table(comparison: Comparison) -> Table:
 
 def _worth(comparison: Comparison) -> Section:
     baseline = named(comparison.baseline)
-    found = {(each.arm, each.amount): worth_in_words(each).replace(" x the labels", " x") for each in comparison.worth}
+    found = {
+        (each.arm, each.amount): label_efficiency_in_words(each).replace(" x the labels", " x")
+        for each in comparison.worth
+    }
     arms = [arm for arm in comparison.arms if any(arm == has for has, _ in found)]
     rows = tuple((arm_words(arm), *(found.get((arm, amount), "–") for amount in comparison.amounts)) for arm in arms)
     table = Table(

@@ -43,7 +43,7 @@ def default_uri(start: Path | None = None) -> str:
     return f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
 
 
-def use_store() -> MlflowClient:
+def get_client() -> MlflowClient:
     """Set the tracking URI if the user has not, check that its server answers, and return a client.
 
     Raises:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class AveragedNetwork:
+class EmaNetwork:
     """Keeps a slow copy of a network, which generalises better than the last weights (Polyak & Juditsky 1992).
 
     The decay grows with the steps, so that the random initial weights are soon forgotten. Floating-point buffers

@@ -1,4 +1,4 @@
-"""The one training loop. It knows neither MLflow nor what it trains: a task gives losses, a callback takes reports."""
+"""The one training loop. It knows neither MLflow nor the task: a task gives losses, a callback takes evaluations."""
 
 import math
 import time
@@ -15,7 +15,7 @@ from hemacell.core.device import chosen_device
 from hemacell.core.errors import UserError
 from hemacell.core.random import seed_of
 from hemacell.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from hemacell.training.ema import AveragedNetwork
+from hemacell.training.ema import EmaNetwork
 from hemacell.training.schedule import Schedule, learning_rate
 
 Row = dict[str, float]
@@ -26,7 +26,7 @@ class Task(Protocol):
 
     #: images in a step, for the throughput
     images_per_step: int
-    #: the entry of `validate` that `select=best` looks at; larger is better
+    #: the entry of `validate` that `checkpoint_selection=best` looks at; larger is better
     monitor: str
 
     def loss(self, network: nn.Module, step: int) -> Tensor:
@@ -44,10 +44,10 @@ class LoopSettings:
     learning_rate: float
     weight_decay: float = 0.05
     schedule: Schedule = "onecycle"
-    clip: float = 1.0
-    average: float = 0.99
-    select: str = "last"
-    reports: int = 10
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.99
+    checkpoint_selection: str = "last"
+    num_evals: int = 10
     checkpoint_seconds: float = 30.0
     seed: int = 0
     device: str = "auto"
@@ -103,7 +103,7 @@ def fit(
         task: gives losses and validation metrics.
         network: float32 weights; trained in place.
         settings: see `LoopSettings`.
-        report: called `settings.reports` times with `step`, `train/loss`, `lr`, `images_per_second` and what
+        report: called `settings.num_evals` times with `step`, `train/loss`, `lr`, `images_per_second` and what
             `task.validate` gave for the averaged weights.
         progress: called after each step with steps done, steps in all and the loss.
         checkpoint: a file that is written every `settings.checkpoint_seconds` and continued from where it exists.
@@ -114,7 +114,7 @@ def fit(
     fabric = make_fabric(settings.device, settings.precision)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, settings)
-    averaged = AveragedNetwork(network.to(fabric.device), settings.average)
+    averaged = EmaNetwork(network.to(fabric.device), settings.ema_decay)
     trained, optimizer = fabric.setup(network, optimizer)
     state = _State()
     if checkpoint is not None and checkpoint.exists():
@@ -130,7 +130,7 @@ def fit(
         loss = task.loss(trained, step)
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
-        fabric.clip_gradients(trained, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+        fabric.clip_gradients(trained, optimizer, max_norm=settings.max_grad_norm, error_if_nonfinite=False)
         optimizer.step()
         averaged.update(network, step)
         value = loss.item()
@@ -156,7 +156,7 @@ def fit(
             window.reset()
             state.history.append(row)
             state.losses = []
-            if settings.select == "best" and metrics[task.monitor] > state.best_score:
+            if settings.checkpoint_selection == "best" and metrics[task.monitor] > state.best_score:
                 state.best_score = metrics[task.monitor]
                 state.best = {name: tensor.clone() for name, tensor in averaged.network.state_dict().items()}
             if report is not None:
@@ -173,8 +173,8 @@ def fit(
 
 
 def _is_report(step: int, settings: LoopSettings) -> bool:
-    """`reports` steps, evenly spread, the last of them the last step."""
-    return (step + 1) * settings.reports // settings.steps > step * settings.reports // settings.steps
+    """`num_evals` steps, evenly spread, the last of them the last step."""
+    return (step + 1) * settings.num_evals // settings.steps > step * settings.num_evals // settings.steps
 
 
 class _Throughput:
@@ -211,7 +211,7 @@ def _save(
     file: Path,
     state: _State,
     network: nn.Module,
-    averaged: AveragedNetwork,
+    averaged: EmaNetwork,
     optimizer: torch.optim.Optimizer,
     seconds: float,
 ) -> None:
@@ -228,7 +228,7 @@ def _save(
     save_checkpoint(file, tensors, facts)
 
 
-def _restore(file: Path, network: nn.Module, averaged: AveragedNetwork, optimizer: torch.optim.Optimizer) -> _State:
+def _restore(file: Path, network: nn.Module, averaged: EmaNetwork, optimizer: torch.optim.Optimizer) -> _State:
     tensors, facts = load_checkpoint(file)
     network.load_state_dict(tensors["network"])
     averaged.network.load_state_dict(tensors["averaged"])

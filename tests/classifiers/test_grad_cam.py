@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from hemacell.classifiers.fusion import FusedClassifier, answer
-from hemacell.classifiers.grad_cam import Explainer, looked_at
-from hemacell.data.augmentation import dihedral_views, render
+from hemacell.classifiers.grad_cam import GradCAM, crop_mask
+from hemacell.data.augmentation import apply_augmentation, dihedral_augmentation
 
 SIZE, STORE, FIELD = 32, 36, 0.5  # 18 pixels of 36 are looked at, from the 9th on
 TURNS = [lambda x, k=k, flip=flip: np.rot90(x[:, ::-1] if flip else x, k) for flip in (False, True) for k in range(4)]
@@ -33,7 +33,9 @@ def pictures(count=5, seed=0) -> np.ndarray:
 def turn_of(view: int) -> int:
     """Which of numpy's turns shows the same as a view."""
     picture = pictures(1, seed=9)
-    seen = render(torch.from_numpy(picture), dihedral_views(1, view), STORE)[0].permute(1, 2, 0).numpy()
+    seen = (
+        apply_augmentation(torch.from_numpy(picture), dihedral_augmentation(1, view), STORE)[0].permute(1, 2, 0).numpy()
+    )
     (found,) = [k for k, turn in enumerate(TURNS) if np.abs(turn(picture[0] / 255) - seen).max() < 0.01]
     return found
 
@@ -71,7 +73,7 @@ def slow_heat(net, picture, label, views) -> np.ndarray:
     total = np.zeros((STORE, STORE))
     for view in range(views):
         embeddings = [torch.randn(1, len(p.mean), generator=generator) for p in net.projections]  # whatever they are
-        seen = render(torch.from_numpy(picture[None]), dihedral_views(1, view), SIZE, FIELD)
+        seen = apply_augmentation(torch.from_numpy(picture[None]), dihedral_augmentation(1, view), SIZE, FIELD)
         cam = torch.from_numpy(slow_grad_cam(net, seen, embeddings, label))[None, None]
         large = F.interpolate(cam, (18, 18), mode="bilinear", align_corners=False)[0, 0].numpy()
         total[9:27, 9:27] += back(turn_of(view))(large)
@@ -81,7 +83,7 @@ def slow_heat(net, picture, label, views) -> np.ndarray:
 @pytest.mark.parametrize(("encoders", "views"), [(2, 8), (0, 8), (1, 3)])
 def test_heat_is_that_of_a_slow_grad_cam_whatever_the_embeddings(encoders, views):
     net, seen, labels = network(encoders), pictures(4), np.array([0, 2, 1, 0])
-    found = Explainer(net, SIZE, FIELD, views)(seen, labels, batch=3)
+    found = GradCAM(net, SIZE, FIELD, views)(seen, labels, batch=3)
     assert found.dtype == np.float32 and found.shape == (4, STORE, STORE)
     expected = np.stack(
         [slow_heat(net, picture, int(label), views) for picture, label in zip(seen, labels, strict=True)]
@@ -91,10 +93,10 @@ def test_heat_is_that_of_a_slow_grad_cam_whatever_the_embeddings(encoders, views
 
 
 def test_heat_lies_in_the_field_from_0_to_1_and_asks_about_the_class():
-    explain, seen = Explainer(network(), SIZE, FIELD, 8), pictures()
+    explain, seen = GradCAM(network(), SIZE, FIELD, 8), pictures()
     inside = np.zeros((STORE, STORE), bool)
     inside[9:27, 9:27] = True
-    assert (looked_at(STORE, FIELD) == inside).all() and looked_at(7, 1.0).all() and looked_at(7, 0.2).sum() == 1
+    assert (crop_mask(STORE, FIELD) == inside).all() and crop_mask(7, 1.0).all() and crop_mask(7, 0.2).sum() == 1
     found = explain(seen, np.zeros(5, np.int64))
     assert (found[:, ~inside] == 0).all() and found.min() == 0
     assert found.max((1, 2)) == pytest.approx(np.ones(5))
@@ -103,7 +105,7 @@ def test_heat_lies_in_the_field_from_0_to_1_and_asks_about_the_class():
 
 @pytest.mark.parametrize("turn", range(1, 8))
 def test_a_turned_picture_has_the_turned_heat(turn):
-    explain, seen, labels = Explainer(network(), SIZE, FIELD, 8), pictures(2), np.array([1, 2])
+    explain, seen, labels = GradCAM(network(), SIZE, FIELD, 8), pictures(2), np.array([1, 2])
     turned = np.stack([TURNS[turn](picture) for picture in seen])
     expected = np.stack([TURNS[turn](heat) for heat in explain(seen, labels)])
     np.testing.assert_allclose(explain(turned, labels), expected, atol=1e-4)
@@ -114,7 +116,7 @@ def test_where_nothing_speaks_for_a_class_the_map_is_empty():
     with torch.no_grad():
         net.cell_head.weight[1] = -1
         net.fused_head.weight[1] = -1
-    found = Explainer(net, SIZE, FIELD, 2)(pictures(), np.array([1, 0, 1, 2, 1]))
+    found = GradCAM(net, SIZE, FIELD, 2)(pictures(), np.array([1, 0, 1, 2, 1]))
     assert (found[[0, 2, 4]] == 0).all() and found[1].max() == found[3].max() == 1
 
 
@@ -122,16 +124,16 @@ def test_the_network_stays_as_it_is_and_may_be_frozen():
     net, seen, labels = network(), pictures(), np.zeros(5, np.int64)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     with torch.no_grad():
-        first = Explainer(net, SIZE, FIELD, 2)(seen, labels)
+        first = GradCAM(net, SIZE, FIELD, 2)(seen, labels)
     assert not net.training and all(parameter.grad is None for parameter in net.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert not [module for module in net.modules() if module._forward_hooks or module._forward_pre_hooks]
     net.requires_grad_(False)
-    np.testing.assert_array_equal(Explainer(net, SIZE, FIELD, 2)(seen, labels), first)
+    np.testing.assert_array_equal(GradCAM(net, SIZE, FIELD, 2)(seen, labels), first)
     read_only = seen.copy()
     read_only.flags.writeable = False
-    np.testing.assert_array_equal(Explainer(net, SIZE, FIELD, 2)(read_only, labels), first)
-    assert Explainer(net, SIZE, FIELD, 2)(seen[:0], labels[:0]).shape == (0, STORE, STORE)
+    np.testing.assert_array_equal(GradCAM(net, SIZE, FIELD, 2)(read_only, labels), first)
+    assert GradCAM(net, SIZE, FIELD, 2)(seen[:0], labels[:0]).shape == (0, STORE, STORE)
 
 
 def test_captum_is_not_needed_to_classify(monkeypatch, known_to):
@@ -142,15 +144,15 @@ def test_captum_is_not_needed_to_classify(monkeypatch, known_to):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     config = ClassifierConfig(
         classes=("a", "b", "c"),
-        store_size=STORE,
+        decoded_size=STORE,
         size=SIZE,
-        field=FIELD,
+        crop=FIELD,
         views=2,
         temperature=1.0,
-        review_below=0.5,
+        confidence_threshold=0.5,
         encoders=(),
     )
     made = Predictor(config, network(0), [], known_to(config, network(0)))
-    assert made.answer_pixels(pictures()).probabilities.shape == (5, 3)
+    assert made.predict_pixels(pictures()).probabilities.shape == (5, 3)
     with pytest.raises(ImportError):
-        Explainer.of(made.network, config)(pictures(), np.zeros(5, np.int64))
+        GradCAM.of(made.network, config)(pictures(), np.zeros(5, np.int64))

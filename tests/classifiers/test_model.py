@@ -21,28 +21,28 @@ from hemacell.classifiers.model import (
     save_folder,
 )
 from hemacell.classifiers.ood import statistics
-from hemacell.classifiers.probabilities import tempered, view_probabilities
+from hemacell.classifiers.probabilities import apply_temperature, tta_probabilities
 from hemacell.core.errors import UserError
 from hemacell.data.images import to_square
-from hemacell.encoders.embeddings import ViewSet, embed
+from hemacell.encoders.embeddings import StoredViews, embed
 from hemacell.encoders.frozen import EncoderConfig, random_encoder
 
 CONFIG = ClassifierConfig(
     classes=("Basophil", "Eosinophil", "Lymphocyte"),
-    store_size=36,
+    decoded_size=36,
     size=32,
-    field=0.8,
+    crop=0.8,
     views=8,
     temperature=1.7,
-    review_below=0.6,
+    confidence_threshold=0.6,
     widths=(8, 8, 16, 16),
     blocks=(1, 1, 1, 1),
     projection=8,
     encoders=("prcc", "camelyon"),
 )
 BODIES = [
-    EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 3}, input_size=32, field=0.8),
-    EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=32, field=0.8),
+    EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32, crop=0.8),
+    EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=32, crop=0.8),
 ]
 
 
@@ -87,9 +87,9 @@ def folder(predictor, tmp_path):
 
 def test_a_way_through_a_folder_changes_no_answer(predictor, folder):
     back = load_folder(folder)
-    assert back.config == CONFIG and back.classes == CONFIG.classes and back.review_below == 0.6
+    assert back.config == CONFIG and back.classes == CONFIG.classes and back.confidence_threshold == 0.6
     assert [encoder.config for encoder in back.encoders] == BODIES
-    for found, expected in zip(back.answer_images(SQUARE), predictor.answer_images(SQUARE), strict=True):
+    for found, expected in zip(back.predict_images(SQUARE), predictor.predict_images(SQUARE), strict=True):
         assert found == pytest.approx(expected, abs=1e-6)
     assert not back.network.training
 
@@ -101,18 +101,19 @@ def test_what_lies_in_the_folder(folder):
 
 
 def test_answers_are_those_that_training_saw(predictor, tmp_path):
-    """Stored embeddings, the averaged views of `view_probabilities`, tempered, and the distances."""
+    """Stored embeddings, the averaged views of `tta_probabilities`, tempered, and the distances."""
     pixels = np.stack([np.asarray(image) for image in SQUARE])
     rows, names = np.arange(5), list("abcde")
     embeddings = [
-        embed(encoder, pixels, rows, names, ViewSet(8, False), tmp_path, "float32") for encoder in predictor.encoders
+        embed(encoder, pixels, rows, names, StoredViews(8, False), tmp_path, "float32")
+        for encoder in predictor.encoders
     ]
-    expected = view_probabilities(
-        predictor.network, pixels, rows, embeddings, size=32, field=0.8, views=8, precision="float32"
+    expected = tta_probabilities(
+        predictor.network, pixels, rows, embeddings, size=32, crop=0.8, views=8, precision="float32"
     )
-    found, distance = predictor.answer_images(SQUARE)
-    assert found == pytest.approx(tempered(expected, 1.7), abs=1e-5)
-    seen = statistics(predictor.network.cell, pixels, np.arange(len(pixels)), size=32, field=0.8)
+    found, distance = predictor.predict_images(SQUARE)
+    assert found == pytest.approx(apply_temperature(expected, 1.7), abs=1e-5)
+    seen = statistics(predictor.network.cell, pixels, np.arange(len(pixels)), size=32, crop=0.8)
     assert distance == pytest.approx(predictor.reference.distance(seen), rel=1e-4)
     assert found.dtype == np.float32 and found.shape == (5, 3)
     assert found.sum(1) == pytest.approx(np.ones(5), abs=1e-6)
@@ -121,31 +122,31 @@ def test_answers_are_those_that_training_saw(predictor, tmp_path):
 
 def test_images_of_odd_sizes(predictor):
     odd = photographs((36, 36), (1, 1), (7, 300), (301, 19), (53, 47))
-    found = predictor.answer_images(odd).probabilities
+    found = predictor.predict_images(odd).probabilities
     assert found.shape == (5, 3) and np.isfinite(found).all()
     squares = [Image.fromarray(to_square(image, 36)) for image in odd]
-    assert predictor.answer_images(squares).probabilities == pytest.approx(found, abs=1e-6)
-    assert found[0] == pytest.approx(predictor.answer_images(odd[:1]).probabilities[0], abs=1e-5)
+    assert predictor.predict_images(squares).probabilities == pytest.approx(found, abs=1e-6)
+    assert found[0] == pytest.approx(predictor.predict_images(odd[:1]).probabilities[0], abs=1e-5)
 
 
 def test_the_company_of_an_image_does_not_change_its_answer(predictor):
     images = photographs(*[(36, 36)] * 7, seed=3)
-    together = predictor.answer_images(images).probabilities
-    alone = np.concatenate([predictor.answer_images([image]).probabilities for image in images])
+    together = predictor.predict_images(images).probabilities
+    alone = np.concatenate([predictor.predict_images([image]).probabilities for image in images])
     assert together == pytest.approx(alone, abs=1e-5)
-    assert predictor.answer_images(images[::-1]).probabilities[::-1] == pytest.approx(alone, abs=1e-5)
+    assert predictor.predict_images(images[::-1]).probabilities[::-1] == pytest.approx(alone, abs=1e-5)
     pixels = np.stack([np.asarray(image) for image in images])
-    assert predictor.answer_pixels(pixels, batch=3).probabilities == pytest.approx(alone, abs=1e-5)
+    assert predictor.predict_pixels(pixels, batch=3).probabilities == pytest.approx(alone, abs=1e-5)
 
 
 @pytest.mark.parametrize("turn", list(Image.Transpose))
 def test_a_turned_cell_keeps_its_answer(predictor, turn):
-    found = predictor.answer_images([image.transpose(turn) for image in SQUARE]).probabilities
-    assert found == pytest.approx(predictor.answer_images(SQUARE).probabilities, abs=1e-5)
+    found = predictor.predict_images([image.transpose(turn) for image in SQUARE]).probabilities
+    assert found == pytest.approx(predictor.predict_images(SQUARE).probabilities, abs=1e-5)
 
 
 def test_bfloat16_is_near(predictor, folder):
-    exact, quick = predictor.answer_images(SQUARE), load_folder(folder, "bf16").answer_images(SQUARE)
+    exact, quick = predictor.predict_images(SQUARE), load_folder(folder, "bf16").predict_images(SQUARE)
     assert not np.array_equal(exact.probabilities, quick.probabilities)
     assert quick.probabilities == pytest.approx(exact.probabilities, abs=0.03)
     assert np.array_equal(exact.distance, quick.distance)  # always float32
@@ -158,7 +159,9 @@ def test_without_encoders(tmp_path, known_to):
     known = known_to(config, network)
     made = Predictor(config, network, [], known)
     back = load_folder(save_folder(tmp_path, config, network, [], known, []))
-    assert back.answer_images(SQUARE).probabilities == pytest.approx(made.answer_images(SQUARE).probabilities, abs=1e-6)
+    assert back.predict_images(SQUARE).probabilities == pytest.approx(
+        made.predict_images(SQUARE).probabilities, abs=1e-6
+    )
     assert not (tmp_path / ENCODERS).exists()
 
 

@@ -16,28 +16,28 @@ from hemacell.classifiers.onnx_file import (
     require_onnx,
 )
 from hemacell.classifiers.ood import statistics
-from hemacell.classifiers.probabilities import tempered
+from hemacell.classifiers.probabilities import apply_temperature
 from hemacell.core.errors import UserError
-from hemacell.data.augmentation import identity_views, render
+from hemacell.data.augmentation import apply_augmentation, identity_augmentation
 from hemacell.encoders.frozen import EncoderConfig, random_encoder
 
 SIDE = 40
 CONFIG = ClassifierConfig(
     classes=("Basophil", "Eosinophil", "Lymphocyte"),
-    store_size=SIDE,
+    decoded_size=SIDE,
     size=32,
-    field=0.7,
+    crop=0.7,
     views=8,
     temperature=0.6,
-    review_below=0.625,
+    confidence_threshold=0.625,
     widths=(8, 8, 16, 16),
     blocks=(1, 1, 1, 1),
     projection=8,
     encoders=("prcc", "camelyon"),
 )
 BODIES = [
-    EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 3}, input_size=32, field=0.7),
-    EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=48, field=0.9),
+    EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32, crop=0.7),
+    EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=48, crop=0.9),
 ]
 
 
@@ -89,18 +89,18 @@ def through(graph, pixels):
 
 
 @pytest.mark.parametrize(
-    ("store_size", "size", "field"), [(40, 32, 0.7), (40, 24, 1.0), (40, 96, 1.0), (41, 32, 0.55), (8, 33, 0.3)]
+    ("decoded_size", "size", "crop"), [(40, 32, 0.7), (40, 24, 1.0), (40, 96, 1.0), (41, 32, 0.55), (8, 33, 0.3)]
 )
-def test_the_central_part_is_what_render_shows(store_size, size, field):
-    pixels = torch.randint(0, 256, (3, store_size, store_size, 3), dtype=torch.uint8)
-    expected = render(pixels, identity_views(3), size, field)
-    found = Cut(store_size, size, field)(pixels.permute(0, 3, 1, 2) / 255)
+def test_the_central_part_is_what_render_shows(decoded_size, size, crop):
+    pixels = torch.randint(0, 256, (3, decoded_size, decoded_size, 3), dtype=torch.uint8)
+    expected = apply_augmentation(pixels, identity_augmentation(3), size, crop)
+    found = Cut(decoded_size, size, crop)(pixels.permute(0, 3, 1, 2) / 255)
     assert found.shape == expected.shape
     assert float((found - expected).abs().max()) < 2e-5
 
 
 def test_a_distance_is_that_of_the_reference(predictor):
-    found = statistics(predictor.network.cell, PIXELS, np.arange(len(PIXELS)), size=32, field=0.7)
+    found = statistics(predictor.network.cell, PIXELS, np.arange(len(PIXELS)), size=32, crop=0.7)
     found[0, :5] = 1e6  # far away
     distance = KnownCells(predictor.reference)(torch.from_numpy(found)).numpy()
     assert distance == pytest.approx(predictor.reference.distance(found), rel=1e-5)
@@ -110,7 +110,7 @@ def test_a_distance_is_that_of_the_reference(predictor):
 @pytest.mark.parametrize("views", [1, 3, 8])
 def test_the_graph_answers_as_the_predictor(known_to, views):
     made = make(CONFIG.model_copy(update={"views": views}), BODIES, known_to)
-    expected, found = made.answer_pixels(PIXELS), through(ClassifierGraph(made), PIXELS)
+    expected, found = made.predict_pixels(PIXELS), through(ClassifierGraph(made), PIXELS)
     assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
     assert found.distance == pytest.approx(expected.distance, rel=1e-4)
     assert expected.probabilities.std(0).max() > 0.01  # they differ at all
@@ -121,25 +121,28 @@ def test_without_encoders_and_with_probabilities_near_0(known_to):
     made = make(CONFIG.model_copy(update={"encoders": (), "temperature": 0.3}), [], known_to)
     with torch.no_grad():
         made.network.cell_head.weight.mul_(100)
-    expected, found = made.answer_pixels(PIXELS), through(ClassifierGraph(made), PIXELS)
+    expected, found = made.predict_pixels(PIXELS), through(ClassifierGraph(made), PIXELS)
     raw = made._probabilities(PIXELS)
     assert raw.min() < 1e-20  # where the smallest probability before a logarithm counts
     assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
     assert found.probabilities.min() == pytest.approx(expected.probabilities.min(), rel=1e-3)
-    assert tempered(np.array([[1.0, 0.0]], np.float32), 0.3)[0, 1] > 0
+    assert apply_temperature(np.array([[1.0, 0.0]], np.float32), 0.3)[0, 1] > 0
 
 
 def test_looking_at_another_part_of_the_picture(predictor):
-    wider = predictor.looking_at(1.0)
-    expected, found = wider.answer_pixels(PIXELS), through(ClassifierGraph(wider), PIXELS)
+    wider = predictor.with_crop(1.0)
+    expected, found = wider.predict_pixels(PIXELS), through(ClassifierGraph(wider), PIXELS)
     assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
-    assert np.abs(found.probabilities - predictor.answer_pixels(PIXELS).probabilities).max() > 1e-4
+    assert np.abs(found.probabilities - predictor.predict_pixels(PIXELS).probabilities).max() > 1e-4
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_the_file_answers_as_the_predictor(predictor, exported, count):
     """In onnxruntime: however many at a time."""
-    found, expected = OnnxClassifier(exported, 1).answer_pixels(PIXELS[:count]), predictor.answer_pixels(PIXELS[:count])
+    found, expected = (
+        OnnxClassifier(exported, 1).predict_pixels(PIXELS[:count]),
+        predictor.predict_pixels(PIXELS[:count]),
+    )
     assert found.probabilities.shape == (count, 3) and found.distance.shape == (count,)
     assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
     assert found.distance == pytest.approx(expected.distance, rel=1e-4)
@@ -148,7 +151,7 @@ def test_the_file_answers_as_the_predictor(predictor, exported, count):
 
 def test_parts_of_other_sizes_give_the_same(exported):
     classifier = OnnxClassifier(exported, 1)
-    whole, parts = classifier.answer_pixels(PIXELS), classifier.answer_pixels(PIXELS, batch=3)
+    whole, parts = classifier.predict_pixels(PIXELS), classifier.predict_pixels(PIXELS, batch=3)
     assert parts.probabilities == pytest.approx(whole.probabilities, abs=1e-6)
     assert parts.distance == pytest.approx(whole.distance, rel=1e-5)
 
@@ -164,8 +167,8 @@ def test_the_file_says_what_it_needs_and_gives(exported):
     ]
     assert session.get_modelmeta().custom_metadata_map == {
         "classes": "Basophil,Eosinophil,Lymphocyte",
-        "store_size": "40",
-        "review_below": "0.625",
+        "decoded_size": "40",
+        "confidence_threshold": "0.625",
         "model": "models:/hemacell-wbc/7",
     }
     assert [path.name for path in exported.parent.iterdir()] == ["model.onnx"]  # one file
@@ -175,7 +178,7 @@ def test_exporting_leaves_the_predictor_as_it_is(predictor, exported):
     weights = [each.requires_grad for each in predictor.network.parameters()]
     assert all(weights) and not predictor.network.training
     assert through(ClassifierGraph(predictor), PIXELS).probabilities == pytest.approx(
-        predictor.answer_pixels(PIXELS).probabilities, abs=1e-5
+        predictor.predict_pixels(PIXELS).probabilities, abs=1e-5
     )
 
 

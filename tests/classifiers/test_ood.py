@@ -8,7 +8,7 @@ from sklearn.covariance import LedoitWolf
 
 from hemacell.classifiers.cell_network import CellNetwork
 from hemacell.classifiers.ood import Reference, statistics
-from hemacell.data.augmentation import identity_views, render
+from hemacell.data.augmentation import apply_augmentation, identity_augmentation
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(1, 256, (5, 24, 24, 3), dtype=np.uint8)
@@ -21,9 +21,9 @@ def cell():
 
 
 def test_statistics_are_those_of_the_picture_and_of_the_first_stage(cell):
-    found = statistics(cell, PIXELS, np.arange(5), size=16, field=0.8, batch=2)
+    found = statistics(cell, PIXELS, np.arange(5), size=16, crop=0.8, batch=2)
     with torch.no_grad():
-        picture = render(torch.from_numpy(PIXELS), identity_views(5), 16, 0.8)
+        picture = apply_augmentation(torch.from_numpy(PIXELS), identity_augmentation(5), 16, 0.8)
         features = [cell.stem((picture - 0.5) / 0.25)]
         for block in list(cell.stages)[:2]:
             features.append(block(features[-1]))
@@ -36,8 +36,8 @@ def test_statistics_are_those_of_the_picture_and_of_the_first_stage(cell):
 
 
 def test_sharpness_is_that_of_differences_and_laplacians_pixel_by_pixel(cell):
-    found = statistics(cell, PIXELS, np.array([0]), size=16, field=1.0)[0, -36:].reshape(3, 4, 3)
-    picture = render(torch.from_numpy(PIXELS[:1]), identity_views(1), 16, 1.0)[0].double().numpy()
+    found = statistics(cell, PIXELS, np.array([0]), size=16, crop=1.0)[0, -36:].reshape(3, 4, 3)
+    picture = apply_augmentation(torch.from_numpy(PIXELS[:1]), identity_augmentation(1), 16, 1.0)[0].double().numpy()
     for scale in range(3):
         for channel in range(3):
             plane = picture[channel]
@@ -67,8 +67,8 @@ def test_distances_are_mahalanobis_to_the_nearest_class():
     centre, scale = known.mean(0), known.std(0)
     standard = (known - centre) / scale
     means = np.stack([standard[labels == c].mean(0) for c in range(3)])
-    shrunk = LedoitWolf(assume_centered=True).fit(standard - means[labels]).covariance_
-    inverse = np.linalg.inv(shrunk + 1e-3 * np.eye(6))
+    resize_tiles = LedoitWolf(assume_centered=True).fit(standard - means[labels]).covariance_
+    inverse = np.linalg.inv(resize_tiles + 1e-3 * np.eye(6))
     new = np.random.default_rng(2).normal(5, 9, (7, 6))
     expected = [min(mahalanobis((row - centre) / scale, mean, inverse) for mean in means) for row in new]
     assert reference.distance(new) == pytest.approx(expected, rel=1e-3)

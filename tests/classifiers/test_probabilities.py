@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from hemacell.classifiers.fusion import FusedClassifier
-from hemacell.classifiers.probabilities import log_probabilities, tempered, view_probabilities
+from hemacell.classifiers.probabilities import apply_temperature, log_probabilities, tta_probabilities
 
 WIDTHS = {"prcc": 7, "camelyon": 5}
 RNG = np.random.default_rng(0)
@@ -46,8 +46,8 @@ def slowly(network, views, middle=slice(None)):
 @pytest.mark.parametrize("views", [1, 3, 8])
 @pytest.mark.parametrize("batch", [256, 4])
 def test_probabilities_are_the_mean_over_views_of_each_image(network, views, batch):
-    found = view_probabilities(
-        network, PIXELS, ROWS, EMBEDDINGS, size=24, field=1.0, views=views, precision="float32", batch=batch
+    found = tta_probabilities(
+        network, PIXELS, ROWS, EMBEDDINGS, size=24, crop=1.0, views=views, precision="float32", batch=batch
     )
     assert found.dtype == np.float32
     assert found == pytest.approx(slowly(network, views), abs=1e-5)
@@ -55,22 +55,22 @@ def test_probabilities_are_the_mean_over_views_of_each_image(network, views, bat
 
 
 def test_the_field_is_the_middle_of_the_turned_image(network):
-    found = view_probabilities(network, PIXELS, ROWS, EMBEDDINGS, size=16, field=2 / 3, views=8, precision="float32")
+    found = tta_probabilities(network, PIXELS, ROWS, EMBEDDINGS, size=16, crop=2 / 3, views=8, precision="float32")
     assert found == pytest.approx(slowly(network, 8, slice(4, 20)), abs=1e-5)
 
 
 def test_without_embeddings():
     torch.manual_seed(0)
     network = FusedClassifier(4, {}, widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1)).eval()
-    found = view_probabilities(network, PIXELS, ROWS, [], size=24, field=1.0, views=2, precision="float32")
+    found = tta_probabilities(network, PIXELS, ROWS, [], size=24, crop=1.0, views=2, precision="float32")
     assert found.shape == (6, 4)
     assert found[1] == pytest.approx(found[2], abs=1e-6)  # the same image twice
 
 
 def test_bfloat16_is_near(network):
-    asked = {"size": 24, "field": 1.0, "views": 8}
-    exact = view_probabilities(network, PIXELS, ROWS, EMBEDDINGS, **asked, precision="float32")
-    quick = view_probabilities(network, PIXELS, ROWS, EMBEDDINGS, **asked, precision="bf16")
+    asked = {"size": 24, "crop": 1.0, "views": 8}
+    exact = tta_probabilities(network, PIXELS, ROWS, EMBEDDINGS, **asked, precision="float32")
+    quick = tta_probabilities(network, PIXELS, ROWS, EMBEDDINGS, **asked, precision="bf16")
     assert quick.dtype == np.float32 and not np.array_equal(exact, quick)
     assert quick == pytest.approx(exact, abs=0.02)
 
@@ -84,7 +84,7 @@ PROBABILITIES = st.lists(
 
 @given(PROBABILITIES, st.floats(0.2, 8))
 def test_tempered_is_the_softmax_of_divided_logits(probabilities, temperature):
-    found = tempered(probabilities, temperature)
+    found = apply_temperature(probabilities, temperature)
     assert found.dtype == np.float32
     assert found == pytest.approx(softmax(np.log(np.clip(probabilities, 1e-7, None)) / temperature, axis=1), abs=1e-6)
     assert (found.argmax(1) == probabilities.argmax(1)).all() or np.isclose(*np.sort(probabilities, 1)[:, -2:].T).any()
@@ -92,12 +92,12 @@ def test_tempered_is_the_softmax_of_divided_logits(probabilities, temperature):
 
 @given(PROBABILITIES)
 def test_a_temperature_of_one_changes_nothing(probabilities):
-    assert tempered(probabilities, 1.0) == pytest.approx(probabilities, abs=1e-6)
+    assert apply_temperature(probabilities, 1.0) == pytest.approx(probabilities, abs=1e-6)
 
 
 def test_certainties_stay_finite():
     certain = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     assert log_probabilities(certain).dtype == np.float64 and np.isfinite(log_probabilities(certain)).all()
     for temperature in (0.05, 1.0, 20.0):
-        found = tempered(certain, temperature)
+        found = apply_temperature(certain, temperature)
         assert np.isfinite(found).all() and found.sum(1) == pytest.approx([1, 1], abs=1e-6)

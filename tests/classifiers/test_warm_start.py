@@ -7,16 +7,18 @@ from safetensors.torch import save_file
 
 from hemacell.classifiers.model import TRAINED_ON, WEIGHTS, ClassifierConfig, build_network, save_folder
 from hemacell.classifiers.ood import Reference
-from hemacell.classifiers.warm_start import start_from
+from hemacell.classifiers.warm_start import warm_start
 from hemacell.core.errors import UserError
 from hemacell.encoders.frozen import EncoderConfig, random_encoder
 
-ENCODER = random_encoder(EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "code": 2}, input_size=16))
+ENCODER = random_encoder(
+    EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "latent_channels": 2}, input_size=16)
+)
 
 
 def config(*encoders, **changes):
     wanted = {"widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "projection": 8, "classes": ("a", "b")}
-    fixed = {"store_size": 24, "size": 16, "field": 0.8, "views": 2, "temperature": 1.0, "review_below": 0.5}
+    fixed = {"decoded_size": 24, "size": 16, "crop": 0.8, "views": 2, "temperature": 1.0, "confidence_threshold": 0.5}
     return ClassifierConfig(**(wanted | fixed | changes), encoders=encoders)
 
 
@@ -42,7 +44,7 @@ def same(name, one, other):
 def test_the_same_network_is_taken_over_whole(tmp_path):
     stored = saved(tmp_path, config("prcc"))
     network = made(config("prcc"), seed=1)
-    start_from(network, tmp_path, {"x", "y", "z"})
+    warm_start(network, tmp_path, {"x", "y", "z"})
     assert all(same(name, network.state_dict(), stored) for name in stored)
 
 
@@ -50,7 +52,7 @@ def test_with_other_encoders_the_cell_network_is_taken_over(tmp_path):
     stored = saved(tmp_path, config())
     network = made(config("prcc"), seed=1)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    start_from(network, tmp_path, {"x", "y"})
+    warm_start(network, tmp_path, {"x", "y"})
     after = network.state_dict()
     assert all(same(name, after, stored) for name in stored)
     assert all(same(name, after, before) for name in after if name not in stored)
@@ -59,7 +61,7 @@ def test_with_other_encoders_the_cell_network_is_taken_over(tmp_path):
 def test_without_encoders_the_rest_is_left_out(tmp_path):
     stored = saved(tmp_path, config("prcc", "camelyon"))
     network = made(config(), seed=1)
-    start_from(network, tmp_path, {"x", "y"})
+    warm_start(network, tmp_path, {"x", "y"})
     assert all(same(name, network.state_dict(), stored) for name in network.state_dict())
 
 
@@ -67,7 +69,7 @@ def test_other_classes_get_heads_of_their_own(tmp_path):
     stored = saved(tmp_path, config())
     network = made(config(classes=("a", "b", "c")), seed=1)
     head = network.cell_head.weight.clone()
-    start_from(network, tmp_path, {"x", "y"})
+    warm_start(network, tmp_path, {"x", "y"})
     assert same("cell.stem.weight", network.state_dict(), stored)
     assert torch.equal(network.cell_head.weight, head)
 
@@ -77,7 +79,7 @@ def test_what_belongs_to_another_encoder_of_the_same_width_is_not_taken(tmp_path
     stored = saved(tmp_path, config("imagenet"))
     network = made(config("random-imagenet"), seed=1)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    start_from(network, tmp_path, {"x", "y"})
+    warm_start(network, tmp_path, {"x", "y"})
     after = network.state_dict()
     for name in after:
         assert same(name, after, stored if name.startswith("cell") else before), name
@@ -88,7 +90,7 @@ def test_a_model_that_saw_images_outside_this_draw_is_refused(tmp_path):
     network = made(config(), seed=1)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(UserError, match="learnt from 2 of 4 images that are not in this draw"):
-        start_from(network, tmp_path, {"x", "y", "z"})
+        warm_start(network, tmp_path, {"x", "y", "z"})
     assert all(same(name, network.state_dict(), before) for name in before)
 
 
@@ -97,7 +99,7 @@ def test_another_cell_network_is_refused(tmp_path):
     network = made(config(), seed=1)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(UserError, match="another cell network"):
-        start_from(network, tmp_path, {"x", "y"})
+        warm_start(network, tmp_path, {"x", "y"})
     assert all(same(name, network.state_dict(), before) for name in before)
 
 
@@ -113,12 +115,12 @@ def test_another_cell_network_is_refused(tmp_path):
 def test_a_folder_without_a_classifier_is_refused_in_one_line(spoil, tmp_path):
     saved(tmp_path, config())
     spoil(tmp_path)
-    with pytest.raises(UserError, match="init: expected a registered classifier") as caught:
-        start_from(made(config()), tmp_path, {"x", "y"})
+    with pytest.raises(UserError, match="init_from: expected a registered classifier") as caught:
+        warm_start(made(config()), tmp_path, {"x", "y"})
     assert "\n" not in str(caught.value) and "None" not in str(caught.value)
 
 
 def test_an_encoder_is_no_classifier(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "encoder.safetensors")
-    with pytest.raises(UserError, match="init: expected a registered classifier"):
-        start_from(made(config()), tmp_path, set())
+    with pytest.raises(UserError, match="init_from: expected a registered classifier"):
+        warm_start(made(config()), tmp_path, set())

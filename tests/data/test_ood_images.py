@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hemacell.data.ood_images import foreign
+from hemacell.data.ood_images import ood_images
 
 SIDE = 40
 _, ROWS, COLUMNS = np.mgrid[:1, :SIDE, :SIDE]
@@ -22,11 +22,11 @@ def cells():
 
 @pytest.fixture(scope="module")
 def made(cells):
-    return foreign(cells)
+    return ood_images(cells)
 
 
 def test_there_are_as_many_of_each_kind_and_the_same_ones_every_time(cells, made):
-    again = foreign(cells)
+    again = ood_images(cells)
     assert set(made) == {"out_of_focus", "other_stain", "negative", "empty_field", "noise", "photograph"}
     for name, pictures in made.items():
         assert pictures.dtype == np.uint8 and pictures.shape == cells.shape
@@ -54,4 +54,4 @@ def test_an_empty_field_has_no_cell(cells, made):
 
 
 def test_very_small_pictures_will_do():
-    assert {pictures.shape for pictures in foreign(np.full((1, 3, 3, 3), 9, np.uint8)).values()} == {(1, 3, 3, 3)}
+    assert {pictures.shape for pictures in ood_images(np.full((1, 3, 3, 3), 9, np.uint8)).values()} == {(1, 3, 3, 3)}

@@ -7,7 +7,7 @@ from scipy.signal import fftconvolve
 
 from hemacell.encoders.autoencoder import Autoencoder, reconstruct, reconstruction_loss
 
-TINY = {"widths": (8, 16), "code": 3}
+TINY = {"widths": (8, 16), "latent_channels": 3}
 
 
 def images(count=2, side=24, seed=0):
@@ -35,16 +35,16 @@ def slow_ssim(a, b):
 
 
 @pytest.mark.parametrize("other", ["noise", "blur", "grey"])
-@pytest.mark.parametrize("l1_weight", [0.0, 0.5, 2.0])
-def test_the_loss_is_ssim_and_l1(other, l1_weight):
+@pytest.mark.parametrize("l1_loss_weight", [0.0, 0.5, 2.0])
+def test_the_loss_is_ssim_and_l1(other, l1_loss_weight):
     original = images()
     changed = {
         "noise": (original + 0.1 * torch.randn(original.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1),
         "blur": torch.nn.functional.avg_pool2d(original, 5, 1, 2),
         "grey": torch.full_like(original, 0.5),
     }[other]
-    expected = 1 - slow_ssim(changed, original) + l1_weight * float((changed - original).abs().mean())
-    assert float(reconstruction_loss(changed, original, l1_weight)) == pytest.approx(expected, abs=2e-4)
+    expected = 1 - slow_ssim(changed, original) + l1_loss_weight * float((changed - original).abs().mean())
+    assert float(reconstruction_loss(changed, original, l1_loss_weight)) == pytest.approx(expected, abs=2e-4)
 
 
 def test_equal_images_lose_nothing():
@@ -53,7 +53,7 @@ def test_equal_images_lose_nothing():
 
 def test_a_grey_picture_is_far_from_perfect():
     """With the data range of 255 that whole numbers have, it would seem nearly perfect."""
-    assert float(reconstruction_loss(torch.full_like(images(), 0.5), images(), l1_weight=0.0)) > 0.5
+    assert float(reconstruction_loss(torch.full_like(images(), 0.5), images(), l1_loss_weight=0.0)) > 0.5
 
 
 def test_the_loss_is_computed_in_float32():

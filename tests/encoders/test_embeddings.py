@@ -7,17 +7,22 @@ import pytest
 import torch
 
 from hemacell.core.errors import UserError
-from hemacell.data.augmentation import ViewSettings, dihedral_views, render, stored_views
+from hemacell.data.augmentation import (
+    AugmentationConfig,
+    apply_augmentation,
+    dihedral_augmentation,
+    stored_augmentation,
+)
 from hemacell.encoders import embeddings as module
-from hemacell.encoders.embeddings import ViewSet, embed
+from hemacell.encoders.embeddings import StoredViews, embed
 from hemacell.encoders.frozen import EncoderConfig, random_encoder
 
-AUTOENCODER = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 4}, input_size=16, field=0.8)
+AUTOENCODER = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 4}, input_size=16, crop=0.8)
 BACKBONE = EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=32)
 COUNT = 70  # more than one batch
 PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 20, 20, 3), dtype=np.uint8)
 DIGESTS = [f"digest{number}" for number in range(COUNT)]
-AUGMENTED, TURNS = ViewSet(2, augmented=True), ViewSet(2, augmented=False)
+AUGMENTED, TURNS = StoredViews(2, augmented=True), StoredViews(2, augmented=False)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +55,7 @@ def counted(monkeypatch):
 def test_what_was_computed_first_does_not_matter_to_the_bit(config, views, precision, tmp_path):
     encoder = random_encoder(config)
     whole = embedded(encoder, tmp_path / "a", views=views, precision=precision)
-    embedded(encoder, tmp_path / "b", [61, 3, 17], ViewSet(1, views.augmented), precision)
+    embedded(encoder, tmp_path / "b", [61, 3, 17], StoredViews(1, views.augmented), precision)
     embedded(encoder, tmp_path / "b", range(COUNT - 1, 4, -3), views, precision)
     backwards = embedded(encoder, tmp_path / "b", range(COUNT - 1, -1, -1), views, precision)
     assert np.array_equal(backwards[::-1], whole)
@@ -59,15 +64,15 @@ def test_what_was_computed_first_does_not_matter_to_the_bit(config, views, preci
 
 
 def test_each_is_the_embedding_of_its_rendered_view(encoder, tmp_path):
-    settings = ViewSettings(zoom=1.5)
-    found = embedded(encoder, tmp_path, views=ViewSet(3, True, settings))
-    turned = embedded(encoder, tmp_path, views=ViewSet(8, False))
+    settings = AugmentationConfig(zoom=1.5)
+    found = embedded(encoder, tmp_path, views=StoredViews(3, True, settings))
+    turned = embedded(encoder, tmp_path, views=StoredViews(8, False))
     assert found.shape == (COUNT, 3, encoder.width) and found.dtype == np.float32
     for row, number in [(0, 0), (41, 2), (69, 1)]:
         image = torch.from_numpy(PIXELS[row : row + 1])
-        seen = render(image, stored_views([DIGESTS[row]], number, settings), 16, 0.8)
+        seen = apply_augmentation(image, stored_augmentation([DIGESTS[row]], number, settings), 16, 0.8)
         assert found[row, number] == pytest.approx(encoder(seen)[0].numpy(), abs=1e-5)
-        seen = render(image, dihedral_views(1, number + 4), 16, 0.8)
+        seen = apply_augmentation(image, dihedral_augmentation(1, number + 4), 16, 0.8)
         assert turned[row, number + 4] == pytest.approx(encoder(seen)[0].numpy(), abs=1e-5)
 
 
@@ -86,7 +91,7 @@ def test_only_what_is_missing_is_computed_and_counted(encoder, tmp_path, counted
     embedded(encoder, tmp_path, range(10))
     counted.clear()
     reports = []
-    embedded(encoder, tmp_path, range(5, 15), ViewSet(3, True), progress=lambda *done: reports.append(done))
+    embedded(encoder, tmp_path, range(5, 15), StoredViews(3, True), progress=lambda *done: reports.append(done))
     assert counted == [5, 5, 10]  # five new images for both old views, ten for the new view
     assert reports == [(5, 20), (10, 20), (20, 20)]
 
@@ -107,9 +112,9 @@ def test_the_key_is_the_digest_and_not_the_row(encoder, tmp_path, counted):
     ("change", "parts"),
     [
         ("encoder", {"encoder": random_encoder(AUTOENCODER, seed=1)}),
-        ("field", {"encoder": random_encoder(AUTOENCODER).looking_at(16, 0.7)}),
+        ("crop", {"encoder": random_encoder(AUTOENCODER).with_crop(16, 0.7)}),
         ("precision", {"precision": "bf16"}),
-        ("settings", {"views": ViewSet(2, True, ViewSettings(stain=0.3))}),
+        ("settings", {"views": StoredViews(2, True, AugmentationConfig(stain=0.3))}),
         ("kind of view", {"views": TURNS}),
     ],
 )

@@ -22,8 +22,8 @@ from hemacell.encoders.frozen import (
 )
 from hemacell.encoders.timm_backbone import create_backbone
 
-AUTOENCODER = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 4}, input_size=16)
-BACKBONE = EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=32, field=0.7)
+AUTOENCODER = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 4}, input_size=16)
+BACKBONE = EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=32, crop=0.7)
 CONFIGS = pytest.mark.parametrize("config", [AUTOENCODER, BACKBONE], ids=["autoencoder", "backbone"])
 
 
@@ -101,8 +101,8 @@ def test_a_backbone_is_shown_normalised_images():
 def test_images_of_any_size_are_brought_to_its_own():
     encoder = random_encoder(AUTOENCODER)
     pictures = images(side=37)
-    shrunk = F.interpolate(pictures, (16, 16), mode="bilinear", antialias=True)
-    assert torch.equal(encoder(pictures), encoder(shrunk))
+    resize_tiles = F.interpolate(pictures, (16, 16), mode="bilinear", antialias=True)
+    assert torch.equal(encoder(pictures), encoder(resize_tiles))
 
 
 def test_bfloat16_is_near_and_comes_back_as_float32():
@@ -125,7 +125,7 @@ def test_a_way_through_a_folder_changes_nothing(config, tmp_path):
 
 def test_digests_tell_weights_sizes_and_fields_apart():
     encoder = random_encoder(AUTOENCODER)
-    others = [random_encoder(AUTOENCODER, seed=1), encoder.looking_at(32, 1.0), encoder.looking_at(16, 0.5)]
+    others = [random_encoder(AUTOENCODER, seed=1), encoder.with_crop(32, 1.0), encoder.with_crop(16, 0.5)]
     digests = {encoder_digest(each) for each in [encoder, *others]}
     assert len(digests) == 4
     assert encoder_digest(random_encoder(AUTOENCODER)) in digests
@@ -136,9 +136,9 @@ def test_digests_tell_weights_sizes_and_fields_apart():
 
 def test_looking_at_another_field_keeps_the_weights():
     encoder = random_encoder(AUTOENCODER)
-    other = encoder.looking_at(32, 0.5)
-    assert (other.config.input_size, other.config.field) == (32, 0.5)
-    assert (encoder.config.input_size, encoder.config.field) == (16, 1.0)
+    other = encoder.with_crop(32, 0.5)
+    assert (other.config.input_size, other.config.crop) == (32, 0.5)
+    assert (encoder.config.input_size, encoder.config.crop) == (16, 1.0)
     assert other.body is encoder.body and other.width == encoder.width
     assert not torch.equal(other(images(side=32)), encoder(images(side=32)))
 
@@ -181,7 +181,7 @@ def description(**changes):
         lambda folder: (folder / DESCRIPTION).write_text("{}"),
         lambda folder: (folder / DESCRIPTION).write_text(description(colour="blue", shape="round")),
         lambda folder: (folder / DESCRIPTION).write_text(description(kind="transformer")),
-        lambda folder: (folder / DESCRIPTION).write_text(description(body={"widths": [8, 16], "code": 5})),
+        lambda folder: (folder / DESCRIPTION).write_text(description(body={"widths": [8, 16], "latent_channels": 5})),
         lambda folder: (folder / DESCRIPTION).write_text(description(body={"depth": 5})),
         lambda folder: (folder / DESCRIPTION).write_text(description(kind="backbone", body={"arch": "test_nothing"})),
     ],

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hemacell.encoders.frozen import EncoderConfig, FrozenEncoder, encoder_digest, random_encoder
-from hemacell.encoders.fuse_batchnorm import folded
+from hemacell.encoders.fuse_batchnorm import fuse_batchnorm
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -30,7 +30,7 @@ def batchnorms(encoder):
 def test_embeddings_are_the_same_with_fewer_batchnorms(arch, left):
     encoder = lively(random_encoder(EncoderConfig(kind="backbone", body={"arch": arch}, input_size=32)))
     before, digest = encoder.embed(IMAGES), encoder_digest(encoder)
-    quick = folded(encoder)
+    quick = fuse_batchnorm(encoder)
     assert batchnorms(quick) == left < batchnorms(encoder)
     assert quick.embed(IMAGES) == pytest.approx(before, rel=1e-3, abs=1e-4)
     assert encoder_digest(encoder) == digest and torch.equal(encoder.embed(IMAGES), before)
@@ -38,9 +38,9 @@ def test_embeddings_are_the_same_with_fewer_batchnorms(arch, left):
 
 
 def test_an_encoder_without_batchnorm_is_the_same():
-    config = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 3}, input_size=32)
+    config = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32)
     encoder = random_encoder(config)
-    assert torch.equal(folded(encoder).embed(IMAGES), encoder.embed(IMAGES))
+    assert torch.equal(fuse_batchnorm(encoder).embed(IMAGES), encoder.embed(IMAGES))
 
 
 class Shuffled(nn.Module):
@@ -57,4 +57,4 @@ class Shuffled(nn.Module):
 def test_layers_in_another_order_are_left_alone():
     config = EncoderConfig(kind="autoencoder", body={}, input_size=32)
     encoder = lively(FrozenEncoder(config, Shuffled()))
-    assert folded(encoder) is encoder and batchnorms(encoder) == 1
+    assert fuse_batchnorm(encoder) is encoder and batchnorms(encoder) == 1

@@ -9,16 +9,16 @@ from scipy import stats
 from hemacell.evaluation.comparison.resampling import Answers, image_weights, percentile_interval, resampled_metrics
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.reference_scores import (
-    Beside,
+    MetricComparison,
     as_records,
-    beside_own,
     cautions,
+    compare_with_reference,
     drop_in_words,
     markdown,
     resampled_confusions,
     text_table,
 )
-from hemacell.reporting.figures import own_test_forest
+from hemacell.reporting.figures import reference_forest
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
@@ -34,7 +34,7 @@ def answered(n=300, right=0.8, seed=0, classes=5):
 def test_the_scores_are_those_that_are_logged():
     labels, probabilities = answered()
     logged = classification_metrics(labels, probabilities, CLASSES)
-    rows = beside_own(labels, probabilities, CLASSES, {"accuracy": 0.9}, 200)
+    rows = compare_with_reference(labels, probabilities, CLASSES, {"accuracy": 0.9}, 200)
     assert [row.metric for row in rows] == [
         "macro_f1",
         "accuracy",
@@ -47,12 +47,12 @@ def test_the_scores_are_those_that_are_logged():
     assert [row.images for row in rows] == [300] * 3 + np.bincount(labels).tolist()
     accuracy = rows[1]
     assert accuracy.own == 0.9 and accuracy.difference == pytest.approx(logged["accuracy"] - 0.9)
-    assert rows[0].own is None and rows[0].difference is None and not rows[0].below_own
+    assert rows[0].own is None and rows[0].difference is None and not rows[0].below_reference
 
 
 def test_the_interval_of_accuracy_is_the_binomial_one():
     labels, probabilities = answered(400)
-    accuracy = beside_own(labels, probabilities, CLASSES, {}, 20_000)[1]
+    accuracy = compare_with_reference(labels, probabilities, CLASSES, {}, 20_000)[1]
     hits = round(accuracy.here * 400)
     low, high = stats.binom.ppf([0.025, 0.975], 400, hits / 400) / 400
     assert accuracy.low == pytest.approx(low, abs=0.003) and accuracy.high == pytest.approx(high, abs=0.003)
@@ -63,7 +63,7 @@ def test_drawing_cells_is_drawing_images():
     labels, probabilities = answered(150, 0.7)
     answers = Answers(CLASSES, labels, probabilities.argmax(1)[None], 0)
     by_image = resampled_metrics(answers, image_weights(150, 8000, 0))
-    for row in beside_own(labels, probabilities, CLASSES, {}, 8000):
+    for row in compare_with_reference(labels, probabilities, CLASSES, {}, 8000):
         low, high = percentile_interval(by_image[row.metric][0])
         assert row.low == pytest.approx(low, abs=0.012) and row.high == pytest.approx(high, abs=0.012), row.metric
 
@@ -79,7 +79,7 @@ def test_resamples_have_as_many_images_and_depend_on_the_seed_alone():
 def test_a_class_without_an_image_has_no_row_and_a_caution():
     labels, probabilities = answered(200, 0.8, classes=4)  # no Neutrophil
     probabilities[0] = np.full(5, 0.1) + 0.5 * np.eye(5)[4]  # which is answered once
-    rows = beside_own(labels, probabilities, CLASSES, {"f1/Neutrophil": 0.99}, 300)
+    rows = compare_with_reference(labels, probabilities, CLASSES, {"f1/Neutrophil": 0.99}, 300)
     assert "f1/Neutrophil" not in {row.metric for row in rows}
     assert rows[0].here == pytest.approx(classification_metrics(labels, probabilities, CLASSES)["macro_f1"])
     (line, *_) = cautions(labels, rows, CLASSES)
@@ -88,16 +88,16 @@ def test_a_class_without_an_image_has_no_row_and_a_caution():
 
 def test_cautions_of_few_images_and_of_no_mistake():
     labels = np.repeat(np.arange(5), [29, 30, 40, 40, 40])
-    rows = beside_own(labels, np.eye(5)[labels], CLASSES, {}, 200)
+    rows = compare_with_reference(labels, np.eye(5)[labels], CLASSES, {}, 200)
     few, perfect = cautions(labels, rows, CLASSES)
     assert "fewer than 30 images of Basophil (29):" in few
     assert "no mistake in macro_f1, accuracy, balanced_accuracy, f1/Basophil" in perfect
     labels, probabilities = answered(600)
-    assert cautions(labels, beside_own(labels, probabilities, CLASSES, {}, 200), CLASSES) == []
+    assert cautions(labels, compare_with_reference(labels, probabilities, CLASSES, {}, 200), CLASSES) == []
 
 
 def row(metric, here, low, high, own=None, images=100):
-    return Beside(metric, here, low, high, images, own)
+    return MetricComparison(metric, here, low, high, images, own)
 
 
 def test_a_drop_is_said_only_where_the_whole_interval_lies_below():
@@ -119,8 +119,8 @@ def test_a_drop_is_said_only_where_the_whole_interval_lies_below():
 
 def test_too_few_images_tell_no_drop():
     """One image that is taken for another class has the interval [0, 0]."""
-    assert not row("f1/Basophil", 0.0, 0.0, 0.0, 0.9, images=9).below_own
-    assert row("f1/Basophil", 0.0, 0.0, 0.0, 0.9, images=10).below_own
+    assert not row("f1/Basophil", 0.0, 0.0, 0.0, 0.9, images=9).below_reference
+    assert row("f1/Basophil", 0.0, 0.0, 0.0, 0.9, images=10).below_reference
 
 
 def test_of_classes_alone_the_largest_drop_is_named_first():
@@ -154,13 +154,13 @@ def test_the_page_and_the_records():
         "images": 100,
         "own": 0.991,
         "difference": pytest.approx(-0.231),
-        "below_own": True,
+        "below_reference": True,
     }
     assert records[2]["difference"] is None
 
 
 def test_the_picture_has_every_number_at_its_place():
-    axes = own_test_forest(ROWS).axes[0]
+    axes = reference_forest(ROWS).axes[0]
     drawn = [(tuple(line.get_xdata()), tuple(line.get_ydata()), line.get_marker()) for line in axes.lines]
     for y, (one, marker) in enumerate(zip(ROWS, "voo", strict=True)):
         assert ((one.low, one.high), (y, y), "None") in drawn
@@ -169,12 +169,12 @@ def test_the_picture_has_every_number_at_its_place():
     left, right = axes.get_xlim()
     assert left < 0.721 and right > 1
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["macro_f1", "F1 Monocyte", "accuracy"]
-    figure = own_test_forest(ROWS)
+    figure = reference_forest(ROWS)
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == ["here, 95 % interval", "here, all below own test", "own test"]
 
 
 def test_the_picture_where_the_own_scores_are_not_known():
-    figure = own_test_forest([row("accuracy", 0.5, 0.4, 0.6)])
+    figure = reference_forest([row("accuracy", 0.5, 0.4, 0.6)])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["here, 95 % interval"]
     figure.canvas.draw()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hemacell.evaluation.saliency import heat_inside
+from hemacell.evaluation.saliency import saliency_inside
 
 
 def test_shares_are_those_counted_pixel_by_pixel():
@@ -11,7 +11,7 @@ def test_shares_are_those_counted_pixel_by_pixel():
     heat = (rng.random((4, 12, 12)) * seen).astype(np.float32)
     heat[2] = 0
     masks = np.round(rng.random((4, 12, 12)), 1).astype(np.float32)
-    shares, by_chance = heat_inside(heat, masks, seen)
+    shares, by_chance = saliency_inside(heat, masks, seen)
     for n in range(4):
         within = total = area = 0.0
         for y in range(12):
@@ -28,11 +28,11 @@ def test_even_heat_has_the_share_of_chance_and_the_best_has_all():
     mask = np.zeros((2, 6, 6), np.float32)
     mask[:, 1:4, 1:4] = 1
     heat = np.stack([np.ones((6, 6), np.float32), mask[0] * 0.3])
-    shares, by_chance = heat_inside(heat, mask, seen)
+    shares, by_chance = saliency_inside(heat, mask, seen)
     assert shares == pytest.approx([0.25, 1.0]) and by_chance == pytest.approx([0.25, 0.25])
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 6), (1, 5, 6)])
 def test_shapes_that_do_not_fit(shape):
     with pytest.raises(ValueError, match="expected"):
-        heat_inside(np.ones((1, 6, 6), np.float32), np.ones(shape, np.float32), np.ones((6, 6), bool))
+        saliency_inside(np.ones((1, 6, 6), np.float32), np.ones(shape, np.float32), np.ones((6, 6), bool))

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from hemacell.evaluation.selective import ALWAYS_REVIEW, Accepted, accepted, review_threshold, risk_coverage
+from hemacell.evaluation.selective import (
+    REVIEW_ALL,
+    SelectivePrediction,
+    accepted,
+    choose_confidence_threshold,
+    risk_coverage,
+)
 
 
 def slow_threshold(p, labels, error):
@@ -16,7 +22,7 @@ def slow_threshold(p, labels, error):
         accepted = confidence >= t
         if (p.argmax(1) != labels)[accepted].mean() <= error:
             return t
-    return ALWAYS_REVIEW
+    return REVIEW_ALL
 
 
 @settings(max_examples=200, deadline=None)
@@ -28,7 +34,7 @@ def test_threshold_equals_the_search(rows, error):
     confidence = np.array([percent for percent, _ in rows]) / 100
     p = np.stack([confidence, 1 - confidence], 1).astype(np.float32)
     labels = np.array([0 if right else 1 for _, right in rows])
-    found = review_threshold(p, labels, error)
+    found = choose_confidence_threshold(p, labels, error)
     assert found == slow_threshold(p, labels, error)
     accepted = p.max(1) >= found
     assert not accepted.any() or (labels[accepted] != 0).mean() <= error
@@ -36,16 +42,16 @@ def test_threshold_equals_the_search(rows, error):
 
 def test_all_are_accepted_where_few_are_wrong_and_none_where_the_surest_are():
     p = np.array([[0.99, 0.01], [0.6, 0.4]], dtype=np.float32)
-    assert review_threshold(p, [0, 0]) == 0.0
-    assert review_threshold(p, [1, 0]) == ALWAYS_REVIEW
-    assert review_threshold(p, [0, 1]) == pytest.approx(0.99)
-    assert not (p.max(1) >= ALWAYS_REVIEW).any()
+    assert choose_confidence_threshold(p, [0, 0]) == 0.0
+    assert choose_confidence_threshold(p, [1, 0]) == REVIEW_ALL
+    assert choose_confidence_threshold(p, [0, 1]) == pytest.approx(0.99)
+    assert not (p.max(1) >= REVIEW_ALL).any()
 
 
 @pytest.mark.parametrize("error", [-0.01, 1.0, np.nan])
 def test_an_error_outside_its_range_is_refused(error):
     with pytest.raises(ValueError, match="error must be"):
-        review_threshold([[0.9, 0.1]], [0], error)
+        choose_confidence_threshold([[0.9, 0.1]], [0], error)
 
 
 @settings(max_examples=100, deadline=None)
@@ -60,7 +66,7 @@ def test_the_curve_is_that_of_every_threshold(rows):
     assert curve.risk == pytest.approx([(labels[taken] != 0).mean() for taken in slow])
     assert curve.coverage[-1] == 1 and curve.risk[-1] == pytest.approx((labels != 0).mean())
     for t, taken in zip(sorted(set(p.max(1).tolist()), reverse=True), slow, strict=True):
-        assert accepted(labels, p, t) == Accepted(len(labels), taken.sum(), (labels[taken] != 0).sum())
+        assert accepted(labels, p, t) == SelectivePrediction(len(labels), taken.sum(), (labels[taken] != 0).sum())
 
 
 def test_the_area_of_a_perfect_order_is_that_of_the_last_mistakes():
@@ -72,18 +78,18 @@ def test_the_area_of_a_perfect_order_is_that_of_the_last_mistakes():
 
 def test_what_is_doubtful_otherwise_is_not_accepted():
     p = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
-    assert accepted([0, 1, 0], p, 0.75) == Accepted(3, 2, 1)
-    assert accepted([0, 1, 0], p, 0.75, [False, True, False]) == Accepted(3, 1, 0)
+    assert accepted([0, 1, 0], p, 0.75) == SelectivePrediction(3, 2, 1)
+    assert accepted([0, 1, 0], p, 0.75, [False, True, False]) == SelectivePrediction(3, 1, 0)
 
 
 @pytest.mark.parametrize(("taken", "wrong"), [(500, 0), (500, 5), (7, 7), (0, 0)])
 def test_the_limits_are_the_exact_ones(taken, wrong):
-    low, high = Accepted(600, taken, wrong).error_limits
+    low, high = SelectivePrediction(600, taken, wrong).error_limits
     if taken:
         exact = binomtest(wrong, taken).proportion_ci(0.95, "exact")
         assert (low, high) == pytest.approx((exact.low, exact.high))
     else:
         assert (low, high) == (0, 1)
-    found = Accepted(600, taken, wrong)
+    found = SelectivePrediction(600, taken, wrong)
     assert found.metrics()["accepted_error_high"] == high
     assert f"{taken} accepted of 600" in found.in_words()

@@ -14,19 +14,19 @@ from hemacell.prediction.inputs import read_inputs
 from hemacell.prediction.output import check_output, folder_of, in_words, open_parts, read_output
 from hemacell.prediction.predict_images import classify
 
-FACTS = {"model": "models:/m/1", "images": "abc", "field": "0"}
+FACTS = {"model": "models:/m/1", "images": "abc", "crop": "0"}
 
 
 class Network:
     """Tells light from dark, and its last digits depend on how many images are looked at together."""
 
-    classes, review_below = ("Dark", "Light"), 0.6
-    config = SimpleNamespace(store_size=8)
+    classes, confidence_threshold = ("Dark", "Light"), 0.6
+    config = SimpleNamespace(decoded_size=8)
 
     def __init__(self, stop_after: int = 10**9) -> None:
         self.left = stop_after
 
-    def answer_pixels(self, pixels, batch=64):
+    def predict_pixels(self, pixels, batch=64):
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
@@ -104,10 +104,10 @@ def test_parts_of_something_else_are_not_mixed_in(inputs, tmp_path):
     output = tmp_path / "cells.csv"
     with pytest.raises(KeyboardInterrupt):
         work(output, inputs, Network(5))
-    other = {**FACTS, "field": "1.0", "images": "xyz"}
+    other = {**FACTS, "crop": "1.0", "images": "xyz"}
     with pytest.raises(UserError) as caught:
         work(output, inputs, Network(), key="other", facts=other)
-    assert "other or changed images, field=0 (now 1.0): type that again to finish it, force=true" in str(caught.value)
+    assert "other or changed images, crop=0 (now 1.0): type that again to finish it, force=true" in str(caught.value)
     assert work(output, inputs, Network(), key="other", force=True, facts=other)[0] == (3, 24)
 
 

@@ -70,7 +70,7 @@ def test_files_that_are_no_image_have_a_reason(tmp_path, monkeypatch):
 
 def test_reasons_stay_in_their_places():
     class Network:
-        def answer_pixels(self, pixels, batch=64):
+        def predict_pixels(self, pixels, batch=64):
             light = pixels.mean((1, 2, 3), dtype=np.float32)
             return np.stack([light, light], 1), light / 2
 

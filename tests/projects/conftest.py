@@ -20,14 +20,14 @@ ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
 # What makes every job small; one thread, so that the numbers can be compared.
-COMMON: dict[str, Any] = {"threads": 1, "reports": 2}
+COMMON: dict[str, Any] = {"threads": 1, "num_evals": 2}
 CELL: dict[str, Any] = {
     "limit": 60,
     "steps": 4,
     "batch_size": 16,
-    "views": 2,
-    "test_views": 1,
-    "store_size": 64,
+    "train_views": 2,
+    "tta_views": 1,
+    "decoded_size": 64,
     "image_size": 32,
     "encoder_size": 32,
 }

@@ -15,8 +15,16 @@ from hemacell.cli import main
 from hemacell.config.jobs import JOBS
 from tests.projects.conftest import small_disk
 
-CELLS = {"limit": "0", "steps": "2", "reports": "1", "batch_size": "8", "views": "1", "test_views": "1", "threads": "1"}
-SMALL = {"store_size": "32", "image_size": "32", "encoder_size": "32", "encoders": "none", "register_model": "false"}
+CELLS = {
+    "limit": "0",
+    "steps": "2",
+    "num_evals": "1",
+    "batch_size": "8",
+    "train_views": "1",
+    "tta_views": "1",
+    "threads": "1",
+}
+SMALL = {"decoded_size": "32", "image_size": "32", "encoder_size": "32", "encoders": "none", "register_model": "false"}
 
 
 @pytest.fixture
@@ -132,7 +140,7 @@ def test_a_mask_of_another_size(refused, course):
         ("encoders", "imagenet,imagenet", "expected each encoder once"),
         ("encoders", "models:/hemacell-prcc-encoder/1", "nothing is registered yet"),
         ("encoders", "models:hemacell-prcc-encoder", "expected models:/NAME/VERSION"),
-        ("init", "models:/hemacell-wbc@champion", "nothing is registered yet"),
+        ("init_from", "models:/hemacell-wbc@champion", "nothing is registered yet"),
         ("draw", "official", "expected the folder"),
         ("resume", "0123456789abcdef0123456789abcdef", "there is no run '0123456789abcdef0123456789abcdef'"),
     ],
@@ -227,7 +235,7 @@ def test_readable_images_of_every_kind_are_taken_and_the_others_listed(store, co
 
 
 def test_the_loss_is_not_a_number(refused, store):
-    line = refused("wbc", lines=None, learning_rate="1e30", clip="1e30", average="0", steps="6")
+    line = refused("wbc", lines=None, learning_rate="1e30", max_grad_norm="1e30", average="0", steps="6")
     assert "the loss is" in line and "learning_rate=" in line
     (run,) = store.runs()
     assert run.info.status == "FAILED" and run.data.tags["hemacell.error"] in line
@@ -256,7 +264,7 @@ def test_a_backbone(refused, setting, value, words):
 
 def test_a_full_disk_under_the_cache(refused, tmp_path):
     with small_disk(tmp_path / "disk", 1):
-        line = refused("wbc", lines=None, store_size="192", environment={"HEMACELL_CACHE": str(tmp_path / "disk")})
+        line = refused("wbc", lines=None, decoded_size="192", environment={"HEMACELL_CACHE": str(tmp_path / "disk")})
     assert "the disk is full" in line and "HEMACELL_CACHE" in line
 
 

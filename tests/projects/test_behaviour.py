@@ -25,17 +25,17 @@ def trained(new_store, sample):
         encoders=("none",),
         steps=120,
         batch_size=32,
-        views=4,
-        test_views=4,
-        store_size=96,
+        train_views=4,
+        tta_views=4,
+        decoded_size=96,
         image_size=48,
-        field=0.8,
+        crop=0.8,
     )
     with store.here():
         predictor = load_folder(fetch("models:/hemacell-wbc@sample", store.cache))
     test = wbc_manifest(sample, masks=False).part("test")
     images = [read_rgb(path) for path in map(type(sample), test.table["path"])]
-    answers = predictor.answer_images(images)
+    answers = predictor.predict_images(images)
     return SimpleNamespace(
         run=run,
         predictor=predictor,
@@ -48,7 +48,9 @@ def trained(new_store, sample):
 
 def kept(trained, changed: list[Image.Image]) -> float:
     """Share of the cells that keep their class when their pictures are changed."""
-    return float((trained.predictor.answer_images(changed).probabilities.argmax(1) == trained.answers.argmax(1)).mean())
+    return float(
+        (trained.predictor.predict_images(changed).probabilities.argmax(1) == trained.answers.argmax(1)).mean()
+    )
 
 
 def test_it_is_much_better_than_naming_the_largest_class(trained):
@@ -99,7 +101,7 @@ def test_the_size_of_the_file_does_not_matter_much(trained):
 
 
 def test_an_image_beside_others_gets_the_answer_that_it_gets_alone(trained):
-    alone = np.concatenate([trained.predictor.answer_images([image]).probabilities for image in trained.images[:5]])
+    alone = np.concatenate([trained.predictor.predict_images([image]).probabilities for image in trained.images[:5]])
     np.testing.assert_allclose(alone, trained.answers[:5], atol=1e-5)
 
 
@@ -107,14 +109,14 @@ def test_an_image_beside_others_gets_the_answer_that_it_gets_alone(trained):
 def test_an_empty_picture_is_answered(trained, picture):
     size = {"one pixel": (1, 1), "wide": (500, 20)}.get(picture, (96, 96))
     colour = picture if picture in ("white", "black", "grey") else "pink"
-    answer = trained.predictor.answer_images([Image.new("RGB", size, colour)]).probabilities
+    answer = trained.predictor.predict_images([Image.new("RGB", size, colour)]).probabilities
     assert np.isfinite(answer).all()
     np.testing.assert_allclose(answer.sum(1), 1, atol=1e-5)
 
 
 def test_most_mistakes_are_among_those_that_a_person_should_see(trained):
     """The threshold comes from val, where 1 in 100 accepted cells may be wrong; test is allowed some more."""
-    accepted = trained.answers.max(1) >= trained.predictor.review_below
+    accepted = trained.answers.max(1) >= trained.predictor.confidence_threshold
     wrong = trained.answers.argmax(1) != trained.labels
     assert not accepted.any() or wrong[accepted].mean() <= max(0.1, wrong.mean())
 
@@ -122,11 +124,11 @@ def test_most_mistakes_are_among_those_that_a_person_should_see(trained):
 def test_few_cells_are_called_unlike_the_known_ones_and_other_pictures_are(trained):
     """The limit comes from a half of val, of which 1 in 100 may lie beyond it; test is allowed some more."""
     from hemacell.data.images import to_square
-    from hemacell.data.ood_images import foreign
+    from hemacell.data.ood_images import ood_images
 
     assert (trained.distance > 1).mean() <= 0.1
     cells = np.stack([to_square(image, 96) for image in trained.images[:40]])
-    flagged = {name: (trained.predictor.distances(made) > 1).mean() for name, made in foreign(cells).items()}
+    flagged = {name: (trained.predictor.distances(made) > 1).mean() for name, made in ood_images(cells).items()}
     assert min(flagged.values()) >= 0.9, flagged
-    logged = {name: trained.run.data.metrics[f"foreign/{name}"] for name in flagged}
+    logged = {name: trained.run.data.metrics[f"ood_images/{name}"] for name in flagged}
     assert logged == pytest.approx(flagged, abs=0.1)

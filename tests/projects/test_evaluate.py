@@ -41,16 +41,16 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
     from hemacell.tracking.runs.lifecycle import track
 
     torch.manual_seed(3)
-    body = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 3}, input_size=32, field=0.6)
+    body = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32, crop=0.6)
     encoders = [random_encoder(body)] if encoder else []
     config = ClassifierConfig(
         classes=classes,
-        store_size=48,
+        decoded_size=48,
         size=32,
-        field=0.6,
+        crop=0.6,
         views=2,
         temperature=0.7,
-        review_below=0.5,
+        confidence_threshold=0.5,
         widths=(8, 8, 16, 16),
         blocks=(1, 1, 1, 1),
         projection=8,
@@ -60,7 +60,7 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
         run.metrics({f"test/{metric}": value for metric, value in own_scores.items()})
         network = build_network(config, [each.width for each in encoders])
         pixels = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
-        seen = statistics(network.cell, pixels, np.arange(len(pixels)), size=32, field=0.6)
+        seen = statistics(network.cell, pixels, np.arange(len(pixels)), size=32, crop=0.6)
         known = Reference.fit(seen, np.arange(9) % 2).limited(seen, 0)
         save_folder(folder, config, network, encoders, known, sorted(trained_on))
         version = registry.register(
@@ -140,7 +140,7 @@ def test_intervals_own_scores_and_differences(made):
     for row in records["rows"]:
         assert row["here"] == pytest.approx(metrics[f"test/{row['metric']}"], abs=1e-6)
         assert row["own"] == OWN.get(row["metric"])
-        assert (row["metric"] in made.run.data.tags["below_own_test"].split(",")) == row["below_own"]
+        assert (row["metric"] in made.run.data.tags["below_own_test"].split(",")) == row["below_reference"]
     assert records["facts"]["its own test scores"] == f"run {made.version.run_id}"
 
 
@@ -158,7 +158,7 @@ def test_the_same_command_does_nothing_and_shows_the_table_again(made, other_lab
     printed = capsys.readouterr()
     assert "has done exactly this already; type force=true" in printed.err
     assert "own test" in printed.out and "macro_f1" in printed.out and "a drop of" in printed.err
-    for change in ({"field": 0.9}, {"force": True}):
+    for change in ({"crop": 0.9}, {"force": True}):
         other = made.store.run("evaluate", data=other_laboratory, **QUICK, **change)
         assert other.info.run_id != made.run.info.run_id
     # looked at another part of the picture, the answers are others
@@ -243,7 +243,7 @@ def test_unreadable_images_are_listed_and_left_out(made, other_laboratory, tmp_p
 def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory, sample, tmp_path, capsys):
     from PIL import Image
 
-    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.classifiers.model import load_folder
     from hemacell.data.images import inside, read_mask, read_rgb, to_square
 
@@ -259,13 +259,13 @@ def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory
     assert "masks are not used" not in capsys.readouterr().err
 
     predictor = load_folder(made.folder)
-    explain = Explainer.of(predictor.network, predictor.config)
+    explain = GradCAM.of(predictor.network, predictor.config)
     shares, by_chance = [], []
     for mask in masks:
         image = read_rgb(folder / "data" / mask.parent.name / mask.name)
         cell = Image.fromarray(inside(read_mask(mask, image.size)).astype(np.uint8) * 255).resize((48, 48))
         square = to_square(image, 48)
-        heat = explain(square[None], predictor.answer_pixels(square[None]).probabilities.argmax(1))[0]
+        heat = explain(square[None], predictor.predict_pixels(square[None]).probabilities.argmax(1))[0]
         shares.append((heat * (np.asarray(cell) > 127)).sum() / heat.sum())
         seen = np.abs((np.arange(48) + 0.5) / 24 - 1) <= 0.6
         by_chance.append((np.asarray(cell) > 127)[np.ix_(seen, seen)].mean())
@@ -338,7 +338,7 @@ def refused(made, other_laboratory, capsys):
         ("split", "tests", "split: expected one of test, val, train, all, found 'tests'; did you mean test?"),
         ("split", "val", "has no folders train, val, test; leave split out"),
         ("wbc_folder", "WBC_10", "expected a folder WBC_10 in"),
-        ("field", "1.5", "field: expected a number, at least 0 and at most 1, found '1.5'"),
+        ("crop", "1.5", "field: expected a number, at least 0 and at most 1, found '1.5'"),
         ("resume", "1", "unknown option '--resume'"),
     ],
 )
@@ -351,7 +351,7 @@ def test_an_encoder_is_no_classifier(refused, made, tmp_path):
     from hemacell.tracking import registry
     from hemacell.tracking.runs.lifecycle import track
 
-    config = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "code": 3}, input_size=32)
+    config = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32)
     folder = save_encoder(tmp_path / "encoder", config, random_encoder(config).weights())
     with made.store.here(), track("prcc", {}) as run:
         registry.register(

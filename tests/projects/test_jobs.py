@@ -146,8 +146,8 @@ def test_how_far_answers_can_be_relied_on_is_logged(pipeline, prefix):
     found, files = run.data.metrics, store.files(run.info.run_id)
     predictions = read_predictions(files["predictions.json" if prefix == "test" else f"{prefix}/predictions.json"])
     config = json.loads(files["classifier.json"].read_text())
-    temperature, threshold = found["calibration/temperature"], found["calibration/review_below"]
-    assert (config["temperature"], config["review_below"]) == pytest.approx((temperature, threshold))
+    temperature, threshold = found["calibration/temperature"], found["calibration/confidence_threshold"]
+    assert (config["temperature"], config["confidence_threshold"]) == pytest.approx((temperature, threshold))
     before = predictions.probabilities.astype(float) ** temperature
     before /= before.sum(1, keepdims=True)
     expected = expected_calibration_error(predictions.labels, before)
@@ -183,7 +183,7 @@ def test_the_card_says_how_good_it_is_and_what_it_is_not_for(pipeline):
         "images that it learnt from: drawn by this package",
     ):
         assert text in card, text
-    assert {f"foreign/{kind}" for kind in ("noise", "other_stain", "photograph")} <= set(run.data.metrics)
+    assert {f"ood_images/{kind}" for kind in ("noise", "other_stain", "photograph")} <= set(run.data.metrics)
 
 
 @pytest.mark.parametrize("prefix", ["test", "external"])

@@ -77,7 +77,7 @@ def refused(store, cells, tmp_path, capsys):
         ({"images": "/no/such/folder"}, "images=/no/such/folder: no such file or folder"),
         ({"output": "/no/such/folder/cells.csv"}, "there is no folder /no/such/folder; make it"),
         ({"output": "cells.xlsx"}, "expected a file that ends in .csv or .parquet, found .xlsx"),
-        ({"field": 1.5}, "field: expected a number, at least 0 and at most 1, found '1.5'"),
+        ({"crop": 1.5}, "field: expected a number, at least 0 and at most 1, found '1.5'"),
         ({"explain": 97}, "explain: expected a whole number, at least 0 and at most 96, found '97'"),
         ({"precision": "fp16"}, "precision: expected one of float32, bf16, found 'fp16'"),
         ({}, "there is no model 'hemacell-wbc': nothing is registered yet"),
@@ -257,8 +257,8 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     first, table = predict(trained, cells, output, force=True)
     assert len(table) == 44
 
-    line = refused(trained, precision="bf16", field=0.9)
-    assert f"written by run {first.info.run_id} with field=0.0 (now 0.9), precision=float32 (now bf16)" in line
+    line = refused(trained, precision="bf16", crop=0.9)
+    assert f"written by run {first.info.run_id} with crop=0.0 (now 0.9), precision=float32 (now bf16)" in line
     (cells / "smear a" / "00.jpg").unlink()
     assert "with other or changed images" in refused(trained)
 
@@ -391,8 +391,8 @@ def test_files_of_a_differential_count_that_are_somebody_elses(trained, refused,
     # of other images, or another way to look at them
     page.unlink()
     output.unlink()
-    line = refused(trained, differential=True, field=0.9)
-    assert f"was written by run {seeded.info.run_id} with field=0.0 (now 0.9)" in line
+    line = refused(trained, differential=True, crop=0.9)
+    assert f"was written by run {seeded.info.run_id} with crop=0.0 (now 0.9)" in line
 
 
 @pytest.mark.slow
@@ -425,7 +425,7 @@ def test_tables_single_files_precision_and_field(trained, cells, tmp_path):
     good = (whole["class"] != "").to_numpy()
     columns = [whole[good][probabilities].astype(float), quick[good][probabilities].astype(float)]
     np.testing.assert_allclose(*columns, atol=0.03)
-    _, wide = predict(trained, cells, tmp_path / "wide.csv", field=1.0)
+    _, wide = predict(trained, cells, tmp_path / "wide.csv", crop=1.0)
     assert not np.allclose(wide[good][probabilities].astype(float), columns[0], atol=1e-4)
 
 
@@ -492,7 +492,7 @@ def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, caps
     drawing = figures.explained
     monkeypatch.setattr(figures, "explained", explained)
     output, picture = tmp_path / "out.csv", tmp_path / "out.explained.png"
-    run, table = predict(trained, cells, output, explain=6, field=0.8)
+    run, table = predict(trained, cells, output, explain=6, crop=0.8)
     assert f"predict: {picture}" in capsys.readouterr().err
     readable = table[table["class"] != ""]
     expected = readable.sort_values(["needs_review", "probability"], ascending=[False, True], kind="stable").head(6)
@@ -508,25 +508,25 @@ def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, caps
     assert trained.files(run.info.run_id)["out.explained.png"].read_bytes() == picture.read_bytes()
 
     # the same again does nothing; another number needs no classifying; without it nothing is drawn
-    again, _ = predict(trained, cells, output, explain=6, field=0.8)
+    again, _ = predict(trained, cells, output, explain=6, crop=0.8)
     assert again.info.run_id == run.info.run_id and len(shown) == 1
     monkeypatch.setattr("hemacell.prediction.predict_images.classify", None)
-    more, _ = predict(trained, cells, output, explain=96, field=0.8)
+    more, _ = predict(trained, cells, output, explain=96, crop=0.8)
     assert more.info.run_id != run.info.run_id and len(shown[1][1]) == 40  # and never one that cannot be read
     assert not {text.splitlines()[0].split("/")[-1] for text in shown[1][1]} & set(BAD)
-    plain, _ = predict(trained, cells, output, field=0.8)
+    plain, _ = predict(trained, cells, output, crop=0.8)
     assert plain.info.run_id in (run.info.run_id, more.info.run_id) and len(shown) == 2
 
     # one that is gone is made again, one that is something else is left alone
     picture.unlink()
-    renewed, _ = predict(trained, cells, output, explain=96, field=0.8)
+    renewed, _ = predict(trained, cells, output, explain=96, crop=0.8)
     assert renewed.info.run_id not in (run.info.run_id, more.info.run_id) and picture.is_file()
     picture.write_bytes(b"my own picture")
-    line = refused(trained, explain=6, field=0.8)
+    line = refused(trained, explain=6, crop=0.8)
     assert f"{picture} is there already and is none that this job has written" in line and "force=true" in line
     assert picture.read_bytes() == b"my own picture"
     monkeypatch.undo()
-    predict(trained, cells, output, explain=2, field=0.8, force=True)
+    predict(trained, cells, output, explain=2, crop=0.8, force=True)
     assert picture.read_bytes()[:4] == b"\x89PNG"
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 STEPS = 60
 SETTINGS = {
     "steps": STEPS,
-    "reports": 6,
+    "num_evals": 6,
     "checkpoint_seconds": 0,
     "encoders": "random-prcc",
     "select": "best",
@@ -121,7 +121,7 @@ def test_a_killed_run_goes_on_to_the_very_same_numbers(own, start):
     assert process.wait() == 0, process.printed.read_text()
     (unbroken,) = [run.info.run_id for run in own.runs() if run.info.run_id != run_id]
     assert outcome(own, run_id) == outcome(own, unbroken)
-    assert len(outcome(own, run_id)[2]) == SETTINGS["reports"]
+    assert len(outcome(own, run_id)[2]) == SETTINGS["num_evals"]
     assert "hemacell.error" not in own.client.get_run(run_id).data.tags
 
 

@@ -128,7 +128,7 @@ def test_what_the_loop_is_told(handed):
         "clip": 0.5,
         "average": 0.9,
         "select": "best",
-        "reports": 3,
+        "num_evals": 3,
         "checkpoint_seconds": 1.5,
         "seed": 11,
         "device": "cpu",
@@ -139,11 +139,25 @@ def test_what_the_loop_is_told(handed):
 
 
 def test_what_the_task_is_told(handed):
-    seen = handed(batch_size=5, smoothing=0.2, own_heads=0.5, image_size=40, field=0.7, views=3, precision="float32")
+    seen = handed(
+        batch_size=5,
+        label_smoothing=0.2,
+        auxiliary_loss_weight=0.5,
+        image_size=40,
+        crop=0.7,
+        train_views=3,
+        precision="float32",
+    )
     task = seen.task
-    assert (task.images_per_step, task.smoothing, task.own_heads, task.size, task.field) == (5, 0.2, 0.5, 40, 0.7)
+    assert (task.images_per_step, task.label_smoothing, task.auxiliary_loss_weight, task.size, task.crop) == (
+        5,
+        0.2,
+        0.5,
+        40,
+        0.7,
+    )
     assert task.stored == 3 and task.precision == "float32"
-    assert handed(store_size=48).task.pixels.shape[1:] == (48, 48, 3)
+    assert handed(decoded_size=48).task.pixels.shape[1:] == (48, 48, 3)
 
 
 def test_the_seed_decides_the_first_weights_and_the_draw_does_not(handed):
@@ -196,7 +210,7 @@ def test_an_alias_is_noted_as_the_version_that_it_meant(handed, pipeline):
 def test_init_starts_from_a_registered_classifier(handed, pipeline):
     store, _ = pipeline
     draw = {"fraction": 0.5, "encoders": ("prcc", "camelyon")}
-    seen = handed(store, init="models:/hemacell-wbc/1", **draw)
+    seen = handed(store, init_from="models:/hemacell-wbc/1", **draw)
     fresh = handed(store, **draw)
     from safetensors.torch import load_file
 
@@ -214,16 +228,16 @@ def test_init_starts_from_a_registered_classifier(handed, pipeline):
 @pytest.mark.slow
 def test_init_is_refused_where_that_model_saw_other_images(pipeline):
     store, _ = pipeline
-    with pytest.raises(UserError, match=r"init: that model learnt from .* not in this draw"):
-        store.run("wbc", fraction=0.1, encoders=("none",), init="models:/hemacell-wbc/1")
+    with pytest.raises(UserError, match=r"init_from: that model learnt from .* not in this draw"):
+        store.run("wbc", fraction=0.1, encoders=("none",), init_from="models:/hemacell-wbc/1")
     assert not store.runs("attributes.status = 'RUNNING'")
 
 
 @pytest.mark.slow
 def test_init_wants_a_classifier(pipeline):
     store, _ = pipeline
-    with pytest.raises(UserError, match="init: expected a registered classifier"):
-        store.run("wbc", encoders=("none",), init="models:/hemacell-prcc-encoder/1")
+    with pytest.raises(UserError, match="init_from: expected a registered classifier"):
+        store.run("wbc", encoders=("none",), init_from="models:/hemacell-prcc-encoder/1")
 
 
 def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, known_to):
@@ -235,12 +249,12 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
 
     config = ClassifierConfig(
         classes=CLASSES,
-        store_size=64,
+        decoded_size=64,
         size=32,
-        field=0.5,
-        views=1,
+        crop=0.5,
+        train_views=1,
         temperature=1.0,
-        review_below=0.5,
+        confidence_threshold=0.5,
         encoders=(),
     )
     torch.manual_seed(0)
@@ -259,6 +273,6 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
         _score_external(job, run, external, predictor, 1)
         return logged["external/predictions.json"]
 
-    same, wide = answers(field=0.5), answers(field=0.5, external_field=1.0)
+    same, wide = answers(crop=0.5), answers(crop=0.5, external_crop=1.0)
     assert same != wide
-    assert wide == answers(field=1.0)
+    assert wide == answers(crop=1.0)

@@ -63,9 +63,9 @@ def write(tmp_path, smears, confusion, **others):
         "run": "r" * 32,
         "sample": False,
         "confusion": confusion,
-        "field": 0.55,
-        "own_field": 0.55,
-        "review_below": 0.7,
+        "crop": 0.55,
+        "own_crop": 0.55,
+        "confidence_threshold": 0.7,
     }
     write_table(tmp_path / "d.csv", counted, confusion)
     write_page(tmp_path / "d.html", counted, tally, inputs, Origin(**{**given, **others}))
@@ -93,10 +93,10 @@ def test_table_and_page(tmp_path, smears):
 
 
 def test_what_must_be_said_when_it_is_so(tmp_path, smears):
-    table, page = write(tmp_path, smears, None, sample=True, field=1.0)
+    table, page = write(tmp_path, smears, None, sample=True, crop=1.0)
     assert table["corrected"].isna().all() and "corrected for" not in page
     assert "are gone with the run that trained it" in page and "This is no result" in page
-    assert "field=1, the classifier&#39;s test was with 0.55" in page
+    assert "crop=1, the classifier&#39;s test was with 0.55" in page
     _, page = write(tmp_path, smears, np.array([[80, 20], [0, 0]]))
     assert "Its test had no image of Neutrophil" in page
 

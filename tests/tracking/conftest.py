@@ -151,7 +151,7 @@ def stand_ins(monkeypatch):
 def classifier(tmp_path) -> Path:
     folder = tmp_path / "a classifier"
     folder.mkdir()
-    settings = {"classes": ["Eosinophil", "Lymphocyte"], "review_below": 0.9, "sharpness": 8}
+    settings = {"classes": ["Eosinophil", "Lymphocyte"], "confidence_threshold": 0.9, "sharpness": 8}
     (folder / "settings.json").write_text(json.dumps(settings))
     return folder
 

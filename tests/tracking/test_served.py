@@ -20,7 +20,7 @@ from hemacell.tracking.registry.registration import REQUIREMENTS
 from hemacell.tracking.runs.lifecycle import track
 from hemacell.tracking.serving import client
 from hemacell.tracking.serving.payload import CHUNK, decode
-from hemacell.tracking.serving.prediction_table import answer_table
+from hemacell.tracking.serving.prediction_table import predict_table
 
 CLASSES = ["Eosinophil", "Lymphocyte"]
 COLUMNS = ["class", "probability", "p_Eosinophil", "p_Lymphocyte", "needs_review", "why"]
@@ -197,13 +197,13 @@ def test_pictures_are_decoded_a_few_at_a_time():
     alive = []
 
     class Counter:
-        classes, review_below = ("A", "B"), 0.5
+        classes, confidence_threshold = ("A", "B"), 0.5
 
-        def answer_images(self, images):
+        def predict_images(self, images):
             alive.append(len(images))
             return np.tile(np.array([[0.25, 0.75]], np.float32), (len(images), 1)), np.zeros(len(images), np.float32)
 
-    table = answer_table(Counter(), ("unread" if i % 10 == 0 else picture(i) for i in range(2 * CHUNK + 5)))
+    table = predict_table(Counter(), ("unread" if i % 10 == 0 else picture(i) for i in range(2 * CHUNK + 5)))
     assert len(table) == 2 * CHUNK + 5 and max(alive) < CHUNK
     assert (table["class"][::10] == "").all() and (table["class"].drop(table.index[::10]) == "B").all()
 

@@ -116,7 +116,7 @@ def test_the_commit_and_whether_it_is_what_ran(tmp_path, monkeypatch, state, tag
     monkeypatch.setattr(hemacell, "__file__", str(package / "__init__.py"))
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     assert git.git_tags() == {}, "not in a checkout"
-    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "init_from", "-q"], check=True)
     assert git.git_tags() == {}, "in somebody else's checkout"
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "a"], check=True)

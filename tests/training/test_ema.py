@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from hemacell.training.ema import AveragedNetwork
+from hemacell.training.ema import EmaNetwork
 
 
 def made():
@@ -20,7 +20,7 @@ def images(seed):
 def test_weights_and_buffers_are_those_of_a_slow_loop():
     network = made()
     network(images(0))
-    averaged = AveragedNetwork(network, decay=0.8)
+    averaged = EmaNetwork(network, decay=0.8)
     expected = {name: tensor.double().numpy().copy() for name, tensor in network.state_dict().items()}
     for step in range(25):
         network(images(step))  # moves BatchNorm's statistics
@@ -46,7 +46,7 @@ def test_it_is_a_copy_for_use_and_not_for_training():
     network = made()
     network(images(0))
     before = network.state_dict()["0.weight"].clone()
-    averaged = AveragedNetwork(network.train(), decay=0.9)
+    averaged = EmaNetwork(network.train(), decay=0.9)
     averaged.network.state_dict()["0.weight"].zero_()
     assert torch.equal(network.state_dict()["0.weight"], before)
     assert network.training and all(weight.requires_grad for weight in network.parameters())
@@ -57,7 +57,7 @@ def test_it_is_a_copy_for_use_and_not_for_training():
 def test_the_first_weights_are_soon_forgotten():
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 100.0)
-    averaged = AveragedNetwork(network, decay=0.999)
+    averaged = EmaNetwork(network, decay=0.999)
     nn.init.constant_(network.weight, 1.0)
     for step in range(30):
         averaged.update(network, step)

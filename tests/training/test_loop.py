@@ -12,7 +12,7 @@ from torch import nn
 from hemacell.core.errors import UserError
 from hemacell.training import loop
 from hemacell.training.checkpoint import load_checkpoint, save_checkpoint
-from hemacell.training.ema import AveragedNetwork
+from hemacell.training.ema import EmaNetwork
 from hemacell.training.loop import LoopSettings, fit, make_fabric
 from hemacell.training.schedule import learning_rate
 
@@ -20,7 +20,7 @@ STEPS = 12
 
 
 def settings(**changes):
-    return LoopSettings(**({"steps": STEPS, "learning_rate": 0.02, "reports": 4, "device": "cpu"} | changes))
+    return LoopSettings(**({"steps": STEPS, "learning_rate": 0.02, "num_evals": 4, "device": "cpu"} | changes))
 
 
 def network(seed=0):
@@ -80,7 +80,7 @@ def without_speed(history):
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
 def test_the_weights_are_those_of_a_plain_loop(schedule):
     wanted = settings(
-        precision="float32", schedule=schedule, weight_decay=0.3, clip=0.5, average=0.9, learning_rate=0.05
+        precision="float32", schedule=schedule, weight_decay=0.3, max_grad_norm=0.5, ema_decay=0.9, learning_rate=0.05
     )
     start = network()
     start[3].p = 0.0
@@ -89,7 +89,7 @@ def test_the_weights_are_those_of_a_plain_loop(schedule):
     others = [weight for weight in slow.parameters() if weight.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.3}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, 1.0, betas=(0.9, 0.98))
-    averaged = AveragedNetwork(slow, 0.9)
+    averaged = EmaNetwork(slow, 0.9)
     slow.train()
     clipped = 0
     for step in range(STEPS):
@@ -107,7 +107,7 @@ def test_the_weights_are_those_of_a_plain_loop(schedule):
 
 
 def test_it_learns_and_hands_over_a_network_for_use():
-    found = fit(Task(), network(), settings(steps=60, reports=6))
+    found = fit(Task(), network(), settings(steps=60, num_evals=6))
     assert found.history[-1]["train/loss"] < 0.7 * found.history[0]["train/loss"]
     assert found.step == 60 and found.seconds > 0
     assert not found.network.training
@@ -198,15 +198,15 @@ def test_seconds_add_up_over_an_interruption(tmp_path):
 @pytest.mark.parametrize(("scores", "kept"), [([0.1, 0.9, 0.3, 0.9], 1), ([0.4, 0.3, 0.2, 0.1], 0), ([1, 2, 3, 4], 3)])
 def test_the_best_on_val_is_kept_the_first_of_equals(scores, kept):
     task = Task(list(scores))
-    found = fit(task, network(), settings(select="best"))
+    found = fit(task, network(), settings(checkpoint_selection="best"))
     assert same(found.network.state_dict(), task.validated[kept])
     task = Task(list(scores))
-    assert same(fit(task, network(), settings(select="last")).network.state_dict(), task.validated[-1])
+    assert same(fit(task, network(), settings(checkpoint_selection="last")).network.state_dict(), task.validated[-1])
 
 
 def test_scores_below_zero_are_kept_too():
     task = Task([-3.0, -1.0, -2.0, -4.0])
-    assert same(fit(task, network(), settings(select="best")).network.state_dict(), task.validated[1])
+    assert same(fit(task, network(), settings(checkpoint_selection="best")).network.state_dict(), task.validated[1])
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -231,10 +231,12 @@ def test_a_truncated_checkpoint_is_the_users_line(tmp_path):
         fit(Task(), network(), settings(), checkpoint=file)
 
 
-@pytest.mark.parametrize(("steps", "reports", "at"), [(12, 4, [3, 6, 9, 12]), (7, 3, [3, 5, 7]), (3, 10, [1, 2, 3])])
-def test_reports_are_evenly_spread_and_the_last_is_the_last_step(steps, reports, at):
+@pytest.mark.parametrize(("steps", "num_evals", "at"), [(12, 4, [3, 6, 9, 12]), (7, 3, [3, 5, 7]), (3, 10, [1, 2, 3])])
+def test_reports_are_evenly_spread_and_the_last_is_the_last_step(steps, num_evals, at):
     rows, progress = [], []
-    found = fit(Task(), network(), settings(steps=steps, reports=reports), rows.append, lambda *p: progress.append(p))
+    found = fit(
+        Task(), network(), settings(steps=steps, num_evals=num_evals), rows.append, lambda *p: progress.append(p)
+    )
     assert [row["step"] for row in rows] == at
     assert rows == found.history
     assert rows[0].keys() == {"step", "train/loss", "lr", "images_per_second", "val/loss", "val/score"}
@@ -280,6 +282,6 @@ def test_a_gpu_that_is_not_there_is_the_users_line():
 def test_the_precision_is_that_of_the_forward_pass(precision, dtype):
     module, kinds = network(), []
     module[5].register_forward_hook(lambda layer, given, result: kinds.append(result.dtype))
-    found = fit(Task(), module, settings(steps=1, reports=1, precision=precision))
+    found = fit(Task(), module, settings(steps=1, num_evals=1, precision=precision))
     assert kinds[0] == dtype
     assert all(weight.dtype == torch.float32 for weight in found.network.parameters())

@@ -23,7 +23,16 @@ FEWEST_DRAWS = 5
 #: Settings that may differ between arms of a draw: what is compared, and what cannot change a score.
 _FREE_SETTINGS = {
     *("encoders", "fraction", "labels_per_class", "draw", "seed"),
-    *("run_name", "experiment", "resume", "force", "register_model", "checkpoint_seconds", "reports", "channel_stats"),
+    *(
+        "run_name",
+        "experiment",
+        "resume",
+        "force",
+        "register_model",
+        "checkpoint_seconds",
+        "num_evals",
+        "channel_stats",
+    ),
     *("data", "pretrain_data", "threads"),  # `data.digest` and `threads` are tags, and watched there
 }
 

@@ -91,7 +91,7 @@ def worth(
     return Worth(arm, baseline, amount, middle, relation, low, low_relation, high, high_relation)
 
 
-def worth_in_words(worth: Worth) -> str:
+def label_efficiency_in_words(worth: Worth) -> str:
     """`2.1 x the labels [1.4, more than 4]`, `more than 4 x the labels`, `less than 0.1 x the labels [..]`."""
     words = f"{_side(worth.ratio, worth.relation)} x the labels"
     if worth.low is None or worth.high is None:

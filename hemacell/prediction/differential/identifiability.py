@@ -21,7 +21,7 @@ _EXACT = 1e-8  # and one as small as this is
 _PART = 0.05  # of a class in what cannot be told, from which on it is named
 
 
-def not_told_apart(confusion: ArrayLike) -> list[list[int]]:
+def unidentifiable_groups(confusion: ArrayLike) -> list[list[int]]:
     """Groups of classes whose shares the called ones do not determine.
 
     The error of a singular value u P v is that of a mean over the test images of each class (the delta method; Stewart
@@ -67,7 +67,7 @@ def notes(each: Differential, confusion: ArrayLike | None) -> list[str]:
         return ["not corrected: the classifier's own test is not known"] * len(names)
     tested = np.asarray(confusion, dtype=np.int64)
     found = [_of_class(tested, i) for i in range(len(names))]
-    for group in not_told_apart(tested):
+    for group in unidentifiable_groups(tested):
         for i in group:
             others = ", ".join(names[j] for j in group if j != i)
             found[i].append(f"the classifier's own test does not tell it from {others}: its share cannot be known")
@@ -90,7 +90,7 @@ def doubts(classes: Sequence[str], confusion: ArrayLike) -> list[str]:
         lines.append(f"Its test had fewer than {FEW_TEST} images of {', '.join(few)}: the errors on these are rough.")
     if never := [name for name, count, good in zip(classes, sizes, right, strict=True) if count and not good]:
         lines.append(f"In its test it never recognised {', '.join(never)}.")
-    for group in not_told_apart(tested):
+    for group in unidentifiable_groups(tested):
         lines.append(
             f"Its test does not tell {', '.join(classes[i] for i in group)} apart, within its error: other shares of "
             "these would have given the same counts. Their corrected shares cannot be known; count these cells by eye."

@@ -8,7 +8,7 @@ from hemacell.reporting.figures.curves import loss_curves
 from hemacell.reporting.figures.differential import differential_shares
 from hemacell.reporting.figures.distances import distances
 from hemacell.reporting.figures.galleries import answers, explained, mistakes, reconstructions
-from hemacell.reporting.figures.own_test import own_test_forest
+from hemacell.reporting.figures.own_test import reference_forest
 from hemacell.reporting.figures.study import (
     class_gains,
     confusion_matrices,
@@ -28,10 +28,10 @@ __all__ = [
     "label_efficiency",
     "loss_curves",
     "mistakes",
-    "own_test_forest",
     "paired_differences",
     "per_class",
     "reconstructions",
+    "reference_forest",
     "reliability",
     "risk_coverage",
     "roc",

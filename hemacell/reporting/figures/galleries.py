@@ -31,7 +31,7 @@ def mistakes(
     classes: Sequence[str],
     most: int = 24,
     heat: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None,
-    field: float = 1.0,
+    crop: float = 1.0,
 ) -> Figure:
     """The mistakes that were made with the highest probability, each with its label and its answer.
 
@@ -43,7 +43,7 @@ def mistakes(
         most: how many to show at most.
         heat: gives for positions int [M] float [M, H, W] in 0 to 1, what spoke for the answer: it is shown beside each
             image, and asked for those only. None shows the images alone.
-        field: side of the part around the centre that was looked at, in sides of the image; framed beside the image.
+        crop: side of the part around the centre that was looked at, in sides of the image; framed beside the image.
     """
     y, p = checked_probabilities(labels, probabilities, len(classes))
     _check_images(images, len(y))
@@ -55,12 +55,12 @@ def mistakes(
     which = "all of them" if len(shown) == len(wrong) else f"the {len(shown)} most confident"
     title = f"{len(wrong)} of {len(y)} images wrong, {which}: label → answer, its probability"
     texts = [f"{classes[y[index]]}\n→ {classes[predicted[index]]} {confidence[index]:.2f}" for index in shown]
-    return _gallery(images[shown], texts, title, heat(shown) if heat else None, field)
+    return _gallery(images[shown], texts, title, heat(shown) if heat else None, crop)
 
 
 @styled
 def explained(
-    images: NDArray[np.uint8], texts: Sequence[str], title: str, heat: NDArray[np.float32], field: float = 1.0
+    images: NDArray[np.uint8], texts: Sequence[str], title: str, heat: NDArray[np.float32], crop: float = 1.0
 ) -> Figure:
     """Images, each with what spoke for its answer beside it.
 
@@ -69,12 +69,12 @@ def explained(
         texts: N, what stands above each.
         title: above all.
         heat: float [N, H, W] in 0 to 1.
-        field: side of the part around the centre that was looked at, in sides of the image; framed.
+        crop: side of the part around the centre that was looked at, in sides of the image; framed.
     """
     if not len(images):
         return _words("no images to show")
     _check_images(images, len(texts))
-    return _gallery(images, texts, title, heat, field)
+    return _gallery(images, texts, title, heat, crop)
 
 
 def _words(text: str) -> Figure:
@@ -84,7 +84,7 @@ def _words(text: str) -> Figure:
 
 
 def _gallery(
-    images: NDArray[np.uint8], texts: Sequence[str], title: str, heat: NDArray[np.float32] | None, field: float
+    images: NDArray[np.uint8], texts: Sequence[str], title: str, heat: NDArray[np.float32] | None, crop: float
 ) -> Figure:
     """Panels in rows, each of one image, or of an image and its heat side by side."""
     if heat is None:
@@ -102,15 +102,15 @@ def _gallery(
         if heat is None:
             panel.imshow(images[number], interpolation="antialiased")
         else:
-            _show_beside(panel, images[number], heat[number], field)
+            _show_beside(panel, images[number], heat[number], crop)
         panel.set_title(text, fontsize=7, loc="center", pad=3, parse_math=False)  # a file's name may hold a $
     figure.suptitle(title, x=0.01, ha="left", fontsize=9 if width * columns > 5.8 else 7, parse_math=False)
     if heat is not None:
-        figure.supxlabel(_LEGEND + (_FRAMED if field < 1 else ""), x=0.01, ha="left", fontsize=7)
+        figure.supxlabel(_LEGEND + (_FRAMED if crop < 1 else ""), x=0.01, ha="left", fontsize=7)
     return figure
 
 
-def _show_beside(panel: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32], field: float) -> None:
+def _show_beside(panel: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32], crop: float) -> None:
     """The image, and to its right the same in grey under its heat, with a frame around what was looked at."""
     height, width = heat.shape
     gap = max(1, round(_GAP * width))
@@ -120,9 +120,9 @@ def _show_beside(panel: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32
     over = (1 - opacity) * grey + opacity * 255 * colormaps["inferno"](0.25 + 0.65 * heat)[..., :3]
     white = np.full((height, gap, 3), 255, np.uint8)
     panel.imshow(np.concatenate([image, white, over.round().astype(np.uint8)], 1), interpolation="antialiased")
-    if field < 1:
-        left, top = width + gap + (1 - field) / 2 * width - 0.5, (1 - field) / 2 * height - 0.5
-        frame = Rectangle((left, top), field * width, field * height, fill=False, edgecolor=GREY, linewidth=0.6)
+    if crop < 1:
+        left, top = width + gap + (1 - crop) / 2 * width - 0.5, (1 - crop) / 2 * height - 0.5
+        frame = Rectangle((left, top), crop * width, crop * height, fill=False, edgecolor=GREY, linewidth=0.6)
         panel.add_patch(frame)
 
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hemacell.evaluation.reference_scores import Beside
+from hemacell.evaluation.reference_scores import MetricComparison
 from hemacell.reporting.figures.style import BLACK, BLUE, VERMILION, new_figure, styled
 
 
 @styled
-def own_test_forest(rows: Sequence[Beside]) -> Figure:
+def reference_forest(rows: Sequence[MetricComparison]) -> Figure:
     """A line a score: the 95 % interval and the score here, and the own test score as a hollow diamond.
 
     Scores whose whole interval lies below the own one are drawn in another colour, with another marker.
@@ -21,7 +21,7 @@ def own_test_forest(rows: Sequence[Beside]) -> Figure:
     figure = new_figure(7.2, 1.5 + 0.32 * len(rows))
     axes = figure.subplots()
     for y, row in enumerate(rows):
-        ink, marker = (VERMILION, "v") if row.below_own else (BLUE, "o")
+        ink, marker = (VERMILION, "v") if row.below_reference else (BLUE, "o")
         axes.plot([row.low, row.high], [y, y], color=ink, linewidth=4.5, solid_capstyle="butt", alpha=0.4)
         axes.plot(row.here, y, marker, color=ink, markersize=5.5, zorder=3)
         if row.own is not None:
@@ -45,8 +45,8 @@ def own_test_forest(rows: Sequence[Beside]) -> Figure:
     axes.set_xlabel("score")
     own_known = any(row.own is not None for row in rows)
     shown = [
-        (BLUE, "o", BLUE, "here, 95 % interval", any(not row.below_own for row in rows)),
-        (VERMILION, "v", VERMILION, "here, all below own test", any(row.below_own for row in rows)),
+        (BLUE, "o", BLUE, "here, 95 % interval", any(not row.below_reference for row in rows)),
+        (VERMILION, "v", VERMILION, "here, all below own test", any(row.below_reference for row in rows)),
         (BLACK, "D", "none", "own test", own_known),
     ]
     handles = [

@@ -85,9 +85,9 @@ def _slug(name: str) -> str:
 
 
 def load_chosen(
-    choices: Sequence[Choice], kind: DataKind, cache: Path, size: int, field: float, seed: int
+    choices: Sequence[Choice], kind: DataKind, cache: Path, size: int, crop: float, seed: int
 ) -> list[FrozenEncoder]:
-    """The networks, set to look at the central `field` of an image at `size` pixels.
+    """The networks, set to look at the central `crop` of an image at `size` pixels.
 
     A built-in encoder has the architecture of the registered one that it is compared with, where there is one.
 
@@ -105,7 +105,7 @@ def load_chosen(
         else:
             compared = "prcc" if choice.name == "random-prcc" else "camelyon"
             encoder = random_encoder(_architecture(compared, kind, cache), seed)
-        encoders.append(encoder.looking_at(size, field))
+        encoders.append(encoder.with_crop(size, crop))
     return encoders
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hemacell.core.errors import UserError
-from hemacell.tracking.store import use_store
+from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,7 +69,7 @@ def find(name: str, kind: DataKind) -> RegisteredModel | None:
     """The model of this registered name that a job on data of this kind takes by default, or None."""
     from mlflow.exceptions import MlflowException
 
-    client = use_store()
+    client = get_client()
     try:
         return _registered(client.get_model_version_by_alias(name, alias_for(kind)))
     except MlflowException as error:
@@ -90,7 +90,7 @@ def resolve(model: str, kind: DataKind | None = None) -> RegisteredModel:
         UserError: no such name (the nearest are named), version or alias; an address that is none of these; a model of
             the sample for a job on real data.
     """
-    client = use_store()
+    client = get_client()
     found = _look_up(client, model, kind)
     if kind == "folder" and found.data_kind == "sample":
         raise UserError(
@@ -114,7 +114,7 @@ def fetch(model: str | RegisteredModel, cache: Path) -> Path:
     registered = resolve(model) if isinstance(model, str) else model
     target = cache / "models" / registered.model_id
     if not target.is_dir():
-        use_store()
+        get_client()
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as partial:
             mlflow.artifacts.download_artifacts(artifact_uri=registered.uri, dst_path=partial)
@@ -133,14 +133,14 @@ def card_of(model: RegisteredModel) -> str:
     """The model card, as registered; '' where there is none."""
     if not model.version:
         return ""
-    return use_store().get_model_version(model.name, model.version).description or ""
+    return get_client().get_model_version(model.name, model.version).description or ""
 
 
 def exists(model: RegisteredModel) -> bool:
     """Whether the files of the model are still where the registry says."""
     from mlflow.exceptions import MlflowException
 
-    client = use_store()
+    client = get_client()
     try:
         return any(file.path == "MLmodel" for file in client.list_logged_model_artifacts(model.model_id))
     except MlflowException as error:

@@ -18,7 +18,7 @@ from hemacell.core.errors import UserError
 from hemacell.prediction.output import sha256_of
 from hemacell.tracking.registry.lookup import CHAMPION, DATA_KIND, SAMPLE, RegisteredModel, card_of, resolve
 from hemacell.tracking.registry.registration import EXPORT_OF, MODEL_TYPE, REGISTERED, attach_card
-from hemacell.tracking.runs.lifecycle import existing_run, use_store
+from hemacell.tracking.runs.lifecycle import existing_run, get_client
 from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def register_onnx(
         onnx.load(file),
         name=name,
         signature=_signature(config),
-        input_example=np.full((1, config.store_size, config.store_size, 3), 200, np.uint8),
+        input_example=np.full((1, config.decoded_size, config.decoded_size, 3), 200, np.uint8),
         pip_requirements=[f"{package}=={installed(package)}" for package in _REQUIREMENTS],
         onnx_execution_providers=["CPUExecutionProvider"],  # what it was checked on
         save_as_external_data=False,  # one file, which can be taken as it is
@@ -73,12 +73,12 @@ def register_onnx(
 
 def export_of_run(run_id: str) -> RegisteredModel:
     """The export that a finished run has registered."""
-    return resolve(existing_run(use_store(), run_id).data.tags[REGISTERED])
+    return resolve(existing_run(get_client(), run_id).data.tags[REGISTERED])
 
 
 def follow_aliases(model: RegisteredModel, export: RegisteredModel) -> tuple[str, ...]:
     """Give the export those of the aliases `champion` and `sample` that the classifier itself has; returns them."""
-    client = use_store()
+    client = get_client()
     followed = tuple(alias for alias in (CHAMPION, SAMPLE) if alias in model.aliases)
     for alias in followed:
         client.set_registered_model_alias(export.name, alias, export.version)
@@ -126,21 +126,21 @@ def _signature(config: ClassifierConfig) -> ModelSignature:
     from mlflow.types import Schema, TensorSpec
 
     shapes: Mapping[str, tuple[int, ...]] = dict(zip(OUTPUTS, ((-1, len(config.classes)), (-1,)), strict=True))
-    images = TensorSpec(np.dtype(np.uint8), (-1, config.store_size, config.store_size, 3), INPUT)
+    images = TensorSpec(np.dtype(np.uint8), (-1, config.decoded_size, config.decoded_size, 3), INPUT)
     return ModelSignature(
         Schema([images]), Schema([TensorSpec(np.dtype(np.float32), shape, name) for name, shape in shapes.items()])
     )
 
 
 def _card(name: str, model: RegisteredModel, config: ClassifierConfig, checked: str) -> str:
-    side = config.store_size
+    side = config.decoded_size
     return (
         f"# {name}: {model.uri} for onnxruntime\n\n"
         f"Input `{INPUT}`: uint8 [N, {side}, {side}, 3], RGB, the central square of each picture, resized to {side} "
         f"pixels a side (bilinear, antialiased); {BATCH} at a time need little memory. "
         f"Outputs: `{OUTPUTS[0]}`, float32 [N, {len(config.classes)}], of {', '.join(config.classes)}; and "
         f"`{OUTPUTS[1]}`, float32 [N]. A person should look where the greatest probability is below "
-        f"{config.review_below:.4g}, and where the distance is above 1: such a picture is unlike the cells that it "
-        f"knows.\n\nChecked against {model.uri} in torch, float32: {checked}.\n\n"
+        f"{config.confidence_threshold:.4g}, and where the distance is above 1: such a picture is unlike the cells "
+        f"that it knows.\n\nChecked against {model.uri} in torch, float32: {checked}.\n\n"
         f"What follows is the card of {model.uri}.\n\n{card_of(model)}"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import hemacell
 from hemacell.core.errors import UserError
-from hemacell.prediction.table import answer_columns
+from hemacell.prediction.table import prediction_columns
 from hemacell.tracking.registry.lookup import (
     CHAMPION,
     DATA_KIND,
@@ -235,7 +235,7 @@ def signature(model: ModelType, folder: Path) -> ModelSignature:
 
         types = {"class": "string", "needs_review": "boolean", "why": "string"}
         outputs = [
-            ColSpec(types.get(column, "double"), column) for column in answer_columns(load_folder(folder).classes)
+            ColSpec(types.get(column, "double"), column) for column in prediction_columns(load_folder(folder).classes)
         ]
     return ModelSignature(Schema([ColSpec("string", COLUMN)]), Schema(outputs))
 

@@ -18,7 +18,7 @@ from hemacell.tracking.runs.job import say
 from hemacell.tracking.runs.lifecycle import existing_run
 from hemacell.tracking.runs.results import PREDICTIONS
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.store import use_store
+from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
     from hemacell.prediction.summary import Tally
@@ -62,9 +62,9 @@ def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
         run=run.run_id,
         sample=job.model.data_kind == "sample",
         confusion=tested,
-        field=asked.field or config.field,
-        own_field=config.field,
-        review_below=config.review_below,
+        crop=asked.crop or config.crop,
+        own_crop=config.crop,
+        confidence_threshold=config.confidence_threshold,
     )
     files = files_of(job.output)
     with ExitStack() as stack:
@@ -98,7 +98,7 @@ def confusion_of(model: RegisteredModel, classes: Sequence[str]) -> NDArray[np.i
     if not model.run_id:
         return None
     try:
-        with artifacts.files_of(existing_run(use_store(), model.run_id)) as fetched:
+        with artifacts.files_of(existing_run(get_client(), model.run_id)) as fetched:
             tested = read_predictions(fetched(PREDICTIONS))
     except (MlflowException, OSError, UserError):
         return None

@@ -8,7 +8,7 @@ from hemacell.core.errors import UserError
 from hemacell.tracking.registry.lookup import exists, resolve
 from hemacell.tracking.registry.registration import REGISTERED
 from hemacell.tracking.runs.lifecycle import JOB
-from hemacell.tracking.store import experiment_ids, use_store
+from hemacell.tracking.store import experiment_ids, get_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,7 @@ def finished_run(job: str, key: str) -> str | None:
         job: `prcc`, `camelyon`, `wbc`, …
         key: what the job set as tag `hemacell.key`: a digest of inputs, settings and sources.
     """
-    client = use_store()
+    client = get_client()
     found = client.search_runs(
         experiment_ids(client),
         f"attributes.status = 'FINISHED' and tags.`{JOB}` = '{job}' and tags.`{KEY}` = '{key}'",

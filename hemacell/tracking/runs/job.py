@@ -19,7 +19,7 @@ from hemacell.core.provenance import sources_digest, step_key
 from hemacell.data.sources.resolve import DataSource, resolve_data
 from hemacell.tracking.registry.lookup import DATA_KIND
 from hemacell.tracking.runs.finished import KEY, finished_run
-from hemacell.tracking.runs.lifecycle import DRIVING, params_of, point_to_result, track, use_store
+from hemacell.tracking.runs.lifecycle import EXECUTION, get_client, params_of, point_to_result, track
 from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings", bound=JobSettings)
 
 #: Settings that say how a job is driven and shown, not what it computes.
-NOT_IN_KEY = DRIVING | {
+NOT_IN_KEY = EXECUTION | {
     "data",
     "model",
     "checkpoint_seconds",
@@ -66,7 +66,7 @@ class Job(Generic[Settings]):
         run_id = finished_run(self.name, key)
         if run_id is not None:
             if not _inside_another():  # which points to its own run
-                point_to_result(use_store(), run_id)
+                point_to_result(get_client(), run_id)
             say(f"{self.name}: run {run_id} has done exactly this already; type force=true to do it again")
         return run_id
 
@@ -85,7 +85,7 @@ class Job(Generic[Settings]):
             tags={**kind, **(tags or {})},
             resume=_resumed(driven),
             # with the same threads a cell, it is the same study
-            may_change=DRIVING | {"workers"},
+            may_change=EXECUTION | {"workers"},
         ) as run:
             try:
                 yield run
@@ -109,17 +109,17 @@ def begin(name: str, settings: Settings) -> Job[Settings]:
     """
     # Fabric tells its precision in words of its own; ours is a setting, logged with the run
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
-    use_store()  # a server that is down is said before any work
+    get_client()  # a server that is down is said before any work
     given: Any = settings
     if _resumed(given):
         known = {key: text for key, text in params_of(given.resume).items() if key in type(settings).model_fields}
-        driving = {key: text for key, text in settings.canonical().items() if key in DRIVING}
+        driving = {key: text for key, text in settings.canonical().items() if key in EXECUTION}
         own = type(settings).from_strings({**known, **driving})
         defaults = type(settings)().canonical()
         typed = {
             key: text for key, text in settings.canonical().items() if text not in (defaults[key], known.get(key, text))
         }
-        ignored = ", ".join(f"{key}={text}" for key, text in typed.items() if key not in DRIVING)
+        ignored = ", ".join(f"{key}={text}" for key, text in typed.items() if key not in EXECUTION)
         if ignored:
             say(f"resume: the run goes on with its own settings; {ignored} is not used")
         given = settings = own

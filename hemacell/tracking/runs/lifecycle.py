@@ -12,17 +12,17 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hemacell.core.errors import UserError
-from hemacell.tracking.runs.mlflow_environment import Launch, point_to_result, take_launch
 from hemacell.tracking.runs.git import git_tags
+from hemacell.tracking.runs.mlflow_environment import Launch, point_to_result, read_mlflow_environment
 from hemacell.tracking.runs.process import is_alive, mark_stale_runs, process_tags, this_host
 from hemacell.tracking.runs.tracker import Tracker, canonical, log_settings
 from hemacell.tracking.store import (
     artifact_location,
     as_user_error,
     check_server,
+    get_client,
     lost_server,
     stop_retrying,
-    use_store,
 )
 
 if TYPE_CHECKING:
@@ -34,19 +34,19 @@ __all__ = [
     "Tracker",
     "check_server",
     "encoders_of",
-    "how_to_look",
+    "get_client",
     "mark_stale_runs",
     "params_of",
     "point_to_result",
     "scores_of",
     "track",
-    "use_store",
+    "ui_hint",
 ]
 
 JOB, ERROR = "hemacell.job", "hemacell.error"
 
 # Settings that say how a run is driven, not what it computes: a resumed run may have others.
-DRIVING = frozenset({"resume", "experiment", "run_name", "force", "dry_run"})
+EXECUTION = frozenset({"resume", "experiment", "run_name", "force", "dry_run"})
 
 _TAG_LENGTH = 5000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -70,7 +70,7 @@ def track(
     tags: Mapping[str, object] | None = None,
     parent: str | None = None,
     resume: str = "",
-    may_change: frozenset[str] = DRIVING,
+    may_change: frozenset[str] = EXECUTION,
     go_on: str = "",
 ) -> Iterator[Tracker]:
     """Open a run of `job`, log its settings, and close it as FINISHED, FAILED or KILLED.
@@ -98,10 +98,10 @@ def track(
     """
     import mlflow
 
-    client = use_store()
+    client = get_client()
     if mlflow.get_tracking_uri().startswith(("http://", "https://")):
         check_server(mlflow.get_tracking_uri())
-    launch = take_launch(client)
+    launch = read_mlflow_environment(client)
     mark_stale_runs(client)
 
     enclosing = mlflow.active_run()
@@ -169,7 +169,7 @@ def params_of(run_id: str) -> dict[str, str]:
     Raises:
         UserError: there is no such run.
     """
-    return dict(existing_run(use_store(), run_id).data.params)
+    return dict(existing_run(get_client(), run_id).data.params)
 
 
 def scores_of(run_id: str) -> dict[str, float]:
@@ -178,10 +178,10 @@ def scores_of(run_id: str) -> dict[str, float]:
     Raises:
         UserError: there is no such run.
     """
-    return dict(existing_run(use_store(), run_id).data.metrics)
+    return dict(existing_run(get_client(), run_id).data.metrics)
 
 
-def how_to_look() -> str:
+def ui_hint() -> str:
     """The line that opens the MLflow pages on the store in use."""
     import mlflow
 
@@ -195,7 +195,7 @@ def encoders_of(run_id: str) -> dict[str, str]:
     """The encoders that a run was started with, name -> address; empty for '' and for one that had none yet."""
     if not run_id:
         return {}
-    tags = existing_run(use_store(), run_id).data.tags
+    tags = existing_run(get_client(), run_id).data.tags
     return {key.removeprefix("encoder."): uri for key, uri in tags.items() if key.startswith("encoder.")}
 
 

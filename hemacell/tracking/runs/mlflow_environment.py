@@ -41,7 +41,7 @@ class Launch:
 _launch = Launch()
 
 
-def take_launch(client: MlflowClient) -> Launch:
+def read_mlflow_environment(client: MlflowClient) -> Launch:
     """Take MLflow's run and experiment variables out of the environment, and remember what they said.
 
     Left in, `MLFLOW_RUN_ID` makes `start_run` reopen the run of `mlflow run`, whose shell-quoted parameters collide
@@ -76,6 +76,6 @@ def take_launch(client: MlflowClient) -> Launch:
 
 def point_to_result(client: MlflowClient, run_id: str) -> None:
     """Tag the run of `mlflow run`, if there is one, with the id of the run that holds the results."""
-    outer = take_launch(client).outer_run
+    outer = read_mlflow_environment(client).outer_run
     if outer:
         client.set_tag(outer, RESULT, run_id)

@@ -25,13 +25,13 @@ from hemacell.tracking.runs import differential, saliency
 from hemacell.tracking.runs.finished import KEY
 from hemacell.tracking.runs.job import cores, say
 from hemacell.tracking.runs.lifecycle import (
-    DRIVING,
+    EXECUTION,
     JOB,
     existing_run,
+    get_client,
     mark_stale_runs,
     point_to_result,
     track,
-    use_store,
 )
 from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.store import experiment_ids
@@ -49,7 +49,7 @@ MOST_THUMBNAILS, ALL_THUMBNAILS = 12, 1200
 #: An output that is smaller is stored with the run; of a larger one only path and digest are.
 MOST_STORED = 20 * 10**6
 # Settings that may be spelt otherwise when a run goes on; what they mean is in the key.
-_MAY_CHANGE = DRIVING | {
+_MAY_CHANGE = EXECUTION | {
     *("images", "output", "model", "device", "threads"),
     *("differential", "seed", "resamples", "explain"),
 }
@@ -79,7 +79,7 @@ class Prediction:
 
         use_threads(self.threads)
         asked = self.settings
-        return load_for_use(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.field)
+        return load_for_use(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.crop)
 
     def config(self) -> ClassifierConfig:
         """What the classifier is."""
@@ -141,7 +141,7 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
     output = check_output(asked.output)
     if output == inputs.source:
         raise UserError(f"output={asked.output} is the table of the images itself: name another file")
-    mark_stale_runs(use_store())
+    mark_stale_runs(get_client())
     kind = inputs.kind()
     model = find_classifier(asked.model, kind)
     if kind == "sample":
@@ -151,7 +151,7 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
         "model": model.uri,
         "model_id": model.model_id,
         "images": inputs.digest(),
-        **{name: text for name, text in settings.canonical().items() if name in ("field", "precision", "batch")},
+        **{name: text for name, text in settings.canonical().items() if name in ("crop", "precision", "batch")},
         "device": asked.device,
         "threads": str(threads),
         "format": output.suffix.lower(),
@@ -173,7 +173,7 @@ def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str])
         return "", False
     for run in own:
         if run.info.status == "FINISHED" and all(each.is_there(asked, output, run.data.tags) for each in _added(asked)):
-            point_to_result(use_store(), run.info.run_id)
+            point_to_result(get_client(), run.info.run_id)
             say(
                 f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
                 "type force=true to do it again"
@@ -211,7 +211,7 @@ def _added(asked: Any) -> list[ModuleType]:
 
 
 def _runs_that_wrote(tag: str, digest: str) -> list[Run]:
-    client = use_store()
+    client = get_client()
     text = f"tags.`{JOB}` = '{NAME}' and tags.`{tag}` = '{digest}'"
     return list(client.search_runs(experiment_ids(client), text, order_by=["attributes.start_time DESC"]))
 
@@ -221,7 +221,7 @@ def _stopped(run_id: str, key: str) -> str:
     if not run_id:
         return ""
     try:
-        run = existing_run(use_store(), run_id)
+        run = existing_run(get_client(), run_id)
     except UserError:  # of another store, or deleted
         return ""
     own = run.data.tags.get(JOB) == NAME and run.data.tags.get(KEY) == key
@@ -242,7 +242,7 @@ def publish(job: Prediction, run: Tracker, parts: Parts, speed: Speed) -> None:
         )
 
 
-def log_answers(job: Prediction, run: Tracker) -> Tally:
+def log_predictions(job: Prediction, run: Tracker) -> Tally:
     """Log what the output adds up to, and the output itself where it is small."""
     smears = len(set(job.inputs.smears))
     classes = job.config().classes
@@ -265,7 +265,7 @@ def log_answers(job: Prediction, run: Tracker) -> Tally:
     return tally
 
 
-def answer_summary(tally: Tally) -> str:
+def prediction_summary(tally: Tally) -> str:
     """The counts for the screen."""
     total = tally.total()
     rows = [

@@ -10,10 +10,10 @@ from hemacell.core.errors import UserError
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.lifecycle import existing_run
-from hemacell.tracking.store import use_store
+from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
-    from hemacell.evaluation.reference_scores import Beside
+    from hemacell.evaluation.reference_scores import MetricComparison
     from hemacell.tracking.runs.tracker import Tracker
 
 #: The comparison as a table for people, for programs, and as a picture.
@@ -21,31 +21,33 @@ PAGE, RECORDS, PICTURE = "comparison.md", "comparison.json", "comparison.png"
 _TEST = "test/"
 
 
-def own_test_scores(model: RegisteredModel) -> tuple[dict[str, float], str]:
+def reference_scores_of(model: RegisteredModel) -> tuple[dict[str, float], str]:
     """The test scores that a classifier's training run has, without `test/`; or none, and the reason in words."""
     if not model.run_id:
         return {}, f"{model.uri} names no run that trained it: its own test scores are not known"
     try:
-        run = existing_run(use_store(), model.run_id)
+        run = existing_run(get_client(), model.run_id)
     except UserError:
         return {}, f"run {model.run_id}, which trained {model.uri}, is gone: its own test scores are not known"
     scores = {name.removeprefix(_TEST): value for name, value in run.data.metrics.items() if name.startswith(_TEST)}
     return scores, "" if scores else f"run {model.run_id}, which trained {model.uri}, has no test scores"
 
 
-def log_beside_own(run: Tracker, rows: Sequence[Beside], facts: Mapping[str, str], warnings: Sequence[str]) -> None:
+def log_reference_comparison(
+    run: Tracker, rows: Sequence[MetricComparison], facts: Mapping[str, str], warnings: Sequence[str]
+) -> None:
     """Log intervals, own scores and differences as metrics, and the table as a page, as JSON and as a picture.
 
     The metrics are `test/<metric>_low` and `_high`, `own_test/<metric>` and `difference/<metric>`.
 
     Args:
         run: the open run.
-        rows: from `beside_own`.
+        rows: from `compare_with_reference`.
         facts: label -> text, what was compared with what.
         warnings: shown below the table.
     """
     from hemacell.evaluation.reference_scores import as_records, markdown
-    from hemacell.reporting.figures import own_test_forest
+    from hemacell.reporting.figures import reference_forest
 
     metrics: dict[str, float] = {}
     for row in rows:
@@ -53,17 +55,17 @@ def log_beside_own(run: Tracker, rows: Sequence[Beside], facts: Mapping[str, str
         if row.own is not None and row.difference is not None:
             metrics |= {f"own_test/{row.metric}": row.own, f"difference/{row.metric}": row.difference}
     run.metrics(metrics)
-    run.tags({"below_own_test": [row.metric for row in rows if row.below_own]})
+    run.tags({"below_own_test": [row.metric for row in rows if row.below_reference]})
     run.text(markdown(rows, facts, warnings), PAGE)
     run.json({"facts": dict(facts), "rows": as_records(rows), "warnings": list(warnings)}, RECORDS)
-    run.figure(own_test_forest(rows), PICTURE)
+    run.figure(reference_forest(rows), PICTURE)
 
 
-def comparison_of(run_id: str) -> tuple[list[Beside], list[str]]:
+def comparison_of(run_id: str) -> tuple[list[MetricComparison], list[str]]:
     """The rows and the warnings that a run of `evaluate` has left."""
-    from hemacell.evaluation.reference_scores import Beside
+    from hemacell.evaluation.reference_scores import MetricComparison
 
-    with files_of(existing_run(use_store(), run_id)) as fetched:
+    with files_of(existing_run(get_client(), run_id)) as fetched:
         found = json.loads(fetched(RECORDS).read_text(encoding="utf-8"))
     names = ("metric", "here", "low", "high", "images", "own")
-    return [Beside(**{name: row[name] for name in names}) for row in found["rows"]], found["warnings"]
+    return [MetricComparison(**{name: row[name] for name in names}) for row in found["rows"]], found["warnings"]

@@ -11,27 +11,31 @@ from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
     from hemacell.classifiers.model import Answers, ClassifierConfig, Predictor
-    from hemacell.evaluation.selective import Accepted
+    from hemacell.evaluation.selective import SelectivePrediction
 
 #: Cells of which foreign pictures are made: enough for a rate in per cent.
-FOREIGN_CELLS = 100
+OOD_CELLS = 100
 
 
-def log_promise(run: Tracker, promised: Accepted, config: ClassifierConfig, step: int = 0) -> None:
-    """Log what calibration found on val: `calibration/temperature`, `calibration/review_below` and what the threshold
-    does to the half of val that it was chosen on (`calibration/accepted_error_high` is its exact upper limit)."""
-    found = {"temperature": config.temperature, "review_below": config.review_below, **promised.metrics()}
+def log_calibration(run: Tracker, promised: SelectivePrediction, config: ClassifierConfig, step: int = 0) -> None:
+    """Log what calibration found on val: `calibration/temperature`, `calibration/confidence_threshold` and what the
+    threshold does to the half of val that chose it (`calibration/accepted_error_high` is its exact upper limit)."""
+    found = {
+        "temperature": config.temperature,
+        "confidence_threshold": config.confidence_threshold,
+        **promised.metrics(),
+    }
     run.metrics({f"calibration/{name}": value for name, value in found.items()}, step)
 
 
-def log_reliance(
+def log_selective_prediction(
     run: Tracker,
     labels: np.ndarray,
     answers: Answers,
     config: ClassifierConfig,
     prefix: str = "test",
     step: int = 0,
-) -> tuple[Accepted, dict[str, float]]:
+) -> tuple[SelectivePrediction, dict[str, float]]:
     """Log how the limits that val gave hold on other labelled images.
 
     The metrics are `<prefix>/ece_uncalibrated` (before the temperature; `ece` is after it), `aurc`, `accepted_share`,
@@ -49,15 +53,15 @@ def log_reliance(
     Returns:
         What becomes of the images, and the metrics without prefix.
     """
-    from hemacell.classifiers.probabilities import tempered
+    from hemacell.classifiers.probabilities import apply_temperature
     from hemacell.evaluation.metrics import expected_calibration_error
     from hemacell.evaluation.selective import accepted, risk_coverage
-    from hemacell.prediction.table import UNLIKE
+    from hemacell.prediction.table import OOD_THRESHOLD
     from hemacell.reporting import figures
 
-    unlike = answers.distance > UNLIKE
-    kept = accepted(labels, answers.probabilities, config.review_below, also_doubtful=unlike)
-    before = tempered(answers.probabilities, 1 / config.temperature)
+    unlike = answers.distance > OOD_THRESHOLD
+    kept = accepted(labels, answers.probabilities, config.confidence_threshold, also_doubtful=unlike)
+    before = apply_temperature(answers.probabilities, 1 / config.temperature)
     found = {
         "ece_uncalibrated": expected_calibration_error(labels, before),
         "aurc": risk_coverage(labels, answers.probabilities).area,
@@ -67,7 +71,7 @@ def log_reliance(
     }
     run.metrics({f"{prefix}/{name}": value for name, value in found.items()}, step)
     folder = "" if prefix == "test" else f"{prefix}/"
-    figure = figures.risk_coverage(labels, answers.probabilities, config.review_below)
+    figure = figures.risk_coverage(labels, answers.probabilities, config.confidence_threshold)
     run.figure(figure, f"{folder}risk_coverage.png")
     return kept, found
 
@@ -76,18 +80,18 @@ def log_intervals(
     run: Tracker, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], step: int = 0
 ) -> dict[str, tuple[float, float]]:
     """Log the 95 % intervals of the test scores, `test/<metric>_low` and `_high`; returns them by metric."""
-    from hemacell.evaluation.reference_scores import beside_own
+    from hemacell.evaluation.reference_scores import compare_with_reference
 
-    found = {row.metric: (row.low, row.high) for row in beside_own(labels, probabilities, classes, {})}
+    found = {row.metric: (row.low, row.high) for row in compare_with_reference(labels, probabilities, classes, {})}
     run.metrics({f"test/{name}_low": low for name, (low, _) in found.items()}, step)
     run.metrics({f"test/{name}_high": high for name, (_, high) in found.items()}, step)
     return found
 
 
-def log_foreign(
+def log_ood_images(
     run: Tracker, predictor: Predictor, cells: np.ndarray, known: np.ndarray, step: int = 0
 ) -> Mapping[str, float]:
-    """Log how often pictures that are no such cells are flagged: `foreign/<kind>`, and `distances.png`.
+    """Log how often pictures that are no such cells are flagged: `ood_images/<kind>`, and `distances.png`.
 
     Args:
         run: the open run.
@@ -99,22 +103,22 @@ def log_foreign(
     Returns:
         Kind -> share that is flagged, 0 to 1.
     """
-    from hemacell.data.ood_images import foreign
-    from hemacell.prediction.table import UNLIKE
+    from hemacell.data.ood_images import ood_images
+    from hemacell.prediction.table import OOD_THRESHOLD
     from hemacell.reporting import figures
 
-    chosen = np.unique(np.linspace(0, len(cells) - 1, FOREIGN_CELLS).astype(int))
-    distances = {name: predictor.distances(made) for name, made in foreign(np.asarray(cells[chosen])).items()}
-    flagged = {name: float((found > UNLIKE).mean()) for name, found in distances.items()}
-    run.metrics({f"foreign/{name}": share for name, share in flagged.items()}, step)
-    run.figure(figures.distances({"test cells": known, **distances}, UNLIKE), "distances.png")
+    chosen = np.unique(np.linspace(0, len(cells) - 1, OOD_CELLS).astype(int))
+    distances = {name: predictor.distances(made) for name, made in ood_images(np.asarray(cells[chosen])).items()}
+    flagged = {name: float((found > OOD_THRESHOLD).mean()) for name, found in distances.items()}
+    run.metrics({f"ood_images/{name}": share for name, share in flagged.items()}, step)
+    run.figure(figures.distances({"test cells": known, **distances}, OOD_THRESHOLD), "distances.png")
     return flagged
 
 
-def reliance_in_words(
+def reliability_in_words(
     config: ClassifierConfig,
-    promised: Accepted,
-    kept: Accepted,
+    promised: SelectivePrediction,
+    kept: SelectivePrediction,
     tested: Mapping[str, float],
     flagged: Mapping[str, float],
 ) -> dict[str, str]:
@@ -123,15 +127,15 @@ def reliance_in_words(
     Args:
         config: of the classifier.
         promised, kept: what its threshold does on the half of val that it was chosen on, and on test.
-        tested: metrics on test: `ece`, and what `log_reliance` returns.
-        flagged: from `log_foreign`.
+        tested: metrics on test: `ece`, and what `log_selective_prediction` returns.
+        flagged: from `log_ood_images`.
     """
     foreign = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in flagged.items())
     return {
-        "probabilities": f"tempered by {config.temperature:.3f}, fitted on one half of val; "
+        "probabilities": f"temperature scaling by {config.temperature:.3f}, fitted on one half of val; "
         f"expected calibration error on test {tested['ece_uncalibrated']:.4f} before and {tested['ece']:.4f} after",
-        "accepted without review": f"from a probability of {config.review_below:.3f} on; on the other half of val "
-        f"{promised.in_words()}; on test {kept.in_words()}",
+        "accepted without review": f"from a probability of {config.confidence_threshold:.3f} on; on the other half of "
+        f"val {promised.in_words()}; on test {kept.in_words()}",
         "unlike the known cells": f"{tested['unlike']:.1%} of the test cells are called so (false "
         f"alarms); of pictures made from them: {foreign}",
     }

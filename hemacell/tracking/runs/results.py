@@ -13,7 +13,7 @@ from hemacell.tracking.runs.job import say
 from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
-    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.data.manifest import Manifest
 
 PREDICTIONS = "predictions.json"
@@ -30,7 +30,7 @@ def log_classification(
     pixels: np.ndarray,
     prefix: str = "test",
     step: int = 0,
-    explain: Explainer | None = None,
+    explain: GradCAM | None = None,
 ) -> dict[str, float]:
     """Log `<prefix>/…` scores, confusion matrix, per-class bars, reliability, mistakes and predictions.json.
 
@@ -66,10 +66,8 @@ def log_classification(
     run.figure(figures.per_class(scores, classes), f"{folder}per_class.png")
     run.figure(figures.reliability(labels, probabilities), f"{folder}reliability.png")
     heat = (lambda rows: explain(pixels[rows], predicted[rows])) if explain else None
-    field = explain.field if explain else 1.0
-    run.figure(
-        figures.mistakes(pixels, labels, probabilities, classes, heat=heat, field=field), f"{folder}mistakes.png"
-    )
+    crop = explain.crop if explain else 1.0
+    run.figure(figures.mistakes(pixels, labels, probabilities, classes, heat=heat, crop=crop), f"{folder}mistakes.png")
     with tempfile.TemporaryDirectory() as scratch:
         names = [Path(path).relative_to(manifest.root).as_posix() for path in manifest.table["path"]]
         file = Path(scratch) / PREDICTIONS
@@ -78,15 +76,13 @@ def log_classification(
     return scores
 
 
-def _inside_masks(
-    manifest: Manifest, predicted: np.ndarray, pixels: np.ndarray, explain: Explainer
-) -> dict[str, float]:
+def _inside_masks(manifest: Manifest, predicted: np.ndarray, pixels: np.ndarray, explain: GradCAM) -> dict[str, float]:
     """The metrics `cam_…`; none where no image has a mask and a map that is not empty."""
-    from hemacell.classifiers.grad_cam import looked_at
+    from hemacell.classifiers.grad_cam import crop_mask
     from hemacell.core.errors import UserError
     from hemacell.data.images import UnreadableImage
     from hemacell.data.masks import masks_beside, square_mask
-    from hemacell.evaluation.saliency import heat_inside
+    from hemacell.evaluation.saliency import saliency_inside
 
     files = masks_beside(manifest)
     masks: dict[int, np.ndarray] = {}
@@ -103,7 +99,7 @@ def _inside_masks(
         return {}
     rows = np.array(list(masks))
     heat = explain(pixels[rows], predicted[rows])
-    shares, by_chance = heat_inside(heat, np.stack(list(masks.values())), looked_at(pixels.shape[1], explain.field))
+    shares, by_chance = saliency_inside(heat, np.stack(list(masks.values())), crop_mask(pixels.shape[1], explain.crop))
     told = ~np.isnan(shares)
     if not told.any():
         return {}

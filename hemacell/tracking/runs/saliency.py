@@ -34,34 +34,34 @@ def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
     )
 
 
-def log_explained(job: Prediction, run: Tracker) -> None:
+def log_saliency(job: Prediction, run: Tracker) -> None:
     """Draw `explain` images of the finished output with what spoke for their answers, and store it with the run.
 
     Those for review come first, then those that the classifier was least sure of. Only their files are read again.
     """
-    from hemacell.classifiers.grad_cam import Explainer
+    from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.reporting.figures import explained
 
     predictor = job.predictor()
     config = predictor.config
     chosen = first_to_look_at(read_output(job.output), job.settings.explain)
     paths = (job.inputs.path(row) for row in chosen["row"])
-    squares = list(read_ahead(paths, lambda path: read_square(path, config.store_size), _AHEAD))
+    squares = list(read_ahead(paths, lambda path: read_square(path, config.decoded_size), _AHEAD))
     gone = [number for number, square in enumerate(squares) if isinstance(square, str)]
     if gone:
         say(f"warning: {len(gone)} images cannot be read any more and are not shown; the first: {squares[gone[0]]}")
         chosen = chosen.drop(index=gone)
-    shape = (-1, config.store_size, config.store_size, 3)
+    shape = (-1, config.decoded_size, config.decoded_size, 3)
     pixels = np.array([square for square in squares if not isinstance(square, str)], np.uint8).reshape(shape)
     answers = np.array([config.classes.index(name) for name in chosen["class"]], np.int64)
-    heat = Explainer.of(predictor.network, config)(pixels, answers)
+    heat = GradCAM.of(predictor.network, config)(pixels, answers)
     texts = [
         f"{_shortened(image)}\n{name} {probability:.2f}{', for review' if doubtful else ''}"
         for image, name, probability, doubtful in chosen[["image", "class", "probability", "needs_review"]].to_numpy()
     ]
     title = f"{_shortened(job.output.name)}: {len(chosen)} images, those for review first, then the least sure"
     (picture,) = files_of(job.output)
-    figure = explained(pixels, texts, title, heat, config.field)
+    figure = explained(pixels, texts, title, heat, config.crop)
     with appearing(picture, picture.with_name(f".{picture.name}.new")) as file:
         figure.savefig(file, format="png", dpi=FIGURE_DPI)
         run.tags({SETTINGS: _settings(job.settings), DIGESTS[0]: sha256_of(file)})  # before it appears: whose it is

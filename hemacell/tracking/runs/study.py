@@ -17,9 +17,9 @@ from hemacell.core.errors import UserError, in_one_line
 from hemacell.tracking.registry.lookup import DATA_KIND
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.lifecycle import JOB, existing_run, how_to_look, mark_stale_runs
+from hemacell.tracking.runs.lifecycle import JOB, existing_run, mark_stale_runs, ui_hint
 from hemacell.tracking.runs.results import HISTORY, PREDICTIONS
-from hemacell.tracking.store import experiment_ids, use_store
+from hemacell.tracking.store import experiment_ids, get_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +51,7 @@ def children(parent: str, status: str = "FINISHED") -> list[Run]:
 
 def stopped_run(job: str, key: str) -> str:
     """Id of the newest run of `job` with this key that did not end well and can be resumed, or ''."""
-    mark_stale_runs(use_store())  # of a study that was killed nobody has said so yet
+    mark_stale_runs(get_client())  # of a study that was killed nobody has said so yet
     found = _search(f"attributes.status != 'FINISHED' and tags.`{JOB}` = '{job}' and tags.`{KEY}` = '{key}'")
     return next((run.info.run_id for run in found if run.info.status != "RUNNING"), "")
 
@@ -61,7 +61,7 @@ def stopped_children(parent: str) -> dict[str, str]:
     return {run.data.tags.get(KEY, ""): run.info.run_id for run in reversed(children(parent, "KILLED"))}
 
 
-def finished_cells(keys: Sequence[str], under: str = "") -> dict[str, str]:
+def finished_runs_of_keys(keys: Sequence[str], under: str = "") -> dict[str, str]:
     """Key -> id of the finished run of each of these cells that has been computed and still has its files.
 
     Args:
@@ -69,7 +69,7 @@ def finished_cells(keys: Sequence[str], under: str = "") -> dict[str, str]:
         under: the study that must have computed them; '' for any.
     """
     wanted, found = set(keys), {}
-    client = use_store()
+    client = get_client()
     for run in reversed(children(under) if under else _search(f"attributes.status = 'FINISHED' and {_IS_CELL}")):
         key = run.data.tags.get(KEY, "")
         if key in wanted:
@@ -81,7 +81,7 @@ def finished_cells(keys: Sequence[str], under: str = "") -> dict[str, str]:
     }
 
 
-def seconds_of_cells(threads: int) -> dict[tuple[str, str], float]:
+def seconds_of_runs(threads: int) -> dict[tuple[str, str], float]:
     """(steps, image_size), as logged -> median seconds of such a cell with this number of threads."""
     taken: dict[tuple[str, str], list[float]] = {}
     for run in _search(f"attributes.status = 'FINISHED' and {_IS_CELL} and tags.threads = '{threads}'"):
@@ -110,13 +110,13 @@ def runs_of_study(run_id: str) -> list[Run]:
     Raises:
         UserError: there is no such run, it is no study, or it has no finished cell.
     """
-    study = existing_run(use_store(), run_id)
+    study = existing_run(get_client(), run_id)
     if study.data.tags.get(JOB) != "study":
         raise UserError(
             f"study={run_id}: expected a run of study, found one of {study.data.tags.get(JOB) or 'no job of ours'}; "
             "for single runs type runs=A,B"
         )
-    client = use_store()
+    client = get_client()
     if any(file.path == CELLS for file in client.list_artifacts(run_id)):
         return runs_with([cell["run_id"] for cell in _json(run_id, CELLS)])
     found = children(run_id)
@@ -131,7 +131,7 @@ def runs_with(run_ids: Sequence[str]) -> list[Run]:
     Raises:
         UserError: there is no such run, or one is named twice.
     """
-    client = use_store()
+    client = get_client()
     if twice := [run_id for run_id, count in Counter(run_ids).items() if count > 1]:
         raise UserError(f"run {twice[0]} is named twice: give each run once")
     return [existing_run(client, run_id) for run_id in run_ids]
@@ -158,7 +158,7 @@ def runs_by_filter(text: str) -> list[Run]:
 
 
 def _search(text: str) -> list[Run]:
-    client = use_store()
+    client = get_client()
     found: list[Run] = []
     token = None
     experiments = experiment_ids(client)
@@ -175,13 +175,13 @@ def _search(text: str) -> list[Run]:
 # --- runs -> cells
 
 
-def read_cells(runs: Sequence[Run]) -> list[Cell]:
+def read_runs(runs: Sequence[Run]) -> list[Cell]:
     """Read runs of `wbc` back, in the order given.
 
     Raises:
         UserError: a run is none of wbc, is not finished, or its files are gone.
     """
-    client = use_store()
+    client = get_client()
     for run in runs:
         if run.data.tags.get(JOB) != "wbc" or run.info.status != "FINISHED":
             raise UserError(
@@ -267,7 +267,7 @@ def _history(client: MlflowClient, run_id: str) -> list[dict[str, float]]:
 
 
 def _json(run_id: str, name: str) -> Any:
-    with files_of(existing_run(use_store(), run_id)) as fetched:
+    with files_of(existing_run(get_client(), run_id)) as fetched:
         return json.loads(fetched(name).read_text(encoding="utf-8"))
 
 
@@ -379,9 +379,9 @@ def common_tags(cells: Sequence[Cell]) -> dict[str, str]:
 
 def shown(run_id: str) -> str:
     """For the screen: the answer in words that a study or a comparison has left, and where the report is."""
-    with files_of(existing_run(use_store(), run_id)) as fetched:
+    with files_of(existing_run(get_client(), run_id)) as fetched:
         answer = fetched(ANSWER).read_text(encoding="utf-8").strip()
-    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}\n{how_to_look()}"
+    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}\n{ui_hint()}"
 
 
 def _copy(folder: Path, target: Path) -> None:

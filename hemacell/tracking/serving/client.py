@@ -15,7 +15,7 @@ from hemacell.data.images import UnreadableImage, read_rgb
 from hemacell.prediction.read_ahead import read_ahead
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
-from hemacell.tracking.serving.prediction_table import Predictor, answer_table
+from hemacell.tracking.serving.prediction_table import Predictor, predict_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ class Classifier:
         """
         if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
-        return answer_table(self._predictor, read_ahead(images, _picture, ahead=_AHEAD))
+        return predict_table(self._predictor, read_ahead(images, _picture, ahead=_AHEAD))
 
 
 def load(uri: str) -> Classifier:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from hemacell.prediction.table import Answer, table_of_answers
+from hemacell.prediction.table import Answer, prediction_table
 from hemacell.tracking.serving.payload import chunks
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ class Predictor(Protocol):
     def classes(self) -> tuple[str, ...]: ...
 
     @property
-    def review_below(self) -> float: ...
+    def confidence_threshold(self) -> float: ...
 
-    def answer_images(self, images: list[Image]) -> tuple[np.ndarray, np.ndarray]:
+    def predict_images(self, images: list[Image]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities float32 [N, C] and distances float32 [N]."""
         ...
 
 
-def answer_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.DataFrame:
+def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.DataFrame:
     """Classify pictures and lay the answers out as a table, one row each, in the order given.
 
     Args:
@@ -36,11 +36,11 @@ def answer_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.Da
         pictures: RGB pictures, or a reason where one could not be read; consumed in chunks.
 
     Returns:
-        See `hemacell.prediction.table.table_of_answers`.
+        See `hemacell.prediction.table.prediction_table`.
     """
     answers: list[Answer | str] = []
     for chunk in chunks(pictures):
         readable = [picture for picture in chunk if not isinstance(picture, str)]
-        found = iter(map(Answer, *predictor.answer_images(readable)) if readable else ())
+        found = iter(map(Answer, *predictor.predict_images(readable)) if readable else ())
         answers += [picture if isinstance(picture, str) else next(found) for picture in chunk]
-    return table_of_answers(predictor.classes, predictor.review_below, answers)
+    return prediction_table(predictor.classes, predictor.confidence_threshold, answers)

@@ -14,7 +14,7 @@ from mlflow.pyfunc import PythonModel
 from hemacell.classifiers.model import load_folder
 from hemacell.tracking.serving.limits import check_request, limits_of
 from hemacell.tracking.serving.payload import column, decode
-from hemacell.tracking.serving.prediction_table import answer_table
+from hemacell.tracking.serving.prediction_table import predict_table
 from hemacell.tracking.serving.threads import threads_for
 
 
@@ -28,7 +28,7 @@ class ServedClassifier(PythonModel):
         self.predictor = load_folder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Classify every row, in order; see `hemacell.tracking.serving.prediction_table.answer_table` for the columns.
+        """Classify every row, in order; see `hemacell.tracking.serving.prediction_table.predict_table` for the columns.
 
         The probabilities of an image that cannot be read are None, not NaN: MLflow's server would write NaN into its
         answer, which is no JSON.
@@ -40,7 +40,7 @@ class ServedClassifier(PythonModel):
         check_request(images, self.limits)
         read = partial(decode, max_bytes=self.limits.image_bytes, max_pixels=self.limits.image_pixels)
         with threads_for(len(images), self.threads):
-            table = answer_table(self.predictor, map(read, images))
+            table = predict_table(self.predictor, map(read, images))
         for name in table.columns[table.isna().any()]:
             table[name] = table[name].astype(object).where(table[name].notna(), None)
         return table

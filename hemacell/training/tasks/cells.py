@@ -10,19 +10,25 @@ import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 
-from hemacell.classifiers.probabilities import view_probabilities
+from hemacell.classifiers.probabilities import tta_probabilities
 from hemacell.core.random import generator_of
-from hemacell.data.augmentation import Views, ViewSettings, concatenate, random_views, render
+from hemacell.data.augmentation import (
+    AugmentationConfig,
+    Augmentations,
+    apply_augmentation,
+    concatenate,
+    random_augmentation,
+)
 from hemacell.data.decoding import Decoded
 from hemacell.data.manifest import Manifest
-from hemacell.encoders.embeddings import ViewSet, embed
+from hemacell.encoders.embeddings import StoredViews, embed
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 
 #: What the trainable branch sees on top of a stored view: turned any way, but moved and stained only a little, since
 #: the embedding beside it does not follow.
-JITTER = ViewSettings(zoom=1.1, shift=0.02, stain=0.05, brightness=0.02)
+JITTER = AugmentationConfig(zoom=1.1, shift=0.02, stain=0.05, brightness=0.02)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +56,7 @@ def cell_images(
     cells: Decoded,
     part: Manifest,
     encoders: Sequence[FrozenEncoder],
-    views: ViewSet,
+    views: StoredViews,
     cache: Path,
     precision: str,
     progress: Callable[[str], Callable[[int, int], None]] | None = None,
@@ -73,14 +79,14 @@ def cell_images(
     return CellImages(rows, part.labels, embeddings)
 
 
-def training_views(part: Manifest, views: ViewSet) -> Views:
+def training_augmentation(part: Manifest, views: StoredViews) -> Augmentations:
     """Parameters of the stored views, the k-th of the i-th image at k * len(part) + i."""
     digests = list(part.table["sha256"])
     return concatenate([views.views(digests, number) for number in range(views.count)])
 
 
 class CellTask:
-    """Cross-entropy with label smoothing (Szegedy et al. 2016) on the common head, and on each branch's own head.
+    """Cross-entropy with label label_smoothing (Szegedy et al. 2016) on the common head, and on each branch's own head.
 
     A step takes a stored view of each image of its batch: the embeddings are read back, the cell network is shown the
     same view turned any way and jittered a little, so that it never sees the same pixels twice.
@@ -89,13 +95,13 @@ class CellTask:
         pixels: uint8 [M, H, W, 3], all decoded images.
         train, val: the labelled cells; a val cell needs the embedding of its first view only.
         views: parameters of the stored views, the k-th view of the i-th training image at k * len(train) + i.
-        size, field: see `view_probabilities`.
+        size, crop: see `tta_probabilities`.
         batch_size: images a step.
         seed: picks batches, views and jitter.
-        smoothing: share of a label that is spread over all classes.
+        label_smoothing: share of a label that is spread over all classes.
         class_weights: float [classes] for the loss, or None.
         sampler_weights: float [len(train)], chances of the images to be drawn, or None for each once a round.
-        own_heads: weight of the branches' own losses.
+        auxiliary_loss_weight: weight of the branches' own losses.
         precision: for validation.
         device: where the network is.
     """
@@ -107,22 +113,26 @@ class CellTask:
         pixels: np.ndarray,
         train: CellImages,
         val: CellImages,
-        views: Views,
+        views: Augmentations,
         *,
         size: int,
-        field: float,
+        crop: float,
         batch_size: int,
         seed: int,
-        smoothing: float = 0.1,
+        label_smoothing: float = 0.1,
         class_weights: np.ndarray | None = None,
         sampler_weights: np.ndarray | None = None,
-        own_heads: float = 1.0,
+        auxiliary_loss_weight: float = 1.0,
         precision: str = "bf16",
         device: torch.device | str = "cpu",
     ) -> None:
         self.pixels, self.train, self.val, self.views = pixels, train, val, views
-        self.size, self.field, self.seed = size, field, seed
-        self.smoothing, self.own_heads, self.precision = smoothing, own_heads, precision
+        self.size, self.crop, self.seed = size, crop, seed
+        self.label_smoothing, self.auxiliary_loss_weight, self.precision = (
+            label_smoothing,
+            auxiliary_loss_weight,
+            precision,
+        )
         self.device = torch.device(device)
         self.class_weights = None if class_weights is None else torch.from_numpy(class_weights).float().to(self.device)
         self.images_per_step = batch_size
@@ -134,9 +144,9 @@ class CellTask:
         generator = generator_of(self.seed, "views", step)
         chosen = self.order(step)
         view = torch.randint(self.stored, (len(chosen),), generator=generator)
-        seen = self.views[view * len(self.train) + chosen].then(random_views(len(chosen), JITTER, generator))
+        seen = self.views[view * len(self.train) + chosen].then(random_augmentation(len(chosen), JITTER, generator))
         rows = self.train.rows[chosen.numpy()]
-        images = render(torch.from_numpy(self.pixels[rows]).to(self.device), seen, self.size, self.field)
+        images = apply_augmentation(torch.from_numpy(self.pixels[rows]).to(self.device), seen, self.size, self.crop)
         embeddings = [
             torch.from_numpy(embedding[chosen.numpy(), view.numpy()]).to(self.device)
             for embedding in self.train.embeddings
@@ -146,21 +156,21 @@ class CellTask:
     def heads_loss(self, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
         """The loss of the last (common) head plus the weighted mean of the others'."""
         losses = [
-            F.cross_entropy(head.float(), labels, weight=self.class_weights, label_smoothing=self.smoothing)
+            F.cross_entropy(head.float(), labels, weight=self.class_weights, label_smoothing=self.label_smoothing)
             for head in logits
         ]
         if len(losses) == 1:
             return losses[0]
-        return losses[-1] + self.own_heads * torch.stack(losses[:-1]).mean()
+        return losses[-1] + self.auxiliary_loss_weight * torch.stack(losses[:-1]).mean()
 
     def validate(self, network: nn.Module) -> Row:
-        probabilities = view_probabilities(
+        probabilities = tta_probabilities(
             network,
             self.pixels,
             self.val.rows,
             self.val.embeddings,
             size=self.size,
-            field=self.field,
+            crop=self.crop,
             views=1,
             precision=self.precision,
         )

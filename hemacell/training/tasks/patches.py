@@ -7,7 +7,12 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 
 from hemacell.core.random import generator_of
-from hemacell.data.augmentation import ViewSettings, dihedral_views, random_views, render
+from hemacell.data.augmentation import (
+    AugmentationConfig,
+    apply_augmentation,
+    dihedral_augmentation,
+    random_augmentation,
+)
 from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 
@@ -35,8 +40,8 @@ class PatchTask:
         size: int,
         batch_size: int,
         seed: int,
-        views: ViewSettings,
-        smoothing: float = 0.1,
+        views: AugmentationConfig,
+        label_smoothing: float = 0.1,
         class_weights: np.ndarray | None = None,
         sampler_weights: np.ndarray | None = None,
         precision: str = "bf16",
@@ -45,20 +50,22 @@ class PatchTask:
         self.pixels, self.rows, self.labels = pixels, rows, torch.from_numpy(labels)
         self.val_rows, self.val_labels = val_rows, val_labels
         self.size, self.seed, self.view_settings = size, seed, views
-        self.smoothing, self.precision, self.device = smoothing, precision, torch.device(device)
+        self.label_smoothing, self.precision, self.device = label_smoothing, precision, torch.device(device)
         self.class_weights = None if class_weights is None else torch.from_numpy(class_weights).float().to(self.device)
         self.images_per_step = batch_size
         self.order = BatchOrder(len(rows), batch_size, seed, sampler_weights)
 
     def loss(self, network: nn.Module, step: int) -> Tensor:
         chosen = self.order(step)
-        views = random_views(len(chosen), self.view_settings, generator_of(self.seed, "views", step))
-        images = render(torch.from_numpy(self.pixels[self.rows[chosen.numpy()]]).to(self.device), views, self.size)
+        views = random_augmentation(len(chosen), self.view_settings, generator_of(self.seed, "views", step))
+        images = apply_augmentation(
+            torch.from_numpy(self.pixels[self.rows[chosen.numpy()]]).to(self.device), views, self.size
+        )
         return F.cross_entropy(
             network(images).float(),
             self.labels[chosen].to(self.device),
             weight=self.class_weights,
-            label_smoothing=self.smoothing,
+            label_smoothing=self.label_smoothing,
         )
 
     def validate(self, network: nn.Module) -> Row:
@@ -84,7 +91,7 @@ def patch_probabilities(
         seen = []
         for view in range(views):
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                logits = network(render(images, dihedral_views(len(images), view), size))
+                logits = network(apply_augmentation(images, dihedral_augmentation(len(images), view), size))
             seen.append(logits.float().softmax(1))
         result.append(torch.stack(seen).mean(0).cpu().numpy())
     return np.concatenate(result)

@@ -14,7 +14,7 @@ from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 
 
-def shrunk(pixels: np.ndarray, size: int) -> Tensor:
+def resize_tiles(pixels: np.ndarray, size: int) -> Tensor:
     """Whole tiles at another size: uint8 [N, H, W, 3] -> float32 [N, 3, size, size] in [0, 1], antialiased."""
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255.0)
     if images.shape[-2:] != (size, size):
@@ -29,7 +29,7 @@ class TileTask:
         pixels: uint8 [M, H, W, 3], tiles at least as large as `size`.
         rows, val_rows: int64.
         size: side in pixels at which the network sees a cut: at least so much of a tile is cut out, at most all.
-        l1_weight: see `reconstruction_loss`.
+        l1_loss_weight: see `reconstruction_loss`.
         show: called at each report with val originals and reconstructions, float [n, 3, size, size].
     """
 
@@ -44,16 +44,16 @@ class TileTask:
         size: int,
         batch_size: int,
         seed: int,
-        l1_weight: float = 0.5,
+        l1_loss_weight: float = 0.5,
         device: torch.device | str = "cpu",
         show: Callable[[Tensor, Tensor], None] | None = None,
     ) -> None:
         self.pixels, self.rows = pixels, rows
-        self.size, self.seed, self.l1_weight = size, seed, l1_weight
+        self.size, self.seed, self.l1_loss_weight = size, seed, l1_loss_weight
         self.device, self.show = torch.device(device), show
         self.images_per_step = batch_size
         self.order = BatchOrder(len(rows), batch_size, seed)
-        self.val_images = shrunk(pixels[val_rows], size)
+        self.val_images = resize_tiles(pixels[val_rows], size)
 
     def loss(self, network: nn.Module, step: int) -> Tensor:
         generator = generator_of(self.seed, "cuts", step)
@@ -62,12 +62,12 @@ class TileTask:
         side = int(torch.randint(min(self.size, whole), whole + 1, (1,), generator=generator))
         corners = torch.randint(whole - side + 1, (len(chosen), 2), generator=generator).tolist()
         cuts = [self.pixels[row, y : y + side, x : x + side] for row, (y, x) in zip(chosen, corners, strict=True)]
-        images = shrunk(np.stack(cuts), self.size)
+        images = resize_tiles(np.stack(cuts), self.size)
         # whole flips and quarter turns move pixels without interpolation, which would blur what is to be restored
         if int(torch.randint(2, (1,), generator=generator)):
             images = images.flip(-1)
         images = images.rot90(int(torch.randint(4, (1,), generator=generator)), (-2, -1)).to(self.device)
-        return reconstruction_loss(network(images), images, self.l1_weight)
+        return reconstruction_loss(network(images), images, self.l1_loss_weight)
 
     def validate(self, network: nn.Module) -> Row:
         images = self.val_images.to(self.device)
@@ -75,5 +75,5 @@ class TileTask:
         if self.show is not None:
             self.show(self.val_images[:6], restored[:6].cpu())
         metrics = image_metrics(self.val_images, restored.cpu())
-        loss = float(reconstruction_loss(restored, images, self.l1_weight))
+        loss = float(reconstruction_loss(restored, images, self.l1_loss_weight))
         return {"val/loss": loss, "val/ssim": metrics["ssim"], "val/psnr": metrics["psnr"]}

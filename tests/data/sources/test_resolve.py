@@ -63,7 +63,9 @@ def test_file_in_place_of_a_folder(tmp_path):
 
 
 def test_reading_data_needs_no_heavy_library():
-    names = "balance subsets images sources.course manifest sources.sample sources.resolve splits channel_stats decoding"
+    names = (
+        "balance subsets images sources.course manifest sources.sample sources.resolve splits channel_stats decoding"
+    )
     code = f"import sys, importlib; [importlib.import_module('hemacell.data.' + n) for n in {names.split()!r}]; "
     code += (
         "print([n for n in ('torch', 'torchvision', 'timm', 'sklearn', 'matplotlib', 'mlflow') if n in sys.modules])"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hemacell.evaluation.comparison.label_efficiency import labels_needed, worth, worth_in_words
+from hemacell.evaluation.comparison.label_efficiency import label_efficiency_in_words, labels_needed, worth
 from hemacell.evaluation.comparison.records import Worth
 
 LABELS = np.array([60.0, 600.0, 6000.0])
@@ -58,33 +58,36 @@ def test_a_worth_and_its_interval_are_those_of_the_line():
     assert (result.low_relation, result.high_relation) == ("=", "=")
     assert result.low == pytest.approx(10 ** (1 - 0.38), rel=1e-3)
     assert result.high == pytest.approx(10 ** (1 + 0.38), rel=1e-3)
-    assert worth_in_words(result) == "10 x the labels [4.2, 24]"
+    assert label_efficiency_in_words(result) == "10 x the labels [4.2, 24]"
 
 
 def test_limits_beyond_the_curve_say_so():
     result = found(0.79, spread=0.05)
     assert (result.high, result.high_relation) == (100, ">")
-    assert worth_in_words(result) == "79 x the labels [27, more than 100]"
+    assert label_efficiency_in_words(result) == "79 x the labels [27, more than 100]"
     result = found(0.61, spread=0.05, arm_labels=600)
     assert (result.low, result.low_relation) == (pytest.approx(0.1), "<")
-    assert worth_in_words(result) == "0.13 x the labels [less than 0.1, 0.38]"
-    assert worth_in_words(found(0.7, spread=0.5)) == "10 x the labels [less than 1, more than 100]"
+    assert label_efficiency_in_words(result) == "0.13 x the labels [less than 0.1, 0.38]"
+    assert label_efficiency_in_words(found(0.7, spread=0.5)) == "10 x the labels [less than 1, more than 100]"
 
 
 def test_scores_beyond_the_curve_are_worth_more_or_less_than_its_end():
     result = found(0.9, spread=0.01, arm_labels=1500)
     assert (result.ratio, result.relation, result.low_relation, result.high_relation) == (4, ">", ">", ">")
-    assert worth_in_words(result) == "more than 4 x the labels"
-    assert worth_in_words(found(0.82, spread=0.05, arm_labels=1500)) == "more than 4 x the labels [2.1, more than 4]"
-    assert worth_in_words(found(0.5, arm_labels=600)) == "less than 0.1 x the labels"
+    assert label_efficiency_in_words(result) == "more than 4 x the labels"
+    assert (
+        label_efficiency_in_words(found(0.82, spread=0.05, arm_labels=1500))
+        == "more than 4 x the labels [2.1, more than 4]"
+    )
+    assert label_efficiency_in_words(found(0.5, arm_labels=600)) == "less than 0.1 x the labels"
 
 
 def test_a_baseline_of_one_amount_gives_no_interval():
     result = found(0.7, spread=0.01, labels=np.array([60.0]))
     assert (result.ratio, result.relation, result.low, result.high) == (1, ">", None, None)
-    assert worth_in_words(result) == "more than 1 x the labels"
+    assert label_efficiency_in_words(result) == "more than 1 x the labels"
 
 
 def test_equal_limits_within_the_curve_are_shown():
     exact = Worth("a", "b", "0.1", 2.1, "=", 2.1, "=", 2.1, "=")
-    assert worth_in_words(exact) == "2.1 x the labels [2.1, 2.1]"
+    assert label_efficiency_in_words(exact) == "2.1 x the labels [2.1, 2.1]"

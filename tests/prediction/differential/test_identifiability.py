@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hemacell.prediction.differential.identifiability import doubts, not_told_apart, notes
+from hemacell.prediction.differential.identifiability import doubts, notes, unidentifiable_groups
 from hemacell.prediction.differential.shares import corrected_shares, differential
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
@@ -22,34 +22,34 @@ def drawn(rates: np.ndarray, images: int, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("tested", [good(), good(0.99, 100), good(0.6, 60), np.diag([9, 9]), np.diag([5, 0, 3])])
 def test_a_test_that_tells_all_classes(tested):
-    assert not_told_apart(tested) == []
+    assert unidentifiable_groups(tested) == []
 
 
 def test_classes_that_are_called_alike_and_one_that_is_never_called():
     tested = good()
     tested[1] = tested[3]
-    assert not_told_apart(tested) == [[1, 3]]
+    assert unidentifiable_groups(tested) == [[1, 3]]
     tested[0] = tested[4]
-    assert not_told_apart(tested) == [[0, 4], [1, 3]]
+    assert unidentifiable_groups(tested) == [[0, 4], [1, 3]]
     # a mixture of others is not told from these, as exact solutions of p P = q show
     tested = np.array([[0, 60, 40], [0, 95, 5], [0, 10, 90]])
-    assert not_told_apart(tested) == [[0, 1, 2]]
+    assert unidentifiable_groups(tested) == [[0, 1, 2]]
     rates = tested / 100
     one = np.array([0.3, 0.3, 0.4])
     other = one - 0.2 * np.array([1, -10 / 17, -7 / 17])
     np.testing.assert_allclose(one @ rates, other @ rates)
     # only one of the others is like it
-    assert not_told_apart([[0, 100, 0], [0, 100, 0], [0, 0, 100]]) == [[0, 1]]
+    assert unidentifiable_groups([[0, 100, 0], [0, 100, 0], [0, 0, 100]]) == [[0, 1]]
 
 
 def test_the_error_of_a_small_test_counts():
     """The same rates are told from 2000 images a class and not from 20; equal ones hardly ever are."""
     rates = np.array([[0.55, 0.45, 0.0], [0.45, 0.55, 0.0], [0.05, 0.05, 0.9]])
-    few = [bool(not_told_apart(drawn(rates, 20, seed))) for seed in range(200)]
-    many = [bool(not_told_apart(drawn(rates, 2000, seed))) for seed in range(200)]
+    few = [bool(unidentifiable_groups(drawn(rates, 20, seed))) for seed in range(200)]
+    many = [bool(unidentifiable_groups(drawn(rates, 2000, seed))) for seed in range(200)]
     assert np.mean(few) > 0.9 and np.mean(many) < 0.15
     rates[1] = rates[0]
-    found = [not_told_apart(drawn(rates, 300, seed)) for seed in range(200)]
+    found = [unidentifiable_groups(drawn(rates, 300, seed)) for seed in range(200)]
     assert np.mean([each == [[0, 1]] for each in found]) > 0.97
     # and the limits of what is not told say nothing either
     limits = corrected_shares([50, 50, 100], drawn(rates, 300, 1), resamples=300)

@@ -254,7 +254,7 @@ def test_mistakes_have_their_heat_beside_them_and_none_other_is_asked_for():
         found[:, 20:30, 10:20] = np.linspace(0.5, 1, len(rows))[:, None, None]
         return found
 
-    figure = figures.mistakes(images, labels, p, CLASSES, heat=heat, field=0.5)
+    figure = figures.mistakes(images, labels, p, CLASSES, heat=heat, crop=0.5)
     assert_drawn(figure)
     plain = figures.mistakes(images, labels, p, CLASSES)
     drawn, alone = ([axes for axes in each.axes if axes.images] for each in (figure, plain))

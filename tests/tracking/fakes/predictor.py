@@ -10,10 +10,10 @@ class Redness:
     def __init__(self, folder: Path) -> None:
         settings = json.loads((folder / "settings.json").read_text())
         self.classes = tuple(settings["classes"])
-        self.review_below = settings["review_below"]
+        self.confidence_threshold = settings["confidence_threshold"]
         self.sharpness = settings["sharpness"]
 
-    def answer_images(self, images):
+    def predict_images(self, images):
         red = np.array([np.asarray(image, np.float32)[..., 0].mean() / 255 for image in images])
         p = 1 / (1 + np.exp(-self.sharpness * (red - 0.5)))
         blue = np.array([np.asarray(image, np.float32)[..., 2].mean() / 255 for image in images])

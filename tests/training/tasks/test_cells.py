@@ -8,24 +8,24 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from hemacell.classifiers.fusion import FusedClassifier
-from hemacell.classifiers.probabilities import view_probabilities
+from hemacell.classifiers.probabilities import tta_probabilities
 from hemacell.data.augmentation import (
-    ViewSettings,
+    AugmentationConfig,
+    apply_augmentation,
     concatenate,
-    dihedral_views,
-    identity_views,
-    random_views,
-    render,
-    stored_views,
+    dihedral_augmentation,
+    identity_augmentation,
+    random_augmentation,
+    stored_augmentation,
 )
 from hemacell.data.balance import sampler_weights
 from hemacell.data.decoding import Decoded
 from hemacell.data.manifest import Manifest, Row
-from hemacell.encoders.embeddings import ViewSet
+from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import EncoderConfig, random_encoder
 from hemacell.training.loop import LoopSettings, fit
 from hemacell.training.tasks import cells as module
-from hemacell.training.tasks.cells import JITTER, CellImages, CellTask, cell_images, training_views
+from hemacell.training.tasks.cells import JITTER, CellImages, CellTask, cell_images, training_augmentation
 
 WIDTHS = {"prcc": 3, "camelyon": 2}
 COUNT, VIEWS = 10, 3
@@ -50,14 +50,14 @@ def cells(rows=TRAIN_ROWS, labels=LABELS, views=VIEWS):
 
 def darker_views():
     """View k of every image has its optical densities raised by k / 2."""
-    parts = [identity_views(COUNT) for _ in range(VIEWS)]
+    parts = [identity_augmentation(COUNT) for _ in range(VIEWS)]
     for number, part in enumerate(parts):
-        part.lift += number / 2
+        part.stain_bias += number / 2
     return concatenate(parts)
 
 
 def task(**changes):
-    wanted = {"size": 16, "field": 1.0, "batch_size": 8, "seed": 0, "precision": "float32"}
+    wanted = {"size": 16, "crop": 1.0, "batch_size": 8, "seed": 0, "precision": "float32"}
     return CellTask(PIXELS, cells(), cells(np.array([6, 10]), np.array([1, 2])), darker_views(), **(wanted | changes))
 
 
@@ -109,27 +109,27 @@ def test_the_jitter_is_drawn_anew_and_follows_from_seed_and_step():
 
 def test_the_cell_network_is_shown_the_stored_view_and_the_jitter_on_top(monkeypatch):
     pixels = np.random.default_rng(0).integers(1, 256, (12, 24, 24, 3), dtype=np.uint8)
-    views = random_views(COUNT * VIEWS, ViewSettings(), torch.Generator().manual_seed(0))
-    jitter = random_views(8, JITTER, torch.Generator().manual_seed(1))
-    made = CellTask(pixels, cells(), cells(), views, size=16, field=0.6, batch_size=8, seed=0, precision="float32")
-    for wanted in (identity_views(8), jitter):
-        monkeypatch.setattr(module, "random_views", lambda *_, wanted=wanted: wanted)
+    views = random_augmentation(COUNT * VIEWS, AugmentationConfig(), torch.Generator().manual_seed(0))
+    jitter = random_augmentation(8, JITTER, torch.Generator().manual_seed(1))
+    made = CellTask(pixels, cells(), cells(), views, size=16, crop=0.6, batch_size=8, seed=0, precision="float32")
+    for wanted in (identity_augmentation(8), jitter):
+        monkeypatch.setattr(module, "random_augmentation", lambda *_, wanted=wanted: wanted)
         notes = Notes()
         made.loss(notes, 0)
         ((images, embeddings),) = notes.seen
         view, number = np.divmod(embeddings[0][:, 0].int().numpy(), 100)
         stored = views[torch.from_numpy(view * COUNT + number).long()]
-        expected = render(torch.from_numpy(pixels[TRAIN_ROWS[number]]), stored.then(wanted), 16, 0.6)
+        expected = apply_augmentation(torch.from_numpy(pixels[TRAIN_ROWS[number]]), stored.then(wanted), 16, 0.6)
         assert torch.equal(images, expected)
 
 
 def test_training_views_are_ordered_view_after_view():
     rows = [Row(f"/{n}.png", "a", "train", str(n), "", f"sha{n}", "original") for n in range(3)]
     part = Manifest.from_rows(rows, ("a",), "x", "/")
-    drawn = ViewSettings(zoom=1.4)
-    views = training_views(part, ViewSet(2, True, drawn))
+    drawn = AugmentationConfig(zoom=1.4)
+    views = training_augmentation(part, StoredViews(2, True, drawn))
     for view in range(2):
-        expected = stored_views(["sha0", "sha1", "sha2"], view, drawn)
+        expected = stored_augmentation(["sha0", "sha1", "sha2"], view, drawn)
         assert torch.equal(views.affine[3 * view : 3 * view + 3], expected.affine)
     assert len(views) == 6
 
@@ -139,10 +139,10 @@ def test_cells_of_a_split_come_with_their_embeddings(tmp_path):
     manifest = Manifest.from_rows(rows, ("a", "b"), "cells", "/")
     decoded = Decoded(PIXELS[:5], manifest, [], np.arange(5))
     encoder = random_encoder(
-        EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "code": 2}, input_size=16, field=0.5)
+        EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "latent_channels": 2}, input_size=16, crop=0.5)
     )
     said = []
-    wanted = ViewSet(2, False)
+    wanted = StoredViews(2, False)
 
     def progress(what):
         said.append(what)
@@ -151,7 +151,7 @@ def test_cells_of_a_split_come_with_their_embeddings(tmp_path):
     part = manifest.select([4, 1])
     found = cell_images(decoded, part, [encoder, encoder], wanted, tmp_path, "float32", progress)
     assert found.rows.tolist() == [4, 1] and found.labels.tolist() == [0, 1] and len(found) == 2
-    expected = encoder(render(torch.from_numpy(PIXELS[[4, 1]]), dihedral_views(2, 1), 16, 0.5))
+    expected = encoder(apply_augmentation(torch.from_numpy(PIXELS[[4, 1]]), dihedral_augmentation(2, 1), 16, 0.5))
     assert len(found.embeddings) == 2
     assert found.embeddings[0][:, 1] == pytest.approx(expected.numpy(), abs=1e-5)
     assert said[0] == "cells" and (4, 4) in said
@@ -173,13 +173,13 @@ def logits(heads, seed=0):
 GIVEN = torch.tensor([0, 2, 1, 1, 0, 2])
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weights", [None, np.array([0.5, 2.0, 1.0])])
-def test_one_head_has_the_cross_entropy_of_torch(smoothing, weights):
+def test_one_head_has_the_cross_entropy_of_torch(label_smoothing, weights):
     (head,) = logits(1)
-    found = task(smoothing=smoothing, class_weights=weights).heads_loss([head], GIVEN)
+    found = task(label_smoothing=label_smoothing, class_weights=weights).heads_loss([head], GIVEN)
     given = None if weights is None else torch.tensor(weights).float()
-    expected = nn.CrossEntropyLoss(weight=given, label_smoothing=smoothing)(head, GIVEN)
+    expected = nn.CrossEntropyLoss(weight=given, label_smoothing=label_smoothing)(head, GIVEN)
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
 
 
@@ -188,9 +188,9 @@ def test_smoothing_and_weights_written_out():
     weights = np.array([0.5, 2.0, 1.0])
     logs, targets = head.double().log_softmax(1).numpy(), np.eye(3)[GIVEN.numpy()]
     smooth = 0.9 * targets + 0.1 / 3
-    found = task(smoothing=0.1).heads_loss([head], GIVEN)
+    found = task(label_smoothing=0.1).heads_loss([head], GIVEN)
     assert float(found) == pytest.approx(-(smooth * logs).sum(1).mean(), rel=1e-5)
-    found = task(smoothing=0.0, class_weights=weights).heads_loss([head], GIVEN)
+    found = task(label_smoothing=0.0, class_weights=weights).heads_loss([head], GIVEN)
     each = weights[GIVEN.numpy()]
     assert float(found) == pytest.approx(-(each * (targets * logs).sum(1)).sum() / each.sum(), rel=1e-5)
 
@@ -199,7 +199,7 @@ def test_smoothing_and_weights_written_out():
 def test_the_common_head_counts_whole_and_the_others_in_the_mean(own):
     heads = logits(4)
     each = [float(F.cross_entropy(head, GIVEN, label_smoothing=0.1)) for head in heads]
-    found = task(own_heads=own).heads_loss(heads, GIVEN)
+    found = task(auxiliary_loss_weight=own).heads_loss(heads, GIVEN)
     assert float(found) == pytest.approx(each[3] + own * sum(each[:3]) / 3, rel=1e-5)
 
 
@@ -225,8 +225,8 @@ def network():
 
 def test_validation_metrics_are_those_of_scikit_learn():
     made, used = task(), network().eval()
-    probabilities = view_probabilities(
-        used, PIXELS, made.val.rows, made.val.embeddings, size=16, field=1.0, views=1, precision="float32"
+    probabilities = tta_probabilities(
+        used, PIXELS, made.val.rows, made.val.embeddings, size=16, crop=1.0, views=1, precision="float32"
     )
     labels, predicted = made.val.labels, probabilities.argmax(1)
     found = made.validate(used)
@@ -243,7 +243,7 @@ def test_an_interrupted_training_of_cells_ends_with_the_very_same_weights(tmp_pa
         if done == 4:
             raise InterruptedError
 
-    wanted = LoopSettings(steps=6, learning_rate=0.01, reports=2, device="cpu", checkpoint_seconds=0.0)
+    wanted = LoopSettings(steps=6, learning_rate=0.01, num_evals=2, device="cpu", checkpoint_seconds=0.0)
     made = task(sampler_weights=sampler_weights(LABELS), precision="bf16")
     whole = fit(made, network(), wanted)
     file = tmp_path / "x.safetensors"

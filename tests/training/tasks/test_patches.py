@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from sklearn.metrics import f1_score
 from torch import nn
 
-from hemacell.data.augmentation import ViewSettings, dihedral_views, render
+from hemacell.data.augmentation import AugmentationConfig, apply_augmentation, dihedral_augmentation
 from hemacell.data.balance import sampler_weights
 from hemacell.encoders.timm_backbone import Backbone, create_backbone
 from hemacell.training.tasks.patches import PatchTask, patch_probabilities
@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(1, 256, (10, 32, 32, 3), dtype=np.uint8)
 ROWS, LABELS = np.array([3, 0, 9, 5, 7, 1]), np.array([0, 1, 1, 0, 0, 0])
 VAL_ROWS, VAL_LABELS = np.array([2, 4, 6, 8]), np.array([0, 1, 1, 1])
-STILL = ViewSettings(zoom=1.0, shift=0.0, turn=False, stain=0.0, brightness=0.0)
+STILL = AugmentationConfig(zoom=1.0, shift=0.0, turn=False, stain=0.0, brightness=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,10 @@ def slowly(network, rows, size, views):
     with torch.no_grad():
         for row in rows:
             image = torch.from_numpy(PIXELS[row : row + 1])
-            each = [network(render(image, dihedral_views(1, view), size))[0].softmax(0) for view in range(views)]
+            each = [
+                network(apply_augmentation(image, dihedral_augmentation(1, view), size))[0].softmax(0)
+                for view in range(views)
+            ]
             result.append(torch.stack(each).mean(0).numpy())
     return np.array(result)
 
@@ -68,25 +71,28 @@ class Notes(nn.Module):
 
 
 @pytest.mark.parametrize("weights", [None, np.array([0.25, 3.0])])
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_the_loss_is_the_cross_entropy_of_the_chosen_patches(weights, smoothing):
-    notes, made = Notes(), task(class_weights=weights, smoothing=smoothing)
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+def test_the_loss_is_the_cross_entropy_of_the_chosen_patches(weights, label_smoothing):
+    notes, made = Notes(), task(class_weights=weights, label_smoothing=label_smoothing)
     for step in range(2):
         found = made.loss(notes, step)
         chosen = made.order(step).numpy()
         assert sorted(chosen.tolist()) == [0, 1, 2, 3, 4, 5]
         for image, place in zip(notes.seen[-1], chosen, strict=True):
-            turns = [render(torch.from_numpy(PIXELS[ROWS[place]][None]), dihedral_views(1, k), 32)[0] for k in range(8)]
+            turns = [
+                apply_augmentation(torch.from_numpy(PIXELS[ROWS[place]][None]), dihedral_augmentation(1, k), 32)[0]
+                for k in range(8)
+            ]
             assert min(float((image - each).abs().max()) for each in turns) < 1e-5
         given = None if weights is None else torch.tensor(weights).float()
         expected = F.cross_entropy(
-            notes(notes.seen[-1]), torch.from_numpy(LABELS[chosen]), given, label_smoothing=smoothing
+            notes(notes.seen[-1]), torch.from_numpy(LABELS[chosen]), given, label_smoothing=label_smoothing
         )
         assert float(found) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_views_follow_from_seed_and_step():
-    notes, drawn = Notes(), ViewSettings()
+    notes, drawn = Notes(), AugmentationConfig()
     for seed, step in [(0, 0), (0, 1), (0, 0), (1, 0)]:
         task(drawn, seed=seed).loss(notes, step)
     first, next_step, again, other_seed = notes.seen

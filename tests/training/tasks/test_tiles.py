@@ -8,7 +8,7 @@ from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from hemacell.encoders.autoencoder import Autoencoder, reconstruction_loss
-from hemacell.training.tasks.tiles import TileTask, shrunk
+from hemacell.training.tasks.tiles import TileTask, resize_tiles
 
 RNG = np.random.default_rng(0)
 #: Every pixel of every tile differs from all others, so that a cut tells where it is from.
@@ -33,7 +33,7 @@ class Notes(nn.Module):
 
 
 def test_half_the_size_is_antialiased():
-    found = shrunk(PIXELS, 12)
+    found = resize_tiles(PIXELS, 12)
     expected = F.interpolate(
         torch.from_numpy(PIXELS).permute(0, 3, 1, 2).float() / 255, (12, 12), mode="bilinear", antialias=True
     )
@@ -43,7 +43,7 @@ def test_half_the_size_is_antialiased():
 
 
 def test_the_same_size_is_the_same_pixels():
-    found = shrunk(PIXELS, 24)
+    found = resize_tiles(PIXELS, 24)
     assert np.array_equal((found * 255).round().byte().permute(0, 2, 3, 1).numpy(), PIXELS)
     assert found.min() >= 0 and found.max() <= 1
 
@@ -61,7 +61,9 @@ def test_cuts_in_full_resolution_are_turned_pieces_of_the_chosen_tiles():
         chosen = ROWS[made.order(step).numpy()]
         assert sorted(chosen.tolist()) == ROWS.tolist()
         for image, row in zip(notes.seen[-1], chosen, strict=True):
-            (kind,) = [k for k, each in enumerate(turns(shrunk(PIXELS[row][None], 24)[0])) if torch.equal(image, each)]
+            (kind,) = [
+                k for k, each in enumerate(turns(resize_tiles(PIXELS[row][None], 24)[0])) if torch.equal(image, each)
+            ]
             seen.add(kind)
     assert len(seen) >= 6
 
@@ -76,7 +78,7 @@ def test_cuts_are_of_every_scale_between_the_networks_and_the_tiles():
         assert image.shape == (3, 16, 16)
         for side in range(16, 25):
             pieces = [PIXELS[row, y : y + side, x : x + side] for y in range(25 - side) for x in range(25 - side)]
-            if any(torch.equal(turn, image) for piece in shrunk(np.stack(pieces), 16) for turn in turns(piece)):
+            if any(torch.equal(turn, image) for piece in resize_tiles(np.stack(pieces), 16) for turn in turns(piece)):
                 sides.add(side)
                 break
         else:
@@ -86,18 +88,18 @@ def test_cuts_are_of_every_scale_between_the_networks_and_the_tiles():
 
 def test_the_loss_is_that_of_the_reconstruction():
     notes = Notes()
-    found = task(l1_weight=0.7).loss(notes, 3)
+    found = task(l1_loss_weight=0.7).loss(notes, 3)
     images = notes.seen[0]
     assert torch.equal(found, reconstruction_loss(images * 0.9, images, 0.7))
-    assert torch.equal(task(l1_weight=0.7).loss(Notes(), 3), found)
-    assert not torch.equal(task(l1_weight=0.7).loss(Notes(), 4), found)
-    assert not torch.equal(task(l1_weight=0.7, seed=1).loss(Notes(), 3), found)
+    assert torch.equal(task(l1_loss_weight=0.7).loss(Notes(), 3), found)
+    assert not torch.equal(task(l1_loss_weight=0.7).loss(Notes(), 4), found)
+    assert not torch.equal(task(l1_loss_weight=0.7, seed=1).loss(Notes(), 3), found)
 
 
 def test_validation_is_on_whole_tiles():
     shown = []
     found = task(show=lambda *pair: shown.append(pair)).validate(Notes(0.8))
-    originals = shrunk(PIXELS[VAL_ROWS], 16)
+    originals = resize_tiles(PIXELS[VAL_ROWS], 16)
     restored = originals * 0.8
     assert found.keys() == {"val/loss", "val/ssim", "val/psnr"} and TileTask.monitor in found
     ssim = structural_similarity_index_measure(restored, originals, data_range=1.0)
