@@ -48,14 +48,14 @@ Found = dict[str, str | list[str]]
 
 STEPS = 20
 #: As many reports as steps, so that the loss of every single step is logged.
-COMMON: dict[str, Any] = {"steps": STEPS, "reports": STEPS, "device": "cpu", "precision": "float32", "threads": 1}
+COMMON: dict[str, Any] = {"steps": STEPS, "num_evals": STEPS, "device": "cpu", "precision": "float32", "threads": 1}
 WBC: dict[str, Any] = {
     **COMMON,
     "batch_size": 16,
     "learning_rate": 1e-3,
     "limit": 150,
-    "views": 2,
-    "store_size": 96,
+    "train_views": 2,
+    "decoded_size": 96,
     "image_size": 32,
     "encoder_size": 32,
 }
@@ -86,18 +86,18 @@ PINNED: dict[str, tuple[str, dict[str, Any]]] = {
             "fraction": 0.5,
             "draw": 2,
             "seed": 3,
-            "select": "best",
+            "checkpoint_selection": "best",
             "balance": "sampler",
             "schedule": "cosine",
-            "own_heads": 0.5,
-            "smoothing": 0.05,
-            "clip": 0.5,
-            "average": 0.9,
+            "auxiliary_loss_weight": 0.5,
+            "label_smoothing": 0.05,
+            "max_grad_norm": 0.5,
+            "ema_decay": 0.9,
             "weight_decay": 0.01,
             "masks": "off",
-            "test_views": 4,
-            "review_error": 0.2,
-            "alarm_rate": 0.1,
+            "tta_views": 4,
+            "target_risk": 0.2,
+            "ood_false_positive_rate": 0.1,
         },
     ),
     "wbc camelyon, augment": (
@@ -106,13 +106,13 @@ PINNED: dict[str, tuple[str, dict[str, Any]]] = {
             **WBC,
             "encoders": "camelyon",
             "labels_per_class": 20,
-            "select": "best",
+            "checkpoint_selection": "best",
             "balance": "augment",
             "class_weights": True,
-            "own_heads": 0,
-            "smoothing": 0,
-            "field": 0.8,
-            "test_views": 1,
+            "auxiliary_loss_weight": 0,
+            "label_smoothing": 0,
+            "crop": 0.8,
+            "tta_views": 1,
         },
     ),
     # after the classifiers, which would otherwise take this encoder
@@ -122,10 +122,10 @@ PINNED: dict[str, tuple[str, dict[str, Any]]] = {
             **COMMON,
             "patch_size": 32,
             "batch_size": 16,
-            "select": "best",
+            "checkpoint_selection": "best",
             "balance": "augment",
             "class_weights": True,
-            "smoothing": 0,
+            "label_smoothing": 0,
             "masks": "off",
             "seed": 3,
         },
@@ -146,7 +146,7 @@ _DIGEST = "sha256"
 
 def pinned_name(metric: str) -> str:
     """The name under which the files know a metric, whatever it is called now."""
-    return metric
+    return metric.replace("ood_images/", "foreign/").replace("confidence_threshold", "review_below")
 
 
 # --- collecting, in a process of its own
@@ -180,7 +180,7 @@ def _draw_nothing() -> None:
 
 def _run(job: str, given: Mapping[str, Any]) -> str:
     """Run a job with settings as a user types them; the id of its run."""
-    from projects.settings import JOBS
+    from hemacell.config.jobs import JOBS
 
     texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
     return importlib.import_module(f"projects.{job}").run(JOBS[job].from_strings(texts))
