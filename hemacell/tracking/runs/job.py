@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from hemacell.config.base import JobSettings
+from hemacell.config.groups import StepSettings
+from hemacell.config.roles import IN_KEY, MAY_CHANGE, Role
 from hemacell.core.cache import cache_dir
 from hemacell.core.progress import end_lines
 from hemacell.core.provenance import sources_digest, step_key
 from hemacell.data.sources.resolve import DataSource, resolve_data
 from hemacell.tracking.registry.lookup import DATA_KIND
 from hemacell.tracking.runs.finished import KEY, finished_run
-from hemacell.tracking.runs.lifecycle import EXECUTION, get_client, params_of, point_to_result, track
+from hemacell.tracking.runs.lifecycle import get_client, params_of, point_to_result, track
 from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -27,20 +28,7 @@ if TYPE_CHECKING:
 
     from hemacell.data.manifest import Manifest
 
-Settings = TypeVar("Settings", bound=JobSettings)
-
-#: Settings that say how a job is driven and shown, not what it computes.
-NOT_IN_KEY = EXECUTION | {
-    "data",
-    "model",
-    "checkpoint_seconds",
-    "pretrain_data",
-    "external",
-    "threads",
-    "workers",
-    "data_license",
-    "output",
-}
+Settings = TypeVar("Settings", bound=StepSettings)
 
 
 @dataclass(frozen=True)
@@ -55,13 +43,11 @@ class Job(Generic[Settings]):
 
     def key(self, module: str, inputs: Mapping[str, str]) -> str:
         """The digest of all that decides this job's result (see `hemacell.core.provenance`)."""
-        values = {name: text for name, text in self.settings.canonical().items() if name not in NOT_IN_KEY}
-        return step_key(self.name, _sources(module), values, inputs, self.threads)
+        return step_key(self.name, _sources(module), self.settings.texts(*IN_KEY), inputs, self.threads)
 
     def finished(self, key: str) -> str | None:
         """The run that did all this already, unless the settings ask for it again; it is then said on the screen."""
-        driven: Any = self.settings
-        if driven.force or _resumed(driven):
+        if self.settings.force or self.settings.resume:
             return None
         run_id = finished_run(self.name, key)
         if run_id is not None:
@@ -75,17 +61,15 @@ class Job(Generic[Settings]):
         self, manifest: Manifest, key: str, tags: Mapping[str, object] | None = None, **params: object
     ) -> Iterator[Tracker]:
         """The run of this job: `hemacell.tracking.runs.lifecycle.track` with what is the same for all jobs."""
-        driven: Any = self.settings
         kind = {DATA_KIND: self.source.kind, "data.digest": manifest.digest, "threads": self.threads, KEY: key}
         with track(
             self.name,
             {**self.settings.canonical(), **params},
-            experiment=driven.experiment,
-            run_name=driven.run_name,
+            experiment=self.settings.experiment,
+            run_name=self.settings.run_name,
             tags={**kind, **(tags or {})},
-            resume=_resumed(driven),
-            # with the same threads a cell, it is the same study
-            may_change=EXECUTION | {"workers"},
+            resume=self.settings.resume,
+            may_change=self.settings.names(*MAY_CHANGE),
         ) as run:
             try:
                 yield run
@@ -110,36 +94,29 @@ def begin(name: str, settings: Settings) -> Job[Settings]:
     # Fabric tells its precision in words of its own; ours is a setting, logged with the run
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     get_client()  # a server that is down is said before any work
-    given: Any = settings
-    if _resumed(given):
-        known = {key: text for key, text in params_of(given.resume).items() if key in type(settings).model_fields}
-        driving = {key: text for key, text in settings.canonical().items() if key in EXECUTION}
-        own = type(settings).from_strings({**known, **driving})
+    if settings.resume:
+        known = {key: text for key, text in params_of(settings.resume).items() if key in type(settings).model_fields}
+        own = type(settings).from_strings({**known, **settings.texts(Role.EXECUTION)})
         defaults = type(settings)().canonical()
         typed = {
             key: text for key, text in settings.canonical().items() if text not in (defaults[key], known.get(key, text))
         }
-        ignored = ", ".join(f"{key}={text}" for key, text in typed.items() if key not in EXECUTION)
+        ignored = ", ".join(f"{key}={text}" for key, text in typed.items() if key not in settings.names(Role.EXECUTION))
         if ignored:
             say(f"resume: the run goes on with its own settings; {ignored} is not used")
-        given = settings = own
+        settings = own
     cache = cache_dir()
-    source = resolve_data(given.data, cache)
+    source = resolve_data(settings.data, cache)
     if source.kind == "sample" and not _inside_another():
         say(
             "data: the built-in sample, drawn by this package; its scores are no result (type data=DIR for real images)"
         )
-    return Job(name, settings, source, cache, given.threads or cores())
+    return Job(name, settings, source, cache, settings.threads or cores())
 
 
 def cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _resumed(settings: Any) -> str:
-    """Id of the run to go on with; '' also for a job that is too short to be resumed."""
-    return getattr(settings, "resume", "")
 
 
 def _inside_another() -> bool:

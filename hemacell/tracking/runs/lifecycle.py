@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from hemacell.config.groups import StepSettings
+from hemacell.config.roles import Role
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.git import git_tags
 from hemacell.tracking.runs.mlflow_environment import Launch, point_to_result, read_mlflow_environment
@@ -45,10 +47,8 @@ __all__ = [
 
 JOB, ERROR = "hemacell.job", "hemacell.error"
 
-# Settings that say how a run is driven, not what it computes: a resumed run may have others.
-EXECUTION = frozenset({"resume", "experiment", "run_name", "force", "dry_run"})
-
 _TAG_LENGTH = 5000
+_EXECUTION = StepSettings.names(Role.EXECUTION)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -70,7 +70,7 @@ def track(
     tags: Mapping[str, object] | None = None,
     parent: str | None = None,
     resume: str = "",
-    may_change: frozenset[str] = EXECUTION,
+    may_change: frozenset[str] = _EXECUTION,
     go_on: str = "",
 ) -> Iterator[Tracker]:
     """Open a run of `job`, log its settings, and close it as FINISHED, FAILED or KILLED.
