@@ -15,6 +15,7 @@ import click
 
 from hemacell.config.base import Settings, default_text, example_text, unknown_name, value_hint
 from hemacell.core.errors import UserError
+from hemacell.core.logging import configure_logging
 
 Chosen = TypeVar("Chosen", bound=Settings)
 
@@ -31,6 +32,7 @@ def main(settings_class: type[Chosen], job: Callable[[Chosen], Any], argv: Seque
         SystemExit: 2 after one line `error: ...` for what the user can mend: a mistake in the command line or found by
             the job, a full disk, a server that went away; 130 where the user interrupted it.
     """
+    configure_logging()
     try:
         settings = parse(settings_class, argv)
         if settings is not None:

@@ -41,9 +41,7 @@ WeightDecay = Key[Annotated[float, Field(ge=0, description="weight decay of Adam
 StepsFactor = Key[Annotated[float, Field(gt=0, description="of the default number of training steps, see steps")]]
 StepsExponent = Key[Annotated[float, Field(ge=0, description="of the default number of training steps, see steps")]]
 CheckpointSelection = Key[
-    Annotated[
-        Literal["last", "best"], Field(description="averaged weights of the end, or those best on val")
-    ]
+    Annotated[Literal["last", "best"], Field(description="averaged weights of the end, or those best on val")]
 ]
 Resamples = Annotated[int, Field(ge=200, description="resamples of the bootstrap behind the intervals")]
 OtherCrop = Key[
@@ -67,7 +65,7 @@ Stain = Key[
         float, Field(ge=0, description="augmentation: spread of the random matrix that multiplies optical densities")
     ]
 ]
-StainBias = Key[
+Brightness = Key[
     Annotated[float, Field(ge=0, description="augmentation: spread of what is added to the optical densities")]
 ]
 
@@ -185,7 +183,12 @@ class AugmentationSettings(Settings):
     augment_zoom: Zoom = 1.2
     augment_shift: Shift = 0.04
     augment_stain: Stain = 0.10
-    augment_stain_bias: StainBias = 0.05
+    augment_brightness: Brightness = 0.05
+
+    @property
+    def augmentation(self) -> dict[str, float]:
+        """The fields of an `AugmentationConfig`."""
+        return {name: getattr(self, f"augment_{name}") for name in ("zoom", "shift", "stain", "brightness")}
 
 
 class ViewSettings(AugmentationSettings):
@@ -203,7 +206,12 @@ class ViewSettings(AugmentationSettings):
     jitter_zoom: Zoom = 1.1
     jitter_shift: Shift = 0.02
     jitter_stain: Stain = 0.05
-    jitter_stain_bias: StainBias = 0.02
+    jitter_brightness: Brightness = 0.02
+
+    @property
+    def jitter(self) -> dict[str, float]:
+        """The fields of an `AugmentationConfig` for what the cell network gets on top of a stored view."""
+        return {name: getattr(self, f"jitter_{name}") for name in ("zoom", "shift", "stain", "brightness")}
 
     def stored_views(self, images: int) -> int:
         """The number of stored views per image for this number of training images."""
@@ -219,6 +227,11 @@ class FusionSettings(Settings):
         0.2, ge=0, lt=1, description="probability that a branch is left out of the common head, per image"
     )
     auxiliary_loss_weight: Key[float] = Field(1.0, ge=0, description="weight of the loss of each branch's own head")
+
+    @property
+    def dropouts(self) -> dict[str, float]:
+        """The arguments of a `FusedClassifier` that concern its training only."""
+        return {name: getattr(self, name) for name in ("dropout", "embedding_dropout", "branch_dropout")}
 
 
 class CalibrationSettings(Settings):

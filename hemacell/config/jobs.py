@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from hemacell.config.groups import (
     AugmentationSettings,
     Baseline,
     BatchSize,
+    Brightness,
     CalibrationSettings,
     CheckpointSelection,
     ClassSettings,
@@ -27,7 +28,6 @@ from hemacell.config.groups import (
     Precision,
     Resamples,
     Stain,
-    StainBias,
     StepSettings,
     StepsExponent,
     StepsFactor,
@@ -74,7 +74,7 @@ class CamelyonSettings(ClassSettings, AugmentationSettings, OptimiserSettings, T
     batch_size: BatchSize = 32
     learning_rate: LearningRate = 5e-4
     augment_stain: Stain = 0.2
-    augment_stain_bias: StainBias = 0.1
+    augment_brightness: Brightness = 0.1
     checkpoint_selection: CheckpointSelection = "last"
 
 
@@ -107,6 +107,16 @@ class CellSettings(
         "", description="another laboratory's folder of class folders, scored too", examples=["DIR"]
     )
     external_crop: Key[float] = Field(0, ge=0, le=1, description="crop for external; 0 for the same", examples=[1.0])
+
+    def for_pretraining(self, of: type[TrainingSettings]) -> dict[str, Any]:
+        """What is handed to a job that pretrains an encoder which is needed and not registered yet: name -> value.
+
+        All that is inherited, `pretrain_steps`, and `pretrain_data`, whose licence is not that of the cells.
+        """
+        own: dict[str, Any] = {"steps": self.pretrain_steps}
+        if self.pretrain_data:
+            own |= {"data": self.pretrain_data, "data_license": ""}
+        return self.inherited_by(of) | own
 
 
 class WbcSettings(CellSettings):

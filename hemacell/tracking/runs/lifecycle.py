@@ -37,6 +37,7 @@ __all__ = [
     "check_server",
     "encoders_of",
     "get_client",
+    "has_open_run",
     "mark_stale_runs",
     "params_of",
     "point_to_result",
@@ -181,6 +182,13 @@ def scores_of(run_id: str) -> dict[str, float]:
     return dict(existing_run(get_client(), run_id).data.metrics)
 
 
+def has_open_run() -> bool:
+    """Whether a job of this process has a run open: another job that starts now becomes its child."""
+    import mlflow
+
+    return mlflow.active_run() is not None
+
+
 def ui_hint() -> str:
     """The line that opens the MLflow pages on the store in use."""
     import mlflow
@@ -189,6 +197,17 @@ def ui_hint() -> str:
     if uri.startswith(("http://", "https://")):
         return f"the runs are at {uri}"
     return f"to look at the runs: mlflow ui --backend-store-uri {uri}   (then choose Model training)"
+
+
+def registered_by(run_id: str) -> str:
+    """The address of the model that a run has registered, `models:/NAME/VERSION`.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    from hemacell.tracking.registry.registration import REGISTERED
+
+    return existing_run(get_client(), run_id).data.tags[REGISTERED]
 
 
 def encoders_of(run_id: str) -> dict[str, str]:
