@@ -67,13 +67,8 @@ def _all_jobs(settings, parent) -> None:
     for number, (arm, encoders) in enumerate(ARMS.items(), start=3):
         name = ",".join(encoders)
         logger.info(f"{number}/4 white blood cells, {settings.fraction:.0%} of the labels, encoders={name}")
-        cells = WbcSettings.checked(
-            **settings.inherited_by(WbcSettings),
-            fraction=settings.fraction,
-            steps=settings.wbc_steps,
-            encoders=encoders,
-            run_name=f"wbc {name}",
-        )
+        own = {"fraction": settings.fraction, "steps": settings.wbc_steps, "encoders": encoders}
+        cells = WbcSettings.checked(**settings.inherited_by(WbcSettings), **own, run_name=f"wbc {name}")
         children[arm] = wbc.run(cells)
         scores = scores_of(children[arm])
         parent.metrics({f"{score}/{arm}": scores[score] for score in SHOWN if score in scores})

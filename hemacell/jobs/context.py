@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Settings = TypeVar("Settings", bound=StepSettings)
+Own = TypeVar("Own", bound=StepSettings, covariant=True)
+Given = TypeVar("Given", bound=StepSettings)
 
 
 @dataclass(frozen=True)
-class RunContext(Generic[Settings]):
+class RunContext(Generic[Own]):
     """A job that is about to start.
 
     Attributes:
@@ -44,7 +45,7 @@ class RunContext(Generic[Settings]):
     """
 
     name: str
-    settings: Settings
+    settings: Own
     source: DataSource
     cache: Path
     threads: int
@@ -97,7 +98,7 @@ class RunContext(Generic[Settings]):
 _sources = functools.lru_cache(sources_digest)
 
 
-def start_job(name: str, settings: Settings) -> RunContext[Settings]:
+def start_job(name: str, settings: Given) -> RunContext[Given]:
     """Settle settings (a resumed run's are its own), data folder and threads; announces the built-in sample.
 
     Raises:
@@ -116,7 +117,7 @@ def start_job(name: str, settings: Settings) -> RunContext[Settings]:
     return RunContext(name, settings, source, cache, settings.threads or available_cores())
 
 
-def _settings_of_run(given: Settings) -> Settings:
+def _settings_of_run(given: Given) -> Given:
     """The settings that the run to resume was started with; warns of others that were given."""
     known = {key: text for key, text in params_of(given.resume).items() if key in type(given).model_fields}
     texts = given.canonical()
