@@ -1,7 +1,7 @@
 """Label efficiency: how many times the labels the baseline needs to reach an arm's score.
 
 The baseline's mean scores at its amounts of labels are joined by lines over the logarithm of the number of labels.
-Going from few labels to many, the first point that reaches the arm's score is what the score is worth. Nothing is
+Going from few labels to many, the first point that reaches the arm's score is what the score is found. Nothing is
 said about numbers of labels that the baseline was not given.
 """
 
@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hemacell.evaluation.comparison.records import Worth
+from hemacell.evaluation.comparison.records import LabelEfficiency
 from hemacell.evaluation.comparison.resampling import LEVEL
 
 Relation = Literal["=", ">", "<"]
@@ -45,7 +45,7 @@ def labels_needed(labels: ArrayLike, curve: ArrayLike, target: ArrayLike) -> NDA
     return np.asarray(np.where(np.isnan(y).any(-1) | np.isnan(t[..., 0]), np.nan, found))
 
 
-def worth(
+def label_efficiency_ratio(
     arm: str,
     baseline: str,
     amount: str,
@@ -55,7 +55,7 @@ def worth(
     curve: ArrayLike,
     target_replicates: NDArray[np.float64],
     curve_replicates: NDArray[np.float64],
-) -> Worth:
+) -> LabelEfficiency:
     """An arm's score at one amount of labels, in labels of the baseline.
 
     Args:
@@ -88,16 +88,16 @@ def worth(
         last, tail = len(replicates) - 1, (1 - LEVEL) / 2
         low, low_relation = ratio(float(replicates[int(np.floor(tail * last))]))
         high, high_relation = ratio(float(replicates[int(np.ceil((1 - tail) * last))]))
-    return Worth(arm, baseline, amount, middle, relation, low, low_relation, high, high_relation)
+    return LabelEfficiency(arm, baseline, amount, middle, relation, low, low_relation, high, high_relation)
 
 
-def label_efficiency_in_words(worth: Worth) -> str:
+def label_efficiency_in_words(found: LabelEfficiency) -> str:
     """`2.1 x the labels [1.4, more than 4]`, `more than 4 x the labels`, `less than 0.1 x the labels [..]`."""
-    words = f"{_side(worth.ratio, worth.relation)} x the labels"
-    if worth.low is None or worth.high is None:
+    words = f"{_side(found.ratio, found.relation)} x the labels"
+    if found.low is None or found.high is None:
         return words
-    low, high = _side(worth.low, worth.low_relation), _side(worth.high, worth.high_relation)
-    if worth.low_relation == worth.high_relation != "=":  # both limits lie beyond the grid, on the same side
+    low, high = _side(found.low, found.low_relation), _side(found.high, found.high_relation)
+    if found.low_relation == found.high_relation != "=":  # both limits lie beyond the grid, on the same side
         return words
     return f"{words} [{low}, {high}]"
 
