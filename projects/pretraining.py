@@ -1,6 +1,10 @@
 """Encoders that are not registered yet: said before any work where they cannot be made, pretrained where they can."""
 
+import logging
+
 from hemacell.config.jobs import CamelyonSettings, PrccSettings
+
+logger = logging.getLogger(__name__)
 
 
 def check_pretraining(job, choices) -> None:
@@ -27,14 +31,13 @@ def check_pretraining(job, choices) -> None:
 
 def pretrain(job, names) -> None:
     """Run the pretraining jobs of these names, as children of the open run."""
-    from hemacell.tracking.runs.job import say
     from projects import camelyon, prcc
 
     settings = job.settings
     shared = {name: getattr(settings, name) for name in ("device", "precision", "threads", "checkpoint_seconds")}
     shared["data"] = settings.pretrain_data or settings.data
     for name in names:
-        say(f"{job.name}: the encoder {name} is not registered yet; pretraining it first")
+        logger.info(f"{job.name}: the encoder {name} is not registered yet; pretraining it first")
         if name == "prcc":
             prcc.run(PrccSettings.checked(**shared))
         else:
