@@ -8,8 +8,6 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from hemacell.evaluation.comparison.compare import in_words
-from hemacell.evaluation.comparison.label_efficiency import label_efficiency_in_words
 from hemacell.evaluation.comparison.records import (
     MAIN_METRIC,
     Comparison,
@@ -17,8 +15,12 @@ from hemacell.evaluation.comparison.records import (
     LabelEfficiency,
     RunRecord,
     Score,
+)
+from hemacell.evaluation.comparison.words import (
     amount_words,
     arm_words,
+    difference_in_words,
+    label_efficiency_in_words,
 )
 from hemacell.evaluation.metrics import ECE_BINS
 from hemacell.reporting import figures
@@ -105,7 +107,7 @@ def _of_amount(comparison: Comparison, amount: str) -> str:
     above = [each for each in found if clear(each) and each.mean > 0]
     below = [each for each in found if clear(each) and each.mean < 0]
     best = max(above or found, key=lambda each: (each.low, each.mean))
-    numbers = re.sub(r"-(?=\d)", "−", in_words(best).removeprefix(f"at {amount_words(amount)}: "))
+    numbers = re.sub(r"-(?=\d)", "−", difference_in_words(best).removeprefix(f"at {amount_words(amount)}: "))
     if above:
         sentence = f"At {amount_words(amount)}: {arm_words(best.arm)} gains {numbers}, over {baseline}"
         efficiency = next((w for w in comparison.label_efficiency if (w.arm, w.amount) == (best.arm, amount)), None)

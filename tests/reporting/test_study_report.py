@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from hemacell.evaluation.comparison.compare import compare, results_table
-from hemacell.evaluation.comparison.records import arm_words
+from hemacell.evaluation.comparison.compare import compare
+from hemacell.evaluation.comparison.table import results_table
+from hemacell.evaluation.comparison.words import arm_words
 from hemacell.reporting.study_report import write_report
 from hemacell.reporting.study_sections import answer, clear, sections
 

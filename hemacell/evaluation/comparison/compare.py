@@ -10,7 +10,7 @@ from sklearn.dummy import DummyClassifier
 
 from hemacell.core.errors import UserError
 from hemacell.evaluation.comparison.checks import check_intervals, check_predictions, check_runs
-from hemacell.evaluation.comparison.grid import Grid, Split, build_grid, predictions_of, steps_of
+from hemacell.evaluation.comparison.grid import Grid, Split, build_grid, predictions_of
 from hemacell.evaluation.comparison.hypothesis_tests import holm, mcnemar_p, permutation_p, t_interval
 from hemacell.evaluation.comparison.label_efficiency import label_efficiency_ratio
 from hemacell.evaluation.comparison.records import (
@@ -23,7 +23,6 @@ from hemacell.evaluation.comparison.records import (
     MajorityBaseline,
     RunRecord,
     Score,
-    amount_words,
 )
 from hemacell.evaluation.comparison.resampling import (
     MatchedPredictions,
@@ -36,7 +35,7 @@ from hemacell.evaluation.comparison.resampling import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 def compare(
@@ -295,69 +294,3 @@ def _majority_baseline(predictions: MatchedPredictions) -> MajorityBaseline:
     metrics = confusion_metrics(always.confusion()[0], predictions.classes)
     kept = {name: float(metrics[name]) for name in ("accuracy", "balanced_accuracy", MAIN_METRIC)}
     return MajorityBaseline(predictions.classes[int(predicted[0])], kept)
-
-
-_METRIC_WORDS = {"macro_f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
-
-
-def in_words(difference: Difference) -> str:
-    """`at 1 %: +0.08 macro-F1 [0.05, 0.11], p = 0.002`; p is Holm's where there is one."""
-    metric = _METRIC_WORDS.get(difference.metric) or difference.metric.replace("f1/", "F1 of ")
-    numbers = (difference.low, difference.mean, difference.high)
-    # a third digit where two say nothing, as in [0.00, 0.01]
-    digits = 2 if difference.high - difference.low >= 0.02 and min(map(abs, numbers)) >= 0.005 else 3
-    # + 0.0 makes -0.00 a 0.00
-    low, mean, high = (round(number, digits) + 0.0 for number in numbers)
-    words = f"at {amount_words(difference.amount)}: {mean:+.{digits}f} {metric} [{low:.{digits}f}, {high:.{digits}f}]"
-    if difference.n == 1:
-        words += " over images only, of a single run"
-    p = difference.p if difference.p_holm is None else difference.p_holm
-    return words if p is None else f"{words}, {_p_words(p)}"
-
-
-def _p_words(p: float) -> str:
-    if p < 0.001:
-        return "p < 0.001"
-    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-
-
-def results_table(runs: Sequence[RunRecord]) -> "pd.DataFrame":
-    """A row a run, for people with other questions.
-
-    Returns:
-        `run_id`, `name`, `arm`, `amount`, `fraction` (NaN where the amount is none), `labels`, `draw`, `seed`,
-        `steps` and `train_seconds` (NaN where unknown), then every `test/…` and `external/…` metric.
-    """
-    import pandas as pd
-
-    names = [
-        key
-        for prefix in ("test/", "external/")
-        for key in dict.fromkeys(key for run in runs for key in run.metrics)
-        if key.startswith(prefix)
-    ]
-    rows = [
-        {
-            "run_id": run.run_id,
-            "name": run.name,
-            "arm": run.arm,
-            "amount": run.amount,
-            "fraction": _fraction(run.amount),
-            "labels": run.labels,
-            "draw": run.draw,
-            "seed": run.seed,
-            "steps": steps_of(run),
-            "train_seconds": run.metrics.get("train_seconds", np.nan),
-            **{name: run.metrics.get(name, np.nan) for name in names},
-        }
-        for run in runs
-    ]
-    columns = ["run_id", "name", "arm", "amount", "fraction", "labels", "draw", "seed", "steps", "train_seconds"]
-    return pd.DataFrame(rows, columns=[*columns, *names])
-
-
-def _fraction(amount: str) -> float:
-    try:
-        return float(amount)
-    except ValueError:
-        return np.nan

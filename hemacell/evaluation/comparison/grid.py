@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hemacell.core.errors import UserError
-from hemacell.evaluation.comparison.records import RunRecord, Spread, amount_words, arm_words
+from hemacell.evaluation.comparison.records import RunRecord, Spread
+from hemacell.evaluation.comparison.words import arm_words, condition_words, number_words
 
 if TYPE_CHECKING:
     from hemacell.evaluation.predictions import Predictions
@@ -64,9 +65,12 @@ def build_grid(runs: Sequence[RunRecord], baseline: str, split: Split) -> tuple[
     warnings = []
     answered = [run for run in runs if split == "test" or run.external is not None]
     if not answered:
-        raise UserError("no run has answers on external images; train with external=DIR, or compare the test images")
+        raise UserError(
+            "no run has predictions on external images: train with external=DIR, or compare on the test images"
+        )
     if len(answered) < len(runs):
-        warnings.append(f"{number_words(len(runs) - len(answered), 'run')} without answers on external images left out")
+        missing = number_words(len(runs) - len(answered), "run")
+        warnings.append(f"{missing} without predictions on external images left out")
     kept: dict[tuple[str, str, int, int], RunRecord] = {}
     for run in answered:
         key = (run.arm, run.amount, run.draw, run.seed)
@@ -105,31 +109,3 @@ def steps_of(run: RunRecord) -> float:
 def whole(text: str) -> int:
     """A tag as a number; 0 where it is none."""
     return int(text) if text.strip().isdigit() else 0
-
-
-def condition_words(arm: str, amount: str) -> str:
-    return f"{arm_words(arm)} at {amount_words(amount)}"
-
-
-def by_arm(conditions: Iterable[tuple[str, str]]) -> str:
-    """`prcc at 1 %, 10 %; camelyon at 1 %`."""
-    amounts: dict[str, list[str]] = defaultdict(list)
-    for arm, amount in conditions:
-        amounts[arm].append(amount_words(amount))
-    return "; ".join(f"{arm_words(arm)} at {', '.join(found)}" for arm, found in amounts.items())
-
-
-def draw_words(draws: Sequence[int]) -> str:
-    different = list(dict.fromkeys(draws))
-    return f"draw {different[0]}" if len(different) == 1 else f"draws {', '.join(map(str, different))}"
-
-
-def number_words(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def some(values: Sequence[str], most: int = 3) -> str:
-    """The first few, and how many more."""
-    shown = [value or "unset" for value in values[:most]]
-    more = len(values) - most
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

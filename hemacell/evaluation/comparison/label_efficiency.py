@@ -5,15 +5,11 @@ Going from few labels to many, the first point that reaches the arm's score is w
 said about numbers of labels that the baseline was not given.
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hemacell.evaluation.comparison.records import LabelEfficiency
+from hemacell.evaluation.comparison.records import LabelEfficiency, Relation
 from hemacell.evaluation.comparison.resampling import LEVEL
-
-Relation = Literal["=", ">", "<"]
 
 
 def labels_needed(labels: ArrayLike, curve: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
@@ -89,19 +85,3 @@ def label_efficiency_ratio(
         low, low_relation = ratio(float(replicates[int(np.floor(tail * last))]))
         high, high_relation = ratio(float(replicates[int(np.ceil((1 - tail) * last))]))
     return LabelEfficiency(arm, baseline, amount, middle, relation, low, low_relation, high, high_relation)
-
-
-def label_efficiency_in_words(found: LabelEfficiency) -> str:
-    """`2.1 x the labels [1.4, more than 4]`, `more than 4 x the labels`, `less than 0.1 x the labels [..]`."""
-    words = f"{_side(found.ratio, found.relation)} x the labels"
-    if found.low is None or found.high is None:
-        return words
-    low, high = _side(found.low, found.low_relation), _side(found.high, found.high_relation)
-    if found.low_relation == found.high_relation != "=":  # both limits lie beyond the grid, on the same side
-        return words
-    return f"{words} [{low}, {high}]"
-
-
-def _side(ratio: float, relation: Relation | None) -> str:
-    number = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
-    return {"<": "less than ", ">": "more than "}.get(relation or "", "") + number

@@ -8,6 +8,9 @@ import numpy as np
 
 from hemacell.evaluation.predictions import Predictions
 
+Relation = Literal["=", ">", "<"]
+"""Equal to a ratio, above it, or below it."""
+
 Spread = Literal["draws", "seeds", "images"]
 """What an interval of a mean is over: draws of training images; only seeds, where all draws are the same images; or,
 with a single run, the test images."""
@@ -109,12 +112,12 @@ class LabelEfficiency:
     baseline: str
     amount: str
     ratio: float
-    relation: Literal["=", ">", "<"]
+    relation: Relation
     """`>`: the baseline does not reach it with all labels that it was given; `<`: it has more with the fewest."""
     low: float | None
-    low_relation: Literal["=", ">", "<"] | None
+    low_relation: Relation | None
     high: float | None
-    high_relation: Literal["=", ">", "<"] | None
+    high_relation: Relation | None
     """95 % interval by the crossed bootstrap; a limit that lies beyond the grid has a relation of its own, such as
     (`>`, 4.0): more than 4 x. None where it could not be had (a baseline of one amount)."""
 
@@ -181,16 +184,3 @@ class Comparison:
         """The difference of one condition to the baseline; None where there is none."""
         found = (d for d in self.differences if (d.arm, d.amount, d.metric) == (arm, amount, metric))
         return next(found, None)
-
-
-def amount_words(amount: str) -> str:
-    """An amount for people: `1 %` for `0.01`; `10 per class` stays."""
-    try:
-        return f"{float(amount) * 100:g} %"
-    except ValueError:
-        return amount
-
-
-def arm_words(arm: str) -> str:
-    """An arm for people: `prcc + camelyon`; `none` stays."""
-    return arm.replace(",", " + ")

@@ -20,9 +20,8 @@ from hemacell.evaluation.comparison.records import (
     Difference,
     RunRecord,
     Score,
-    amount_words,
-    arm_words,
 )
+from hemacell.evaluation.comparison.words import amount_words, arm_words
 from hemacell.reporting.figures.style import (
     BLACK,
     BLUE,

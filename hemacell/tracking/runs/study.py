@@ -300,7 +300,8 @@ def log_comparison(
     Raises:
         UserError: the cells cannot be compared, or the folder cannot be written.
     """
-    from hemacell.evaluation.comparison.compare import Split, compare, results_table
+    from hemacell.evaluation.comparison.compare import Split, compare
+    from hemacell.evaluation.comparison.table import results_table
     from hemacell.reporting.study_report import write_report
 
     arms = list(dict.fromkeys(cell.arm for cell in cells))

@@ -11,9 +11,11 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
 
 from hemacell.core.errors import UserError
-from hemacell.evaluation.comparison.compare import compare, in_words, results_table
+from hemacell.evaluation.comparison.compare import compare
 from hemacell.evaluation.comparison.records import Difference
 from hemacell.evaluation.comparison.resampling import draw_weights, image_weights
+from hemacell.evaluation.comparison.table import results_table
+from hemacell.evaluation.comparison.words import difference_in_words
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 ARMS = ("none", "imagenet", "camelyon")
@@ -224,7 +226,7 @@ def test_external_images_are_compared_for_themselves(runs):
     logged = [run.metrics["external/macro_f1"] for run in of(runs, "camelyon", "0.1")]
     assert outside.score("camelyon", "0.1").values == pytest.approx(logged)
     some = changed(runs, lambda run: run.draw == 4, external=None)
-    assert warned(some, "external", split="external").startswith("9 runs without answers on external images")
+    assert warned(some, "external", split="external").startswith("9 runs without predictions on external images")
     assert compare(some, split="external", **QUICK).score("none", "0.1").n == 4
 
 
@@ -322,7 +324,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(runs):
         ([*runs, replace(runs[0], predictions=reclassed)], {}, "same classes"),
         ([*runs[1:], replace(runs[0], predictions=strangers)], {}, "no test image in common"),
         ([*runs[1:], replace(runs[0], predictions=relabelled)], {}, "one label an image"),
-        (bare, {"split": "external"}, "no run has answers on external images"),
+        (bare, {"split": "external"}, "no run has predictions on external images"),
     ]:
         with pytest.raises(UserError, match=words) as caught:
             compare(given, **options, **QUICK)
@@ -342,13 +344,13 @@ def test_an_arm_that_never_answers_a_class_is_named(runs):
         p[:, 3] = 0
         return replace(run, predictions=replace(run.predictions, probabilities=p / p.sum(1, keepdims=True)))
 
-    line = warned([silent(run) for run in runs], "never answers")
-    assert line == "imagenet at 1 % never answers Monocyte in draws 1, 3"
+    line = warned([silent(run) for run in runs], "never predicts")
+    assert line == "imagenet at 1 % never predicts Monocyte in draws 1, 3"
 
 
 def test_differences_that_may_be_none_are_named_in_one_line(make_runs):
-    line = warned(make_runs(ARMS, ("0.01", "0.1"), 5, 100, effect={"camelyon": 2.0}), "cannot be told")
-    assert line.endswith("holds 0: imagenet at 1 %, 10 %")
+    line = warned(make_runs(ARMS, ("0.01", "0.1"), 5, 100, effect={"camelyon": 2.0}), "not distinguishable")
+    assert line.endswith("contains 0): imagenet at 1 %, 10 %")
 
 
 def test_intervals_that_disagree_are_named(make_runs):
@@ -362,7 +364,7 @@ def test_intervals_that_disagree_are_named(make_runs):
     wide = [d.arm for d in tested if d.low <= 0 <= d.high and (d.t_low > 0 or d.t_high < 0)]
     assert narrow
     for arms, start in (
-        (narrow, "the bootstrap interval leaves out 0"),
+        (narrow, "the bootstrap interval excludes 0"),
         (wide, "the t interval over draws leaves out"),
     ):
         found = [line for line in made.warnings if line.startswith(start)]
@@ -371,32 +373,32 @@ def test_intervals_that_disagree_are_named(make_runs):
             assert found[0].split("care: ")[1] == "; ".join(f"{arm} at 1 %" for arm in arms)
 
 
-def test_duplicates_across_splits_are_told(runs):
+def test_duplicates_across_splits_are_reported(runs):
     copied = tagged(runs, lambda run: run.draw == 0, data_duplicates_across_splits="12")
     assert "12 images in more than one" in warned(copied, "exact duplicates across splits")
 
 
-def test_sources_that_differ_are_told(runs):
+def test_sources_that_differ_are_reported(runs):
     line = warned(tagged(runs, lambda run: run.arm == "camelyon", git_commit="fedcba9876"), "git commits")
     assert line == "runs of several git commits (0123456, fedcba9) at 1 %, 10 %, 100 %"
     assert warned(tagged(runs, lambda run: run.draw < 2, git_dirty="true"), "git.dirty").startswith("18 runs")
     line = warned(tagged(runs, lambda c: (c.arm, c.amount) == ("none", "0.1"), threads="8"), "threads")
-    assert line == "other numbers of threads (2, 8) at 10 %"
+    assert line == "different numbers of threads (2, 8) at 10 %"
 
 
-def test_recipes_that_differ_between_arms_are_told(runs):
+def test_recipes_that_differ_between_arms_are_reported(runs):
     def other(chosen, **settings):
         return [replace(c, settings={**c.settings, **settings}) if chosen(c) else c for c in runs]
 
     line = warned(other(lambda c: c.arm == "none" and c.amount == "1.0", learning_rate="0.01"), "settings")
-    assert line == "arms of one draw with other settings: learning_rate = 0.003, 0.01 at 100 %"
+    assert line == "arms of one draw with different settings: learning_rate = 0.003, 0.01 at 100 %"
     free = other(lambda c: c.arm == "none", seed="3", run_name="x", force="true", resume="y")
     assert not any("settings" in line for line in compare(free, **QUICK).warnings)
     longer = changed(runs, lambda c: c.arm == "none" and c.amount == "0.1", history=({"step": 9999.0},))
-    assert warned(longer, "steps") == "arms of one draw that made other numbers of steps at 10 %"
+    assert warned(longer, "steps") == "arms of one draw with different numbers of steps at 10 %"
     strangers = changed(runs, lambda c: c.arm == "none" and c.draw == 2, train_digest="other")
     assert warned(strangers, "training images") == (
-        "arms of one draw that saw other training images at 1 %, 10 %, 100 %"
+        "arms of one draw with different training images at 1 %, 10 %, 100 %"
     )
 
 
@@ -420,7 +422,7 @@ def difference(**fields):
     ],
 )
 def test_a_difference_in_words(fields, words):
-    assert in_words(difference(**fields)) == words
+    assert difference_in_words(difference(**fields)) == words
 
 
 def test_a_table_has_a_row_a_cell(runs, make_runs):

@@ -15,9 +15,8 @@ from hemacell.evaluation.comparison.records import (
     MajorityBaseline,
     RunRecord,
     Score,
-    amount_words,
-    arm_words,
 )
+from hemacell.evaluation.comparison.words import amount_words, arm_words
 from hemacell.evaluation.predictions import Predictions
 from hemacell.reporting import figures
 
