@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from hemacell.evaluation.comparison.label_efficiency import (
-    label_efficiency_in_words,
-    label_efficiency_ratio,
-    labels_needed,
-)
+from hemacell.evaluation.comparison.label_efficiency import label_efficiency_ratio, labels_needed
 from hemacell.evaluation.comparison.records import LabelEfficiency
+from hemacell.evaluation.comparison.words import label_efficiency_in_words
 
 LABELS = np.array([60.0, 600.0, 6000.0])
 
