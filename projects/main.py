@@ -33,7 +33,8 @@ def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
     from hemacell.data.sources import course
     from hemacell.jobs.context import start_job
-    from hemacell.tracking.runs.lifecycle import scores_of, ui_hint
+    from hemacell.tracking.runs.existing import scores_of
+    from hemacell.tracking.runs.lifecycle import ui_hint
     from hemacell.tracking.runs.results import score_table
 
     job = start_job("main", settings)
@@ -68,7 +69,7 @@ def run(settings: MainSettings) -> str:
 
 
 def _all_jobs(settings, parent) -> None:
-    from hemacell.tracking.runs.lifecycle import scores_of
+    from hemacell.tracking.runs.existing import scores_of
     from projects import camelyon, prcc, wbc
 
     shared = {name: getattr(settings, name) for name in PASSED_ON}

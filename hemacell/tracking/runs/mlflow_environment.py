@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
+from hemacell.tracking.schema import PARENT, RESULT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-RESULT = "hemacell.result"
 DEFAULT_EXPERIMENT_ID = "0"
 
 #: Set by a study for its worker processes: the run that theirs are children of.
-PARENT = "HEMACELL_PARENT_RUN"
+PARENT_VARIABLE = "HEMACELL_PARENT_RUN"
 
 _VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
@@ -42,11 +42,11 @@ _launch = Launch()
 
 
 def read_mlflow_environment(client: MlflowClient) -> Launch:
-    """Take MLflow's run and experiment variables out of the environment, and remember what they said.
+    """Take MLflow's run and experiment variables out of the environment, and remember their values.
 
     Left in, `MLFLOW_RUN_ID` makes `start_run` reopen the run of `mlflow run`, whose shell-quoted parameters collide
     with ours, and children of this process would do the same. The first job of a process finds the variables; later
-    jobs in it are told the same.
+    jobs in it get the same.
 
     `mlflow run` always sets an experiment id; it is the user's choice only where it is not Default.
 
@@ -55,7 +55,7 @@ def read_mlflow_environment(client: MlflowClient) -> Launch:
     """
     global _launch
     run_id, experiment_id, experiment_name = (os.environ.pop(name, "") for name in _VARIABLES)
-    if parent := os.environ.pop(PARENT, ""):
+    if parent := os.environ.pop(PARENT_VARIABLE, ""):
         _launch = Launch(parent=parent)
     elif run_id:
         from mlflow.exceptions import MlflowException
@@ -67,7 +67,7 @@ def read_mlflow_environment(client: MlflowClient) -> Launch:
                 raise
             raise UserError(f"MLFLOW_RUN_ID={run_id} names no run of this tracking store: unset it") from error
         chosen = outer.info.experiment_id
-        parent = outer.data.tags.get("mlflow.parentRunId", "")
+        parent = outer.data.tags.get(PARENT, "")
         _launch = Launch(run_id, parent, "" if chosen == DEFAULT_EXPERIMENT_ID else chosen)
     elif experiment_id or experiment_name:
         _launch = Launch(experiment_id=experiment_id, experiment_name=experiment_name)
