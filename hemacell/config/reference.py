@@ -5,31 +5,35 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 
-from hemacell.config.base import JobSettings, default_text, expectation
+from pydantic.fields import FieldInfo
+
+from hemacell.config.base import Settings, default_text, expectation
 from hemacell.config.jobs import JOBS
+from hemacell.config.roles import Role, role_of
 
 
-def reference(jobs: Mapping[str, type[JobSettings]]) -> str:
-    """Return one section for each job: what it does, how it is called, and a table of its settings.
+def reference(jobs: Mapping[str, type[Settings]]) -> str:
+    """Return what the roles mean, then for each job what it does, how it is called, and a table of its settings.
 
     Args:
         jobs: name of the job -> its settings.
     """
-    return "\n".join(_section(name, settings) for name, settings in jobs.items())
+    roles = "\n".join(f"| {role.name.lower()} | {role.value} |" for role in Role)
+    legend = f"| role | what the setting means to a run |\n| --- | --- |\n{roles}\n"
+    return "\n".join([legend, *(_section(name, settings) for name, settings in jobs.items())])
 
 
-def _section(job: str, settings: type[JobSettings]) -> str:
+def _section(job: str, settings: type[Settings]) -> str:
     summary, _, examples = inspect.cleandoc(settings.__doc__ or "").partition("\n\n")
-    rows = [
-        f"| `{name}` | {_code(default_text(field))} | {_cell(expectation(field))} | {_cell(field.description or '')} |"
-        for name, field in settings.model_fields.items()
-    ]
-    table = "\n".join(["| setting | default | accepts | meaning |", "| --- | --- | --- | --- |", *rows])
+    head = "| setting | default | accepts | meaning | role |\n| --- | --- | --- | --- | --- |\n"
+    table = head + "\n".join(_row(name, field) for name, field in settings.model_fields.items())
     return f"## {job}\n\n{summary}\n\n```sh\n{examples}\n```\n\n{table}\n"
 
 
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
+def _row(name: str, field: FieldInfo) -> str:
+    default, role = default_text(field), role_of(field)
+    texts = (f"`{default}`" if default else "", _cell(expectation(field)), _cell(field.description or ""))
+    return f"| `{name}` | {' | '.join(texts)} | {role.name.lower() if role else ''} |"
 
 
 def _cell(text: str) -> str:
