@@ -33,7 +33,8 @@ def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
     from hemacell.data.sources import course
     from hemacell.jobs.context import start_job
-    from hemacell.tracking.runs.lifecycle import scores_of, ui_hint
+    from hemacell.tracking.runs.lifecycle import scores_of
+    from hemacell.tracking.runs.links import ui_hint
     from hemacell.tracking.runs.results import score_table
 
     job = start_job("main", settings)
@@ -80,9 +81,7 @@ def _all_jobs(settings, parent) -> None:
     for number, (arm, encoders) in enumerate(ARMS.items(), start=3):
         name = ",".join(encoders)
         logger.info(f"{number}/4 white blood cells, {settings.fraction:.0%} of the labels, encoders={name}")
-        cells = WbcSettings.checked(
-            **shared, fraction=settings.fraction, steps=settings.wbc_steps, encoders=encoders, run_name=f"wbc {name}"
-        )
+        cells = WbcSettings.checked(**shared, fraction=settings.fraction, steps=settings.wbc_steps, encoders=encoders)
         children[arm] = wbc.run(cells)
         scores = scores_of(children[arm])
         parent.metrics({f"{score}/{arm}": scores[score] for score in SHOWN if score in scores})
