@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from hemacell.config.groups import StepSettings
+from hemacell.config.roles import Role
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.git import git_tags
 from hemacell.tracking.runs.mlflow_environment import JOB, Launch, point_to_result, read_mlflow_environment
@@ -46,10 +48,8 @@ __all__ = [
 
 ERROR = "hemacell.error"
 
-# Settings that say how a run is driven, not what it computes: a resumed run may have others.
-EXECUTION = frozenset({"resume", "experiment", "run_name", "force", "dry_run"})
-
 _TAG_LENGTH = 5000
+_EXECUTION = StepSettings.names(Role.EXECUTION)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -71,7 +71,7 @@ def track(
     tags: Mapping[str, object] | None = None,
     parent: str | None = None,
     resume: str = "",
-    may_change: frozenset[str] = EXECUTION,
+    may_change: frozenset[str] = _EXECUTION,
     go_on: str = "",
 ) -> Iterator[Tracker]:
     """Open a run of `job`, log its settings, and close it as FINISHED, FAILED or KILLED.
@@ -188,6 +188,17 @@ def has_open_run() -> bool:
     import mlflow
 
     return mlflow.active_run() is not None
+
+
+def registered_by(run_id: str) -> str:
+    """The address of the model that a run has registered, `models:/NAME/VERSION`.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    from hemacell.tracking.registry.registration import REGISTERED
+
+    return existing_run(get_client(), run_id).data.tags[REGISTERED]
 
 
 def encoders_of(run_id: str) -> dict[str, str]:
