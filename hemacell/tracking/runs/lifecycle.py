@@ -15,7 +15,8 @@ from hemacell.config.groups import StepSettings
 from hemacell.config.roles import Role
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.git import git_tags
-from hemacell.tracking.runs.mlflow_environment import Launch, point_to_result, read_mlflow_environment
+from hemacell.tracking.runs.mlflow_environment import JOB, Launch, point_to_result, read_mlflow_environment
+from hemacell.tracking.runs.names import run_name as name_of_run
 from hemacell.tracking.runs.process import is_alive, mark_stale_runs, process_tags, this_host
 from hemacell.tracking.runs.tracker import Tracker, canonical, log_settings
 from hemacell.tracking.store import (
@@ -43,10 +44,9 @@ __all__ = [
     "point_to_result",
     "scores_of",
     "track",
-    "ui_hint",
 ]
 
-JOB, ERROR = "hemacell.job", "hemacell.error"
+ERROR = "hemacell.error"
 
 _TAG_LENGTH = 5000
 _EXECUTION = StepSettings.names(Role.EXECUTION)
@@ -85,7 +85,7 @@ def track(
         job: `prcc`, `camelyon`, `wbc`, …
         settings: every setting of the job, logged as parameters in canonical text.
         experiment: experiment name given by the user, '' for the rules above.
-        run_name: '' lets MLflow make one up.
+        run_name: given by the user; '' names the run after its settings (see `hemacell.tracking.runs.names`).
         tags: further tags, such as `data.kind` and `threads`.
         parent: id of the parent run, None for the enclosing run, if any.
         resume: id of a run to reopen, '' for a new one.
@@ -114,6 +114,7 @@ def track(
     else:
         experiment_id = _experiment_id(client, job, experiment, parent, launch)
     how_to_go_on = go_on
+    texts = {key: canonical(value) for key, value in settings.items()}
 
     with _signals_raise(outermost=enclosing is None):
         tracker = None
@@ -123,7 +124,7 @@ def track(
             else:
                 run = mlflow.start_run(
                     experiment_id=experiment_id,
-                    run_name=run_name or None,
+                    run_name=run_name or (launch.run_name if enclosing is None else "") or name_of_run(job, texts),
                     nested=True,
                     parent_run_id=parent or None,
                     tags=all_tags,
@@ -187,16 +188,6 @@ def has_open_run() -> bool:
     import mlflow
 
     return mlflow.active_run() is not None
-
-
-def ui_hint() -> str:
-    """The line that opens the MLflow pages on the store in use."""
-    import mlflow
-
-    uri = mlflow.get_tracking_uri()
-    if uri.startswith(("http://", "https://")):
-        return f"the runs are at {uri}"
-    return f"to look at the runs: mlflow ui --backend-store-uri {uri}   (then choose Model training)"
 
 
 def registered_by(run_id: str) -> str:
