@@ -43,6 +43,11 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, classes:
 
     Raises:
         ValueError: labels or probabilities that are none (see `checks`).
+
+    Examples:
+        >>> scores = classification_metrics([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], ["Basophil", "Monocyte"])
+        >>> round(scores["accuracy"], 3), round(scores["f1/Monocyte"], 3)
+        (0.667, 0.667)
     """
     y, p = checked_probabilities(labels, probabilities, len(classes))
     predicted = p.argmax(1)

@@ -11,6 +11,8 @@ RESULT = "hemacell.result"
 REGISTERED = "hemacell.registered"
 """address of the model version that the run has registered"""
 PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+"""what MLflow's pages show as the description of a run or an experiment, in Markdown"""
 THREADS = "threads"
 GIT_COMMIT, GIT_DIRTY = "git.commit", "git.dirty"
 

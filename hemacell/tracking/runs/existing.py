@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.process import is_alive, this_host
-from hemacell.tracking.schema import ENCODER, HOST, JOB, PID
+from hemacell.tracking.schema import ENCODER, HOST, JOB, PID, REGISTERED
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
@@ -52,6 +52,15 @@ def scores_of(run_id: str) -> dict[str, float]:
         UserError: there is no such run.
     """
     return dict(existing_run(get_client(), run_id).data.metrics)
+
+
+def registered_by(run_id: str) -> str:
+    """The address of the model that a run has registered, `models:/NAME/VERSION`.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    return existing_run(get_client(), run_id).data.tags[REGISTERED]
 
 
 def encoders_of(run_id: str) -> dict[str, str]:

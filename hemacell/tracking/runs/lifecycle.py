@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from hemacell.config.groups import StepSettings
+from hemacell.config.roles import Role
 from hemacell.core.logging import configure_logging
 from hemacell.tracking.runs.closing import OpenRun, closed_with_status
 from hemacell.tracking.runs.existing import check_resumable, existing_run
 from hemacell.tracking.runs.experiments import experiment_for
 from hemacell.tracking.runs.git import git_tags
 from hemacell.tracking.runs.mlflow_environment import point_to_result, read_mlflow_environment
+from hemacell.tracking.runs.names import run_name as name_of_run
 from hemacell.tracking.runs.process import mark_stale_runs, process_tags
 from hemacell.tracking.runs.signals import stopped_by_signals
 from hemacell.tracking.runs.tracker import Tracker, canonical, log_settings
@@ -22,8 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# Settings that say how a run is driven, not what it computes: a resumed run may have others.
-EXECUTION = frozenset({"resume", "experiment", "run_name", "force", "dry_run"})
+_EXECUTION = StepSettings.names(Role.EXECUTION)
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def track(
     tags: Mapping[str, object] | None = None,
     parent: str = "",
     resume: str = "",
-    may_change: frozenset[str] = EXECUTION,
+    may_change: frozenset[str] = _EXECUTION,
     advice: str = "",
 ) -> Iterator[Tracker]:
     """Open a run of `job`, log its settings, and close it as FINISHED, FAILED or KILLED.
@@ -49,7 +51,7 @@ def track(
         job: `prcc`, `camelyon`, `wbc`, …
         settings: every setting of the job, logged as parameters in canonical text.
         experiment: experiment name given by the user, '' for the rules above.
-        run_name: '' lets MLflow make one up.
+        run_name: given by the user; '' names the run after its settings (see `hemacell.tracking.runs.names`).
         tags: further tags, such as `data.kind` and `threads`.
         parent: id of the parent run, '' for the enclosing run, if any.
         resume: id of a run to reopen, '' for a new one.
@@ -67,6 +69,7 @@ def track(
     outer_run = "" if enclosing else launch.outer_run
     all_tags = {JOB: job, **process_tags(), **git_tags()}
     all_tags |= {key: canonical(value) for key, value in (tags or {}).items()}
+    texts = {key: canonical(value) for key, value in settings.items()}
     parent = parent or enclosing or launch.parent
     experiment_id = ""
     if resume:
@@ -75,9 +78,10 @@ def track(
         experiment_id = existing_run(client, parent).info.experiment_id
     else:
         experiment_id = experiment_for(client, job, experiment, launch)
+    name = run_name or ("" if enclosing else launch.run_name) or name_of_run(job, texts)
     ours = OpenRun(nested=bool(enclosing), outer_run=outer_run, advice=advice)
     with stopped_by_signals(outermost=not enclosing), closed_with_status(client, ours):
-        run = _start(resume, experiment_id, run_name, parent, all_tags)
+        run = _start(resume, experiment_id, name, parent, all_tags)
         ours.run_id = run.info.run_id
         if "resume" in settings and not advice:
             ours.advice = f"go on with resume={ours.run_id}"
@@ -85,23 +89,13 @@ def track(
             client.delete_tag(ours.run_id, ERROR)
         if outer_run:
             _own_outer_run(client, outer_run, ours.run_id)
-        log_settings(client, ours.run_id, settings, may_change)
+        log_settings(client, ours.run_id, texts, may_change)
         yield Tracker(client, ours.run_id, run.info.experiment_id)
 
 
 def has_open_run() -> bool:
     """Whether a job of this process has a run open: another job that starts now becomes its child."""
     return bool(_active_run_id())
-
-
-def ui_hint() -> str:
-    """The line that opens the MLflow pages on the store in use."""
-    import mlflow
-
-    uri = mlflow.get_tracking_uri()
-    if uri.startswith(("http://", "https://")):
-        return f"the runs are at {uri}"
-    return f"to look at the runs: mlflow ui --backend-store-uri {uri}   (then choose Model training)"
 
 
 def _ready_client() -> MlflowClient:
@@ -130,7 +124,7 @@ def _start(resume: str, experiment_id: str, run_name: str, parent: str, tags: di
         return mlflow.start_run(run_id=resume, nested=True, tags=tags, log_system_metrics=_system_metrics())
     return mlflow.start_run(
         experiment_id=experiment_id,
-        run_name=run_name or None,
+        run_name=run_name,
         nested=True,
         parent_run_id=parent or None,
         tags=tags,
