@@ -17,6 +17,7 @@ def run(settings: CompareSettings) -> str:
     """Compare; returns the id of the run that has the report."""
     from hemacell.tracking.runs import study
     from hemacell.tracking.runs.lifecycle import get_client, track
+    from hemacell.tracking.runs.names import comparison
 
     get_client()
     if settings.study:
@@ -32,7 +33,7 @@ def run(settings: CompareSettings) -> str:
         "compare",
         settings.canonical(),
         experiment=settings.experiment or "hemacell-study",
-        run_name=settings.run_name,
+        run_name=settings.run_name or comparison([cell.arm for cell in cells]),
         tags=study.common_tags(cells),
     ) as parent:
         study.log_comparison(

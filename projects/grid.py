@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Training steps of a cell: factor x images^exponent. `full` is what wbc does by itself.
-STEPS = {"study": (42.0, 0.325), "full": (30.0, 0.41)}
 #: Seconds of a cell beside its steps, and of a step on one core: only where no finished cell tells more.
 SECONDS_PER_RUN, SECONDS_PER_STEP = 30.0, 0.5
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -64,7 +62,7 @@ def plan(
         for fraction in sorted(settings.fractions, reverse=True):
             own = recipe | {"fraction": fraction, "draw": draw, "seed": settings.seed + draw}
             manifest = drawn(WbcSettings.checked(**own), images, job.source.root)
-            own["steps"] = settings.steps or steps_for(len(manifest.part("train")), settings.step_budget)
+            own["steps"] = settings.training_steps(len(manifest.part("train")))
             for arm in settings.arm_list:
                 cell = WbcSettings.checked(**own, encoders=arm)
                 cell = cell.model_copy(update={"run_name": Planned(",".join(arm), fraction, draw, cell, "").name})
@@ -73,12 +71,6 @@ def plan(
                 key = run_key(cell_job, manifest, images, choices[arm]) if known else ""
                 planned.append(Planned(",".join(arm), fraction, draw, cell, key))
     return planned
-
-
-def steps_for(images: int, budget: str) -> int:
-    """Training steps for so many training images."""
-    factor, exponent = STEPS[budget]
-    return round(factor * images**exponent)
 
 
 def study_key(job: RunContext[StudySettings], cells: Sequence[Planned]) -> str:

@@ -1,13 +1,22 @@
 """Encoders that are not registered yet: said before any work where they cannot be made, pretrained where they can."""
 
-import logging
+from __future__ import annotations
 
-from hemacell.config.jobs import CamelyonSettings, PrccSettings
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hemacell.config.groups import TrainingSettings
+from hemacell.config.jobs import CamelyonSettings, CellSettings, PrccSettings
+
+if TYPE_CHECKING:
+    from hemacell.jobs.context import RunContext
+    from hemacell.tracking.registry.encoders import Choice
 
 logger = logging.getLogger(__name__)
 
 
-def check_pretraining(job, choices) -> None:
+def check_pretraining(job: RunContext[CellSettings], choices: Sequence[Choice]) -> None:
     """Say at once that an encoder is neither registered nor can be made from this folder.
 
     Raises:
@@ -29,16 +38,23 @@ def check_pretraining(job, choices) -> None:
             )
 
 
-def pretrain(job, names) -> None:
-    """Run the pretraining jobs of these names, as children of the open run."""
+def pretrain(job: RunContext[CellSettings], names: Sequence[str]) -> dict[str, str]:
+    """Run the pretraining jobs of these names, as children of the open run.
+
+    Returns:
+        The address of the version that each has registered: of one that saw a part of the images (`limit=`) no alias
+        tells.
+    """
+    from hemacell.tracking.runs.lifecycle import registered_by
     from projects import camelyon, prcc
 
-    settings = job.settings
-    shared = {name: getattr(settings, name) for name in ("device", "precision", "threads", "checkpoint_seconds")}
-    shared["data"] = settings.pretrain_data or settings.data
+    jobs: dict[str, tuple[type[TrainingSettings], Callable[[Any], str]]] = {
+        "prcc": (PrccSettings, prcc.run),
+        "camelyon": (CamelyonSettings, camelyon.run),
+    }
+    made = {}
     for name in names:
         logger.info(f"{job.name}: the encoder {name} is not registered yet; pretraining it first")
-        if name == "prcc":
-            prcc.run(PrccSettings.checked(**shared))
-        else:
-            camelyon.run(CamelyonSettings.checked(**shared))
+        settings, run = jobs[name]
+        made[name] = registered_by(run(settings.checked(**job.settings.for_pretraining(settings))))
+    return made

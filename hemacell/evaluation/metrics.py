@@ -94,7 +94,8 @@ def _unused(name: str) -> str:
 
 def study_metrics() -> dict[str, Metric]:
     """The scores that a study reports, by name, in the order in which they are shown."""
-    return {name: each for name, each in {**CONFUSION_METRICS, **PROBABILITY_METRICS}.items() if each.in_study}
+    every: list[Metric] = [*CONFUSION_METRICS.values(), *PROBABILITY_METRICS.values()]
+    return {each.name: each for each in every if each.in_study}
 
 
 def lower_is_better(name: str) -> bool:

@@ -17,7 +17,8 @@ from hemacell.core.errors import UserError, in_one_line
 from hemacell.tracking.registry.lookup import DATA_KIND
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.lifecycle import JOB, existing_run, mark_stale_runs, ui_hint
+from hemacell.tracking.runs.lifecycle import JOB, existing_run, mark_stale_runs
+from hemacell.tracking.runs.links import ui_hint
 from hemacell.tracking.runs.results import HISTORY, PREDICTIONS
 from hemacell.tracking.store import experiment_ids, get_client
 
