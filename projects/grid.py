@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
+from hemacell.core.text import slug
 
 if TYPE_CHECKING:
     from hemacell.execution.local import Outcome
@@ -157,7 +158,7 @@ def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) 
         if outcome.error:
             again = "; it is tried again later" if outcome.attempt == 1 else ""
             say(f"{job.name}: {name} failed ({outcome.error}){again}")
-            parent.tags({f"hemacell.failed.{_tag(name)}.{outcome.attempt}": outcome.error[:500]})
+            parent.tags({f"hemacell.failed.{slug(name, keep='._- ')}.{outcome.attempt}": outcome.error[:500]})
             if outcome.attempt == 1:
                 return
             failed[name] = outcome.error
@@ -201,8 +202,3 @@ def _environment(job: Job[StudySettings], parent: Tracker) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
         PARENT: parent.run_id,
     }
-
-
-def _tag(name: str) -> str:
-    """A cell's name as a part of a tag's."""
-    return "".join(letter if letter.isalnum() or letter in "._- " else "-" for letter in name)

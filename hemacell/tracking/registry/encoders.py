@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hemacell.config.base import unknown_name
 from hemacell.core.errors import UserError
+from hemacell.core.text import slug
 from hemacell.tracking.registry.lookup import DataKind, RegisteredModel, fetch, find, resolve
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def choose(names: Sequence[str], kind: DataKind, used: dict[str, str] | None = N
 
 
 def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name.removeprefix("models:/"))
+    return slug(name.removeprefix("models:/"), keep="")
 
 
 def load_chosen(

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from hemacell.config.base import JobSettings
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
+from hemacell.core.files import sha256_of
 from hemacell.core.progress import end_lines
 from hemacell.core.provenance import sources_digest
 from hemacell.prediction.inputs import Inputs
-from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output, sha256_of
+from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import DATA_KIND, RegisteredModel, fetch
