@@ -9,8 +9,6 @@ About three minutes on two cores for the 2400 training patches that it was devel
 from hemacell.cli import main
 from hemacell.config.jobs import CamelyonSettings
 
-ENCODER = "hemacell-camelyon-encoder"
-
 
 def run(settings: CamelyonSettings) -> str:
     """Fine-tune, evaluate, log and register; returns the id of the run that holds the result."""
@@ -46,7 +44,9 @@ def _train(job, manifest, key) -> str:
     from hemacell.data import decoding, splits
     from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
-    from hemacell.encoders.frozen import EncoderConfig, save_encoder
+    from hemacell.encoders.camelyon import REGISTERED_NAME
+    from hemacell.encoders.description import EncoderConfig
+    from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
@@ -105,7 +105,7 @@ def _train(job, manifest, key) -> str:
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, backbone.state_dict()),
-                ENCODER,
+                REGISTERED_NAME,
                 run=run,
                 model="encoder",
                 kind=job.source.kind,

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from hemacell.core.text import slug
 
 if TYPE_CHECKING:
     from hemacell.execution.local import Outcome
-    from hemacell.tracking.registry.encoders import Choice
+    from hemacell.tracking.registry.encoders import EncoderSpec
     from hemacell.tracking.runs.job import Job
     from hemacell.tracking.runs.tracker import Tracker
     from projects.wbc import Images
@@ -44,7 +44,9 @@ class Planned:
         return f"{self.arm} {self.fraction * 100:g} % draw {self.draw}"
 
 
-def plan(job: Job[StudySettings], images: Images, choices: Mapping[tuple[str, ...], Sequence[Choice]]) -> list[Planned]:
+def plan(
+    job: Job[StudySettings], images: Images, encoders: Mapping[tuple[str, ...], Sequence[EncoderSpec]]
+) -> list[Planned]:
     """The cells in the order in which they are computed: draw by draw, so that a study that is stopped has whole draws.
 
     Within a draw the long ones come first, which keeps all workers busy until the end.
@@ -64,9 +66,10 @@ def plan(job: Job[StudySettings], images: Images, choices: Mapping[tuple[str, ..
             for arm in settings.arm_list:
                 cell = WbcSettings.checked(**own, encoders=arm)
                 cell = cell.model_copy(update={"run_name": Planned(",".join(arm), fraction, draw, cell, "").name})
-                known = not any(choice.missing for choice in choices[arm])
+                known = not any(spec.missing for spec in encoders[arm])
                 cell_job = Job("wbc", cell, job.source, job.cache, job.threads)
-                key = run_key(cell_job, manifest, images, choices[arm]) if known else ""
+                specs = [replace(spec, seed=cell.seed) for spec in encoders[arm]]
+                key = run_key(cell_job, manifest, images, specs) if known else ""
                 planned.append(Planned(",".join(arm), fraction, draw, cell, key))
     return planned
 

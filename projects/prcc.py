@@ -10,8 +10,6 @@ adds.
 from hemacell.cli import main
 from hemacell.config.jobs import PrccSettings
 
-ENCODER = "hemacell-prcc-encoder"
-
 
 def run(settings: PrccSettings) -> str:
     """Pretrain, evaluate, log and register; returns the id of the run that holds the result."""
@@ -38,8 +36,10 @@ def _train(job, manifest, key) -> str:
     from hemacell.core.progress import Progress
     from hemacell.data import decoding, splits
     from hemacell.encoders.autoencoder import Autoencoder, reconstruct
-    from hemacell.encoders.frozen import EncoderConfig, save_encoder
+    from hemacell.encoders.description import EncoderConfig
+    from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.patch_pca import PatchPCA
+    from hemacell.encoders.prcc import REGISTERED_NAME
     from hemacell.evaluation.metrics import image_metrics, ssim_per_image
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
@@ -111,7 +111,7 @@ def _train(job, manifest, key) -> str:
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, trained.network.state_dict()),
-                ENCODER,
+                REGISTERED_NAME,
                 run=run,
                 model="encoder",
                 kind=job.source.kind,
