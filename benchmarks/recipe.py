@@ -11,8 +11,8 @@ import statistics
 from dataclasses import replace
 
 from hemacell.config.jobs import StudySettings
+from hemacell.jobs.context import start_job
 from hemacell.tracking.registry.encoders import resolve_encoders
-from hemacell.tracking.runs.job import begin
 from hemacell.tracking.runs.lifecycle import scores_of
 from projects.grid import compute, plan
 from projects.wbc import read_images
@@ -35,7 +35,7 @@ def main() -> None:
         own = dict(pair.split("=", 1) for pair in recipe.split(","))
         shared = {name: getattr(asked, name) for name in ("data", "arms", "fractions", "draws", "workers")}
         told = {"first_draw": str(FIRST_DRAW), "experiment": "hemacell-recipe", "run_name": recipe}
-        job = begin("recipe", StudySettings.from_strings({**shared, **told, **own}))
+        job = start_job("recipe", StudySettings.from_strings({**shared, **told, **own}))
         settings = job.settings
         job = replace(job, threads=max(1, job.threads // settings.workers))
         images = images or read_images(settings, job.source.root)

@@ -6,8 +6,12 @@ About three minutes on two cores for the 2400 training patches that it was devel
 `hemacell-camelyon-encoder`: the whole backbone, fine-tuned, without its head.
 """
 
+import logging
+
 from hemacell.cli import main
 from hemacell.config.jobs import CamelyonSettings
+
+logger = logging.getLogger(__name__)
 
 
 def run(settings: CamelyonSettings) -> str:
@@ -15,9 +19,9 @@ def run(settings: CamelyonSettings) -> str:
     from hemacell.data import splits
     from hemacell.data.sources import course
     from hemacell.data.subsets import limit
-    from hemacell.tracking.runs.job import begin
+    from hemacell.jobs.context import start_job
 
-    job = begin("camelyon", settings)
+    job = start_job("camelyon", settings)
     manifest = splits.official_splits(course.camelyon_manifest(job.source.root, job.settings.masks == "on"))
     if job.settings.limit:
         manifest = limit(manifest, job.settings.limit)
@@ -35,12 +39,12 @@ def _weights_digest(weights: str) -> str:
 
 
 def _train(job, manifest, key) -> str:
-    import math
     from typing import cast
 
     import torch
 
     from hemacell.core.progress import Progress
+    from hemacell.core.threads import set_threads
     from hemacell.data import decoding, splits
     from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
@@ -48,16 +52,16 @@ def _train(job, manifest, key) -> str:
     from hemacell.encoders.description import EncoderConfig
     from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
+    from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
+    from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
-    from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
     from hemacell.tracking.runs.results import log_classification
-    from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.patches import PatchTask, patch_probabilities
 
     settings = job.settings
-    use_threads(job.threads)
+    set_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
     torch.manual_seed(settings.seed)
     network = Backbone(create_backbone(settings.arch, settings.weights, len(manifest.classes)))
@@ -65,11 +69,10 @@ def _train(job, manifest, key) -> str:
     parts = {split: patches.manifest.part(split) for split in ("train", "val", "test")}
     rows = {split: patches.rows(part) for split, part in parts.items()}
     chosen, sampler_weights = balanced(parts["train"].labels, settings.balance)
-    steps = settings.steps or round(12 * math.sqrt(len(chosen)))
-    with job.open(manifest, key, said_problems(manifest)) as run:
+    steps = settings.training_steps(len(chosen))
+    with job.open(manifest, key, report_problems(manifest)) as run:
         run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
-        if patches.bad:
-            run.text(said_bad(patches.bad), "bad_images.txt")
+        report_unreadable(run, patches.bad)
         if settings.channel_stats:
             log_channel_stats(run, patches.array, rows["train"])
         run.text(str(network), "model_summary.txt")
@@ -82,7 +85,7 @@ def _train(job, manifest, key) -> str:
             size=settings.patch_size,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            views=AugmentationConfig(stain=0.2, brightness=0.1),
+            views=AugmentationConfig(**settings.augmentation),
             label_smoothing=settings.label_smoothing,
             class_weights=class_weights(parts["train"].labels, len(manifest.classes))
             if settings.class_weights
@@ -117,8 +120,8 @@ def _train(job, manifest, key) -> str:
                     "Camelyon16 backbone", job, manifest, {f"test/{k}": v for k, v in scores.items()}
                 ),
             )
-        after(job, run)
-    say(
+        job.cleanup(run)
+    logger.info(
         f"camelyon: test accuracy {scores['accuracy']:.3f}, AUROC {scores['auroc']:.3f} "
         f"on {splits.split_counts(manifest)['test']} patches; {version.uri}, run {run.run_id}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,13 @@ from hemacell.core.text import slug
 
 if TYPE_CHECKING:
     from hemacell.execution.local import Outcome
+    from hemacell.jobs.context import RunContext
     from hemacell.tracking.registry.encoders import EncoderSpec
-    from hemacell.tracking.runs.job import Job
     from hemacell.tracking.runs.tracker import Tracker
     from projects.wbc import Images
 
-#: Training steps of a cell: factor x images^exponent. `full` is what wbc does by itself.
-STEPS = {"study": (42.0, 0.325), "full": (30.0, 0.41)}
+logger = logging.getLogger(__name__)
+
 #: Seconds of a cell beside its steps, and of a step on one core: only where no finished cell tells more.
 SECONDS_PER_RUN, SECONDS_PER_STEP = 30.0, 0.5
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -45,13 +46,13 @@ class Planned:
 
 
 def plan(
-    job: Job[StudySettings], images: Images, encoders: Mapping[tuple[str, ...], Sequence[EncoderSpec]]
+    job: RunContext[StudySettings], images: Images, encoders: Mapping[tuple[str, ...], Sequence[EncoderSpec]]
 ) -> list[Planned]:
     """The cells in the order in which they are computed: draw by draw, so that a study that is stopped has whole draws.
 
     Within a draw the long ones come first, which keeps all workers busy until the end.
     """
-    from hemacell.tracking.runs.job import Job
+    from hemacell.jobs.context import RunContext
     from projects.wbc import drawn, run_key
 
     settings = job.settings
@@ -62,31 +63,25 @@ def plan(
         for fraction in sorted(settings.fractions, reverse=True):
             own = recipe | {"fraction": fraction, "draw": draw, "seed": settings.seed + draw}
             manifest = drawn(WbcSettings.checked(**own), images, job.source.root)
-            own["steps"] = settings.steps or steps_for(len(manifest.part("train")), settings.step_budget)
+            own["steps"] = settings.training_steps(len(manifest.part("train")))
             for arm in settings.arm_list:
                 cell = WbcSettings.checked(**own, encoders=arm)
                 cell = cell.model_copy(update={"run_name": Planned(",".join(arm), fraction, draw, cell, "").name})
                 known = not any(spec.missing for spec in encoders[arm])
-                cell_job = Job("wbc", cell, job.source, job.cache, job.threads)
+                cell_job = RunContext("wbc", cell, job.source, job.cache, job.threads)
                 specs = [replace(spec, seed=cell.seed) for spec in encoders[arm]]
                 key = run_key(cell_job, manifest, images, specs) if known else ""
                 planned.append(Planned(",".join(arm), fraction, draw, cell, key))
     return planned
 
 
-def steps_for(images: int, budget: str) -> int:
-    """Training steps for so many training images."""
-    factor, exponent = STEPS[budget]
-    return round(factor * images**exponent)
-
-
-def study_key(job: Job[StudySettings], cells: Sequence[Planned]) -> str:
+def study_key(job: RunContext[StudySettings], cells: Sequence[Planned]) -> str:
     """The digest of all that decides a study's result."""
     both = hashlib.sha256("".join(cell.key for cell in cells).encode()).hexdigest()
     return job.key("projects.study", {"cells": both})
 
 
-def seconds_left(job: Job[StudySettings], cells: Sequence[Planned]) -> float:
+def seconds_left(job: RunContext[StudySettings], cells: Sequence[Planned]) -> float:
     """About how long these cells will take, from finished cells of as many steps where there are any."""
     from hemacell.tracking.runs.study import seconds_of_runs
 
@@ -98,7 +93,7 @@ def seconds_left(job: Job[StudySettings], cells: Sequence[Planned]) -> float:
     return max(sum(each) / job.settings.workers, max(each, default=0.0))
 
 
-def overview(job: Job[StudySettings], cells: Sequence[Planned], missing: Sequence[str]) -> str:
+def overview(job: RunContext[StudySettings], cells: Sequence[Planned], missing: Sequence[str]) -> str:
     """The grid as a table for the screen: arms, amounts, what is there already, and an estimate of the time."""
     from hemacell.tracking.runs.study import finished_runs_of_keys
 
@@ -121,7 +116,7 @@ def overview(job: Job[StudySettings], cells: Sequence[Planned], missing: Sequenc
     return "\n".join(lines)
 
 
-def _to_do(job: Job[StudySettings], left: Sequence[Planned]) -> str:
+def _to_do(job: RunContext[StudySettings], left: Sequence[Planned]) -> str:
     if not left:
         return "nothing to compute"
     minutes = seconds_left(job, left) / 60
@@ -130,7 +125,9 @@ def _to_do(job: Job[StudySettings], left: Sequence[Planned]) -> str:
     return f"{len(left)} to compute, {workers}: about {time}"
 
 
-def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) -> tuple[dict[str, str], list[str]]:
+def compute(
+    job: RunContext[StudySettings], parent: Tracker, cells: Sequence[Planned]
+) -> tuple[dict[str, str], list[str]]:
     """Compute the cells that are not there yet, as children of the study's run.
 
     Returns:
@@ -138,14 +135,13 @@ def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) 
     """
     from hemacell.core.progress import Progress
     from hemacell.execution.local import Task, run_tasks
-    from hemacell.tracking.runs.job import say
     from hemacell.tracking.runs.study import finished_runs_of_keys, stopped_children
 
     # Under force=true only what this very study has computed counts, which matters where it was stopped.
     found = finished_runs_of_keys([cell.key for cell in cells], under=parent.run_id if job.settings.force else "")
     runs = {cell.name: found[cell.key] for cell in cells if cell.key in found}
     left = [cell for cell in cells if cell.name not in runs]
-    say(f"{job.name}: {len(cells)} cells, {len(runs)} done, {_to_do(job, left)}; run {parent.run_id}")
+    logger.info(f"{job.name}: {len(cells)} cells, {len(runs)} done, {_to_do(job, left)}; run {parent.run_id}")
     stopped = stopped_children(parent.run_id)
     tasks = []
     for cell in left:
@@ -160,7 +156,7 @@ def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) 
         name = outcome.task.name
         if outcome.error:
             again = "; it is tried again later" if outcome.attempt == 1 else ""
-            say(f"{job.name}: {name} failed ({outcome.error}){again}")
+            logger.info(f"{job.name}: {name} failed ({outcome.error}){again}")
             parent.tags({f"hemacell.failed.{slug(name, keep='._- ')}.{outcome.attempt}": outcome.error[:500]})
             if outcome.attempt == 1:
                 return
@@ -190,7 +186,7 @@ def compute(job: Job[StudySettings], parent: Tracker, cells: Sequence[Planned]) 
     return runs, [f"{name}: {error}" for name, error in failed.items()]
 
 
-def _environment(job: Job[StudySettings], parent: Tracker) -> dict[str, str]:
+def _environment(job: RunContext[StudySettings], parent: Tracker) -> dict[str, str]:
     """Of a worker: its share of the cores before torch is imported, the study's store, and the run above its own."""
     import mlflow
 

@@ -10,23 +10,27 @@ command goes on where it was stopped. With `step_budget=study` a cell takes one 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from hemacell.cli import main
 from hemacell.config.jobs import StudySettings
 
+logger = logging.getLogger(__name__)
+
 
 def run(settings: StudySettings) -> str:
     """Compute the cells that are missing, and compare; returns the id of the study's run, '' for a dry run."""
     from hemacell.core.errors import UserError
+    from hemacell.jobs.context import start_job
+    from hemacell.jobs.data_checks import report_problems
     from hemacell.tracking.registry.encoders import resolve_encoders
-    from hemacell.tracking.runs.job import begin, said_problems, say
     from hemacell.tracking.runs.study import shown, stopped_run
     from projects.grid import compute, overview, plan, study_key
     from projects.pretraining import check_pretraining, pretrain
     from projects.wbc import read_images
 
-    job = begin("study", settings)
+    job = start_job("study", settings)
     settings = job.settings
     # The cores are shared by the workers; the number of threads is part of what a cell depends on.
     job = replace(job, threads=settings.threads or max(1, job.threads // settings.workers))
@@ -46,10 +50,10 @@ def run(settings: StudySettings) -> str:
         print(shown(done))
         return done
     if key and not settings.resume and not settings.force and (stopped := stopped_run("study", key)):
-        say(f"study: going on with run {stopped}, which did not come to its end")
+        logger.info(f"study: going on with run {stopped}, which did not come to its end")
         job = replace(job, settings=settings.model_copy(update={"resume": stopped}))
     with job.open(images.everything, key) as parent:
-        parent.tags(said_problems(images.everything))
+        parent.tags(report_problems(images.everything))
         for context, manifest in zip(("study", "external"), images, strict=True):
             if manifest is not None:
                 parent.data_input(manifest.digest32, manifest.name, str(manifest.root), manifest.counts(), context)

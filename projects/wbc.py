@@ -9,6 +9,7 @@ and makes the same number of steps; `benchmarks/accuracy.py` prints the scores t
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,8 @@ from hemacell.config.jobs import CellSettings, WbcSettings
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 CLASSIFIER = "hemacell-wbc"
 
@@ -30,13 +33,13 @@ class Images(NamedTuple):
 
 def run(settings: WbcSettings, images: Images | None = None) -> str:
     """Train, test, log and register; returns the id of the run that holds the result."""
+    from hemacell.jobs.context import start_job
     from hemacell.tracking.registry.encoders import resolve_encoders
     from hemacell.tracking.registry.lookup import resolve
-    from hemacell.tracking.runs.job import begin
     from hemacell.tracking.runs.lifecycle import encoders_of
     from projects.pretraining import check_pretraining, pretrain
 
-    job = begin("wbc", settings)
+    job = start_job("wbc", settings)
     settings = job.settings
     start = resolve(settings.init_from, job.source.kind) if settings.init_from else None
     used = encoders_of(settings.resume)
@@ -52,8 +55,8 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
         return done
     with job.open(manifest, key, fraction="" if settings.labels_per_class else settings.fraction) as run:
         if missing:
-            pretrain(job, missing)
-            encoders = resolve_encoders(settings.encoders, job.source.kind, job.cache, settings.seed)
+            used = pretrain(job, missing)
+            encoders = resolve_encoders(settings.encoders, job.source.kind, job.cache, settings.seed, used)
             run.tags({"hemacell.key": run_key(job, manifest, images, encoders, start)})
         return _train(job, run, encoders, start, images.everything, manifest, images.external)
 
@@ -107,15 +110,18 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
     from hemacell.classifiers.model import ClassifierConfig, Predictor, build_network, save_folder
     from hemacell.classifiers.warm_start import warm_start
     from hemacell.core.progress import Progress
+    from hemacell.core.threads import set_threads
     from hemacell.data import decoding
+    from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.embeddings import StoredViews
     from hemacell.evaluation.metrics import classification_metrics
+    from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
+    from hemacell.jobs.training import train
     from hemacell.reporting import model_card
     from hemacell.reporting.model_card import Score
     from hemacell.tracking import registry
     from hemacell.tracking.registry.encoders import load_encoders
-    from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
     from hemacell.tracking.runs.reliability import (
         log_calibration,
         log_intervals,
@@ -124,17 +130,16 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
         reliability_in_words,
     )
     from hemacell.tracking.runs.results import log_classification, score_table
-    from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.cells import CellTask, cell_images, training_augmentation
 
     settings = job.settings
-    use_threads(job.threads)
+    set_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
 
     draw = manifest.part("train")
     labels = int((draw.table["source"] != "masked").sum())
-    run.tags({**said_problems(everything), "draw.digest": draw.digest, "draw.labels": labels})
+    run.tags({**report_problems(everything), "draw.digest": draw.digest, "draw.labels": labels})
     run.model_inputs([spec.uri for spec in specs if spec.model])
     run.tags({f"encoder.{spec.slug}": spec.uri for spec in specs} | ({"init_from": start.uri} if start else {}))
     run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
@@ -142,8 +147,7 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
     cells = decoding.decode(
         everything, settings.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
-    if cells.bad:
-        run.text(said_bad(cells.bad), "bad_images.txt")
+    report_unreadable(run, cells.bad)
     readable = manifest.readable(cells.manifest)
     parts = {split: readable.part(split) for split in ("train", "val", "test")}
     divided = calibration_split(parts["val"].labels)  # where val is too small for that, it is said before the training
@@ -151,7 +155,8 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
     encoders = [encoder.to(fabric.device) for encoder in encoders]
 
     # each stored view is embedded once, and read back ever after
-    stored = StoredViews(settings.train_views or min(16, max(2, 6000 // len(parts["train"]))), augmented=True)
+    views = settings.stored_views(len(parts["train"]))
+    stored = StoredViews(views, augmented=True, settings=AugmentationConfig(**settings.augmentation))
     turns = StoredViews(settings.tta_views, augmented=False)
 
     def watched(split):
@@ -185,7 +190,7 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
         encoders=tuple(spec.slug for spec in specs),
     )
     torch.manual_seed(settings.seed)
-    network = build_network(config, [encoder.width for encoder in encoders])
+    network = build_network(config, [encoder.width for encoder in encoders], **settings.dropouts)
     for projection, embeddings in zip(network.projections, images["train"].embeddings, strict=True):
         cast(Projection, projection).standardise(torch.from_numpy(embeddings).flatten(0, 1))
     if start:
@@ -194,7 +199,7 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
         f"{network}\n\ntrained: {sum(p.numel() for p in network.parameters()):,} parameters\n", "model_summary.txt"
     )
 
-    steps = settings.steps or round(30 * len(parts["train"]) ** 0.41)
+    steps = settings.training_steps(len(parts["train"]))
     task = CellTask(
         cells.array,
         images["train"],
@@ -204,6 +209,7 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
         crop=settings.crop,
         batch_size=settings.batch_size,
         seed=settings.seed,
+        jitter=AugmentationConfig(**settings.jitter),
         label_smoothing=settings.label_smoothing,
         class_weights=class_weights(parts["train"].labels, len(manifest.classes)) if settings.class_weights else None,
         sampler_weights=weights,
@@ -263,11 +269,13 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
                 ),
                 rescore=lambda champion: _score_champion(job, champion, everything, parts["val"]),
             )
-            say(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
-    after(job, run)
+            logger.info(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
+    job.cleanup(run)
     print(score_table(list(scores.items()), ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"]))
-    say(f"wbc: accepted without review from {config.confidence_threshold:.2f} on; on test {kept.in_words()}")
-    say(f"wbc: {len(parts['train'])} training images, {steps} steps in {trained.seconds:.0f} s; run {run.run_id}")
+    logger.info(f"wbc: accepted without review from {config.confidence_threshold:.2f} on; on test {kept.in_words()}")
+    logger.info(
+        f"wbc: {len(parts['train'])} training images, {steps} steps in {trained.seconds:.0f} s; run {run.run_id}"
+    )
     return run.run_id
 
 

@@ -276,7 +276,7 @@ def test_a_child_with_nothing_to_do_leaves_the_run_of_mlflow_run_to_its_parent(p
 
     store, _ = pipeline
     pointed = []
-    monkeypatch.setattr("hemacell.tracking.runs.job.point_to_result", lambda _, run_id: pointed.append(run_id))
+    monkeypatch.setattr("hemacell.jobs.context.point_to_result", lambda _, run_id: pointed.append(run_id))
     with store.here(), track("parent", {"resume": ""}):
         assert prcc.run(store.settings("prcc")) == result_of(store, "prcc").info.run_id
     assert pointed == []

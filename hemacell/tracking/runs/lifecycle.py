@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from hemacell.config.groups import StepSettings
+from hemacell.config.roles import Role
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.git import git_tags
 from hemacell.tracking.runs.mlflow_environment import Launch, point_to_result, read_mlflow_environment
@@ -35,6 +37,7 @@ __all__ = [
     "check_server",
     "encoders_of",
     "get_client",
+    "has_open_run",
     "mark_stale_runs",
     "params_of",
     "point_to_result",
@@ -45,10 +48,8 @@ __all__ = [
 
 JOB, ERROR = "hemacell.job", "hemacell.error"
 
-# Settings that say how a run is driven, not what it computes: a resumed run may have others.
-EXECUTION = frozenset({"resume", "experiment", "run_name", "force", "dry_run"})
-
 _TAG_LENGTH = 5000
+_EXECUTION = StepSettings.names(Role.EXECUTION)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -70,7 +71,7 @@ def track(
     tags: Mapping[str, object] | None = None,
     parent: str | None = None,
     resume: str = "",
-    may_change: frozenset[str] = EXECUTION,
+    may_change: frozenset[str] = _EXECUTION,
     go_on: str = "",
 ) -> Iterator[Tracker]:
     """Open a run of `job`, log its settings, and close it as FINISHED, FAILED or KILLED.
@@ -181,6 +182,13 @@ def scores_of(run_id: str) -> dict[str, float]:
     return dict(existing_run(get_client(), run_id).data.metrics)
 
 
+def has_open_run() -> bool:
+    """Whether a job of this process has a run open: another job that starts now becomes its child."""
+    import mlflow
+
+    return mlflow.active_run() is not None
+
+
 def ui_hint() -> str:
     """The line that opens the MLflow pages on the store in use."""
     import mlflow
@@ -189,6 +197,17 @@ def ui_hint() -> str:
     if uri.startswith(("http://", "https://")):
         return f"the runs are at {uri}"
     return f"to look at the runs: mlflow ui --backend-store-uri {uri}   (then choose Model training)"
+
+
+def registered_by(run_id: str) -> str:
+    """The address of the model that a run has registered, `models:/NAME/VERSION`.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    from hemacell.tracking.registry.registration import REGISTERED
+
+    return existing_run(get_client(), run_id).data.tags[REGISTERED]
 
 
 def encoders_of(run_id: str) -> dict[str, str]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hemacell.config.base import JobSettings
+from hemacell.config.jobs import PredictSettings
+from hemacell.config.roles import MAY_CHANGE, Role
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
 from hemacell.core.files import sha256_of
+from hemacell.core.logging import configure_logging
 from hemacell.core.progress import end_lines
 from hemacell.core.provenance import sources_digest
+from hemacell.core.threads import available_cores
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
@@ -24,9 +28,7 @@ from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import DATA_KIND, RegisteredModel, fetch
 from hemacell.tracking.runs import differential, saliency
 from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.job import cores, say
 from hemacell.tracking.runs.lifecycle import (
-    EXECUTION,
     JOB,
     existing_run,
     get_client,
@@ -43,24 +45,21 @@ if TYPE_CHECKING:
     from hemacell.classifiers.model import ClassifierConfig, Predictor
     from hemacell.prediction.predict_images import Speed
 
+logger = logging.getLogger(__name__)
+
 NAME = "predict"
 OUTPUT_DIGEST, FACTS = "output.sha256", "hemacell.facts"
 #: Pictures in the page of a differential count: for each class of a smear, and in the whole page.
 MOST_THUMBNAILS, ALL_THUMBNAILS = 12, 1200
 #: An output that is smaller is stored with the run; of a larger one only path and digest are.
 MOST_STORED = 20 * 10**6
-# Settings that may be spelt otherwise when a run goes on; what they mean is in the key.
-_MAY_CHANGE = EXECUTION | {
-    *("images", "output", "model", "device", "threads"),
-    *("differential", "seed", "resamples", "explain"),
-}
 
 
 @dataclass(frozen=True)
 class Prediction:
     """A job that is about to start, or found to be done."""
 
-    settings: Any
+    settings: PredictSettings
     inputs: Inputs
     output: Path
     model: RegisteredModel
@@ -76,9 +75,9 @@ class Prediction:
     def predictor(self) -> Predictor:
         """The classifier, as the settings ask for it."""
         from hemacell.classifiers.loading import load_for_use
-        from hemacell.tracking.runs.job import use_threads
+        from hemacell.core.threads import set_threads
 
-        use_threads(self.threads)
+        set_threads(self.threads)
         asked = self.settings
         return load_for_use(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.crop)
 
@@ -97,7 +96,7 @@ class Prediction:
         with open_parts(self.output, self.key, self.facts, len(self.inputs), per_part, self.settings.force) as parts:
             before = _stopped(parts.note, self.key)
             if before:
-                say(f"predict: going on with run {before}, which did not come to its end")
+                logger.info(f"predict: going on with run {before}, which did not come to its end")
             with track(
                 NAME,
                 self.settings.canonical(),
@@ -105,7 +104,7 @@ class Prediction:
                 run_name=self.settings.run_name,
                 tags=self._tags(),
                 resume=before,
-                may_change=_MAY_CHANGE,
+                may_change=self.settings.names(*MAY_CHANGE),
                 go_on="the same command goes on where it was",
             ) as run:
                 parts.keep(run.run_id)
@@ -131,43 +130,42 @@ class Prediction:
         }
 
 
-def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
+def prepare(settings: PredictSettings, inputs: Inputs) -> Prediction:
     """Settle model, output and threads, and find out what of it is done; imports no torch.
 
     Raises:
         UserError: there is no such model, or the built-in sample trained it and these images are not of it; the
             tracking server is down; or the output cannot be written or is there already and is something else.
     """
-    asked: Any = settings
-    output = check_output(asked.output)
+    configure_logging()
+    output = check_output(settings.output)
     if output == inputs.source:
-        raise UserError(f"output={asked.output} is the table of the images itself: name another file")
+        raise UserError(f"output={settings.output} is the table of the images itself: name another file")
     mark_stale_runs(get_client())
     kind = inputs.kind()
-    model = find_classifier(asked.model, kind)
+    model = find_classifier(settings.model, kind)
     if kind == "sample":
-        say("images: of the built-in sample, drawn by this package; these answers are no result")
-    threads = asked.threads or cores()
+        logger.info("images: of the built-in sample, drawn by this package; these answers are no result")
+    threads = settings.threads or available_cores()
     facts = {
         "model": model.uri,
         "model_id": model.model_id,
         "images": inputs.digest(),
-        **{name: text for name, text in settings.canonical().items() if name in ("crop", "precision", "batch")},
-        "device": asked.device,
+        **settings.texts(Role.KEY),
         "threads": str(threads),
         "format": output.suffix.lower(),
         "sources": sources_digest("hemacell.prediction.predict_images"),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    done, whole = _there_already(asked, output, key, facts) if output.exists() else ("", False)
+    done, whole = _there_already(settings, output, key, facts) if output.exists() else ("", False)
     if not done:
-        for added in _added(asked):
+        for added in _added(settings):
             for file, tag in zip(added.files_of(output), added.DIGESTS, strict=True):
-                _check_own(asked, file, tag, key, facts)
+                _check_own(settings, file, tag, key, facts)
     return Prediction(settings, inputs, output, model, threads, facts, key, done, whole)
 
 
-def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str]) -> tuple[str, bool]:
+def _there_already(asked: PredictSettings, output: Path, key: str, facts: Mapping[str, str]) -> tuple[str, bool]:
     """The run that did all this already, and whether the output is of this very job; refuses what is neither."""
     own = _check_own(asked, output, OUTPUT_DIGEST, key, facts)
     if asked.force:
@@ -175,7 +173,7 @@ def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str])
     for run in own:
         if run.info.status == "FINISHED" and all(each.is_there(asked, output, run.data.tags) for each in _added(asked)):
             point_to_result(get_client(), run.info.run_id)
-            say(
+            logger.info(
                 f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
                 "type force=true to do it again"
             )
@@ -183,7 +181,7 @@ def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str])
     return "", True
 
 
-def _check_own(asked: Any, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
+def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
     """The runs of this very job that wrote a file; none where it is not there. Refuses somebody else's, without force.
 
     Args:
@@ -206,7 +204,7 @@ def _check_own(asked: Any, file: Path, tag: str, key: str, facts: Mapping[str, s
     raise UserError(f"{file} is there already and {what}: type force=true to overwrite it, or name another output")
 
 
-def _added(asked: Any) -> list[ModuleType]:
+def _added(asked: PredictSettings) -> list[ModuleType]:
     """What is asked for beside the output; each says which files it writes and where their digests are noted."""
     return [*[differential] * asked.differential, *[saliency] * (asked.explain > 0)]
 
@@ -237,7 +235,7 @@ def publish(job: Prediction, run: Tracker, parts: Parts, speed: Speed) -> None:
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
     if speed.images:
         run.metrics({"images_per_second": speed.images_per_second})
-        say(
+        logger.info(
             f"predict: {speed.images} images in {speed.seconds:.0f} s ({speed.images_per_second:.1f} images/s); "
             f"{job.output}"
         )
@@ -257,10 +255,10 @@ def log_predictions(job: Prediction, run: Tracker) -> Tally:
     if job.output.stat().st_size < MOST_STORED:
         run.artifact(job.output)
     else:
-        say(f"predict: {job.output.name} is too large to be stored with the run, which has its path and sha256")
+        logger.info(f"predict: {job.output.name} is too large to be stored with the run, which has its path and sha256")
     if tally.all_unreadable:
-        say(
-            f"warning: {tally.all_unreadable} of {tally.images} images could not be read (their rows have the reason "
+        logger.warning(
+            f"{tally.all_unreadable} of {tally.images} images could not be read (their rows have the reason "
             f"in why); the first: {tally.first_unreadable}"
         )
     return tally

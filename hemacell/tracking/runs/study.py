@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from hemacell.evaluation.comparison.records import Cell, Comparison
+    from hemacell.evaluation.comparison.records import Comparison, RunRecord
     from hemacell.tracking.runs.tracker import Tracker
 
 #: On a study's run: the runs of its cells, also of those that another study has computed.
@@ -176,7 +176,7 @@ def _search(text: str) -> list[Run]:
 # --- runs -> cells
 
 
-def read_runs(runs: Sequence[Run]) -> list[Cell]:
+def read_runs(runs: Sequence[Run]) -> list[RunRecord]:
     """Read runs of `wbc` back, in the order given.
 
     Raises:
@@ -193,7 +193,7 @@ def read_runs(runs: Sequence[Run]) -> list[Cell]:
         return list(readers.map(lambda run: _cell(client, run), runs))
 
 
-def two_runs(cells: Sequence[Cell]) -> list[Cell]:
+def two_runs(cells: Sequence[RunRecord]) -> list[RunRecord]:
     """Two runs as two arms of one draw and amount, whatever they were: one paired answer on the images that both saw.
 
     Their names say what differs: the encoders, else the amount of labels, else the runs' names or ids.
@@ -210,10 +210,10 @@ def two_runs(cells: Sequence[Cell]) -> list[Cell]:
     return [replace(cell, arm=name, draw=0, seed=0, amount=amount) for cell, name in zip(cells, names, strict=True)]
 
 
-def _cell(client: MlflowClient, run: Run) -> Cell:
+def _cell(client: MlflowClient, run: Run) -> RunRecord:
     from mlflow.exceptions import MlflowException
 
-    from hemacell.evaluation.comparison.records import Cell
+    from hemacell.evaluation.comparison.records import RunRecord
     from hemacell.evaluation.predictions import read_predictions
 
     params, tags, metrics = run.data.params, run.data.tags, run.data.metrics
@@ -234,7 +234,7 @@ def _cell(client: MlflowClient, run: Run) -> Cell:
             history = _history(client, run.info.run_id)  # of a run that has no such file
     fraction, per_class = params.get("fraction", ""), params.get("labels_per_class", "")
     counts = _profile(run)
-    return Cell(
+    return RunRecord(
         run_id=run.info.run_id,
         name=run.info.run_name or run.info.run_id,
         arm=params.get("encoders", "none"),
@@ -277,7 +277,7 @@ def _json(run_id: str, name: str) -> Any:
 
 def log_comparison(
     run: Tracker,
-    cells: Sequence[Cell],
+    cells: Sequence[RunRecord],
     facts: Mapping[str, str],
     *,
     baseline: str = "",
@@ -301,7 +301,8 @@ def log_comparison(
     Raises:
         UserError: the cells cannot be compared, or the folder cannot be written.
     """
-    from hemacell.evaluation.comparison.compare import Split, compare, results_table
+    from hemacell.evaluation.comparison.compare import Split, compare
+    from hemacell.evaluation.comparison.table import results_table
     from hemacell.reporting.study_report import write_report
 
     arms = list(dict.fromkeys(cell.arm for cell in cells))
@@ -342,7 +343,7 @@ def _answer(comparison: Comparison) -> str:
     return "\n".join([*answer(comparison), *(f"warning: {line}" for line in comparison.warnings)])
 
 
-def facts_of(run_id: str, cells: Sequence[Cell]) -> dict[str, str]:
+def facts_of(run_id: str, cells: Sequence[RunRecord]) -> dict[str, str]:
     """What a reader of the report must know to find the runs again, and to judge the figures: label -> text."""
 
     def all_of(name: str) -> str:
@@ -372,7 +373,7 @@ def facts_of(run_id: str, cells: Sequence[Cell]) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def common_tags(cells: Sequence[Cell]) -> dict[str, str]:
+def common_tags(cells: Sequence[RunRecord]) -> dict[str, str]:
     """Tags that a comparison takes over from its cells: the kind of data (the sample, as soon as one cell has it)."""
     kinds = {cell.tags.get(DATA_KIND, "") for cell in cells}
     return {DATA_KIND: "sample" if "sample" in kinds else ",".join(sorted(kinds))}
