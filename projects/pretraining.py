@@ -46,7 +46,7 @@ def pretrain(job: RunContext[CellSettings], encoders: Sequence[EncoderSpec]) -> 
         Slug of each encoder -> address of the version that was registered: of one that saw a part of the images
         (`limit=`) no alias tells.
     """
-    from hemacell.tracking.runs.lifecycle import registered_by
+    from hemacell.tracking.runs.existing import registered_by
 
     made = {}
     for spec in encoders:

@@ -36,7 +36,7 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
     from hemacell.jobs.context import start_job
     from hemacell.tracking.registry.encoders import resolve_encoders
     from hemacell.tracking.registry.lookup import resolve
-    from hemacell.tracking.runs.lifecycle import encoders_of
+    from hemacell.tracking.runs.existing import encoders_of
     from projects.pretraining import check_pretraining, pretrain
 
     job = start_job("wbc", settings)
@@ -120,6 +120,7 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
     from hemacell.jobs.training import train
     from hemacell.reporting import model_card
     from hemacell.reporting.model_card import Score
+    from hemacell.reporting.tables import score_table
     from hemacell.tracking import registry
     from hemacell.tracking.registry.encoders import load_encoders
     from hemacell.tracking.runs.reliability import (
@@ -129,7 +130,7 @@ def _train(job, run, specs, start, everything, manifest, external) -> str:
         log_selective_prediction,
         reliability_in_words,
     )
-    from hemacell.tracking.runs.results import log_classification, score_table
+    from hemacell.tracking.runs.results import log_classification
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.cells import CellTask, cell_images, training_augmentation
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from hemacell.core.errors import UserError
 from hemacell.core.files import atomic_folder
 from hemacell.core.text import nearest
+from hemacell.tracking.schema import CHAMPION, DATA_KIND, SAMPLE
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 DataKind = Literal["sample", "folder"]
 ModelType = Literal["encoder", "classifier"]
-
-CHAMPION, SAMPLE = "champion", "sample"
-DATA_KIND = "data.kind"
 
 # The key of the model's own folder among the artifacts of the logged model; served_*.py read it by this name.
 FOLDER = "model"
