@@ -77,7 +77,9 @@ def test_comments_docstrings_and_layout_do_not_count(copy, job):
 def test_a_change_of_another_recipe_or_of_what_shows_keeps_or_starts_a_result_does_not_count(copy):
     before = {job: digest(job) for job in STEPS}
     rooms = [
-        file for room in ("tracking", "reporting", "jobs", "config") for file in _sources(copy / "hemacell" / room)
+        file
+        for room in ("tracking", "reporting", "jobs", "config")
+        for file in sorted((copy / "hemacell" / room).rglob("*.py"))
     ]
     assert len(rooms) > 30
     others = [copy / "hemacell" / "core" / "progress.py", copy / "hemacell" / "cli.py", copy / "projects" / "main.py"]
@@ -87,10 +89,6 @@ def test_a_change_of_another_recipe_or_of_what_shows_keeps_or_starts_a_result_do
     assert {job: digest(job) for job in STEPS} == before
     edit(copy / "projects" / "prcc.py")
     assert [job for job in STEPS if digest(job) != before[job]] == ["prcc"]
-
-
-def _sources(folder):
-    return sorted(folder.rglob("*.py"))
 
 
 def test_jobs_depend_on_their_own_sources(copy):
@@ -106,8 +104,7 @@ def test_a_step_declares_modules_that_exist(job):
     assert bool(JOBS[job].computed_by) == (job != "compare")  # which is never looked up
 
 
-def test_a_declared_module_that_is_gone_is_an_error(copy):
-    (copy / "hemacell" / "training" / "tasks" / "tiles.py").unlink()
+def test_a_declared_module_that_is_gone_is_an_error():
     with pytest.raises(ValueError, match=r"hemacell\.training\.tasks\.gone is declared to compute a step"):
         sources_digest("hemacell.training.tasks.gone")
 
