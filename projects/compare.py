@@ -16,7 +16,9 @@ from hemacell.config.jobs import CompareSettings
 def run(settings: CompareSettings) -> str:
     """Compare; returns the id of the run that has the report."""
     from hemacell.tracking.runs import study
-    from hemacell.tracking.runs.lifecycle import get_client, track
+    from hemacell.tracking.runs.lifecycle import track
+    from hemacell.tracking.runs.names import comparison
+    from hemacell.tracking.store import get_client
 
     get_client()
     if settings.study:
@@ -32,7 +34,7 @@ def run(settings: CompareSettings) -> str:
         "compare",
         settings.canonical(),
         experiment=settings.experiment or "hemacell-study",
-        run_name=settings.run_name,
+        run_name=settings.run_name or comparison([cell.arm for cell in cells]),
         tags=study.common_tags(cells),
     ) as parent:
         study.log_comparison(

@@ -21,8 +21,9 @@ def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
     from hemacell.data.sources import course
     from hemacell.jobs.context import start_job
-    from hemacell.tracking.runs.lifecycle import scores_of, ui_hint
-    from hemacell.tracking.runs.results import score_table
+    from hemacell.reporting.tables import score_table
+    from hemacell.tracking.runs.existing import scores_of
+    from hemacell.tracking.runs.links import ui_hint
 
     job = start_job("main", settings)
     cells = course.wbc_manifest(job.source.root)
@@ -56,7 +57,7 @@ def run(settings: MainSettings) -> str:
 
 
 def _all_jobs(settings, parent) -> None:
-    from hemacell.tracking.runs.lifecycle import scores_of
+    from hemacell.tracking.runs.existing import scores_of
     from projects import camelyon, prcc, wbc
 
     logger.info("1/4 pretraining on kidney tiles (prcc)")
@@ -68,7 +69,7 @@ def _all_jobs(settings, parent) -> None:
         name = ",".join(encoders)
         logger.info(f"{number}/4 white blood cells, {settings.fraction:.0%} of the labels, encoders={name}")
         own = {"fraction": settings.fraction, "steps": settings.wbc_steps, "encoders": encoders}
-        cells = WbcSettings.checked(**settings.inherited_by(WbcSettings), **own, run_name=f"wbc {name}")
+        cells = WbcSettings.checked(**settings.inherited_by(WbcSettings), **own)
         children[arm] = wbc.run(cells)
         scores = scores_of(children[arm])
         parent.metrics({f"{score}/{arm}": scores[score] for score in SHOWN if score in scores})

@@ -20,7 +20,14 @@ def pins(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-dev.txt", "requirements-onnx.txt", "requirements-spark.txt"]
+    "name",
+    [
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements-docs.txt",
+        "requirements-onnx.txt",
+        "requirements-spark.txt",
+    ],
 )
 def test_every_requirement_has_one_exact_version(name):
     for version in pins(name).values():

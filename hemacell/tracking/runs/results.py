@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import PREDICTIONS
 
 if TYPE_CHECKING:
     from hemacell.classifiers.grad_cam import GradCAM
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREDICTIONS = "predictions.json"
-#: The rows that were reported in training, in one file: a comparison of many runs reads them at once.
-HISTORY = "history.json"
 #: Masked images whose heat is looked at: a share deviates by 0.15 between images, its mean over so many by 0.01.
 MOST_MASKED = 300
 
@@ -107,14 +104,3 @@ def _inside_masks(manifest: Manifest, predicted: np.ndarray, pixels: np.ndarray,
         return {}
     means = {"cam_inside": float(shares[told].mean()), "cam_inside_by_chance": float(by_chance[told].mean())}
     return {**means, "cam_images": int(told.sum())}
-
-
-def score_table(rows: Sequence[tuple[str, Mapping[str, float]]], keys: Sequence[str]) -> str:
-    """A short table for the screen: a row a thing, a column a score; a score that is missing is a dash."""
-    width = max(len(name) for name, _ in rows)
-    head = " ".join([" " * width, *(f"{key:>18}" for key in keys)])
-    lines = [
-        " ".join([f"{name:<{width}}", *(f"{scores[key]:>18.3f}" if key in scores else f"{'-':>18}" for key in keys)])
-        for name, scores in rows
-    ]
-    return "\n".join([head, *lines])

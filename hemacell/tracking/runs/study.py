@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.tracking.registry.lookup import DATA_KIND
 from hemacell.tracking.runs.artifacts import files_of
-from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.lifecycle import JOB, existing_run, mark_stale_runs, ui_hint
-from hemacell.tracking.runs.results import HISTORY, PREDICTIONS
+from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.runs.links import ui_hint
+from hemacell.tracking.runs.process import mark_stale_runs
+from hemacell.tracking.schema import DATA_KIND, HISTORY, JOB, KEY, PARENT, PREDICTIONS
 from hemacell.tracking.store import experiment_ids, get_client
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ if TYPE_CHECKING:
 CELLS = "cells.json"
 #: What a comparison says, in words.
 ANSWER = "answer.txt"
-PARENT = "mlflow.parentRunId"
 _CURVES = ("train/loss", "val/loss", "val/accuracy", "val/macro_f1", "lr")
-#: Means that the study's own run shows; the report has the others.
-_LOGGED = ("macro_f1", "accuracy", "balanced_accuracy", "auroc", "ece")
 _IS_CELL = f"tags.`{JOB}` = 'wbc'"
 _READERS = 8
 _MOST = 5000
@@ -302,6 +299,7 @@ def log_comparison(
     """
     from hemacell.evaluation.comparison.compare import Split, compare
     from hemacell.evaluation.comparison.table import results_table
+    from hemacell.evaluation.metrics import study_metrics
     from hemacell.reporting.study_report import write_report
 
     arms = list(dict.fromkeys(cell.arm for cell in cells))
@@ -330,7 +328,7 @@ def log_comparison(
         {
             f"{score.metric}/{slug(score.arm)}/{slug(score.amount)}": score.mean
             for score in comparisons[0].scores
-            if score.metric in _LOGGED
+            if score.metric in study_metrics()
         }
     )
     return comparisons
