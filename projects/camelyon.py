@@ -25,7 +25,7 @@ def run(settings: CamelyonSettings) -> str:
     manifest = splits.official_splits(course.camelyon_manifest(job.source.root, job.settings.masks == "on"))
     if job.settings.limit:
         manifest = limit(manifest, job.settings.limit)
-    key = job.key("projects.camelyon", {"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})
+    key = job.key({"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})
     return job.finished(key) or _train(job, manifest, key)
 
 

@@ -78,7 +78,7 @@ def plan(
 def study_key(job: RunContext[StudySettings], cells: Sequence[Planned]) -> str:
     """The digest of all that decides a study's result."""
     both = hashlib.sha256("".join(cell.key for cell in cells).encode()).hexdigest()
-    return job.key("projects.study", {"cells": both})
+    return job.key({"cells": both})
 
 
 def seconds_left(job: RunContext[StudySettings], cells: Sequence[Planned]) -> float:

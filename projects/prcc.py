@@ -27,7 +27,7 @@ def run(settings: PrccSettings) -> str:
         from hemacell.data.subsets import limit
 
         manifest = limit(manifest, job.settings.limit)
-    key = job.key("projects.prcc", {"data": manifest.digest})
+    key = job.key({"data": manifest.digest})
     return job.finished(key) or _train(job, manifest, key)
 
 

@@ -96,7 +96,7 @@ def run_key(job, manifest, images, encoders, start=None) -> str:
     inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
     if images.external:
         inputs |= {"external": images.external.digest, "external masks": masks_digest(images.external)}
-    return job.key("projects.wbc", inputs | {"init_from": start.model_id if start else ""})
+    return job.key(inputs | {"init_from": start.model_id if start else ""})
 
 
 def _train(job, run, specs, start, everything, manifest, external) -> str:

@@ -19,7 +19,7 @@ from hemacell.core.errors import UserError
 from hemacell.core.files import sha256_of
 from hemacell.core.logging import configure_logging
 from hemacell.core.progress import end_lines
-from hemacell.core.provenance import sources_digest
+from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.core.threads import available_cores
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
@@ -159,7 +159,8 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> Prediction:
         **settings.texts(Role.KEY),
         "threads": str(threads),
         "format": output.suffix.lower(),
-        "sources": sources_digest("hemacell.prediction.predict_images"),
+        "libraries": ", ".join(f"{name} {version}" for name, version in library_versions().items()),
+        "sources": sources_digest(*settings.computed_by),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     done, whole = _there_already(settings, output, key, facts) if output.exists() else ("", False)
