@@ -21,9 +21,9 @@ def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
     from hemacell.data.sources import course
     from hemacell.jobs.context import start_job
+    from hemacell.reporting.tables import score_table
     from hemacell.tracking.runs.lifecycle import scores_of
     from hemacell.tracking.runs.links import ui_hint
-    from hemacell.tracking.runs.results import score_table
 
     job = start_job("main", settings)
     cells = course.wbc_manifest(job.source.root)

@@ -43,7 +43,7 @@ def _train(job, manifest, key) -> str:
     from hemacell.encoders.autoencoder import Autoencoder, reconstruct
     from hemacell.encoders.frozen import EncoderConfig, save_encoder
     from hemacell.encoders.patch_pca import PatchPCA
-    from hemacell.evaluation.metrics import image_metrics, ssim_per_image
+    from hemacell.evaluation.image_metrics import image_metrics, ssim_per_image
     from hemacell.jobs.data_checks import log_channel_stats, report_unreadable
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card

@@ -118,6 +118,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     from hemacell.jobs.training import train
     from hemacell.reporting import model_card
     from hemacell.reporting.model_card import Score
+    from hemacell.reporting.tables import score_table
     from hemacell.tracking import registry
     from hemacell.tracking.registry.encoders import load_chosen
     from hemacell.tracking.runs.reliability import (
@@ -127,7 +128,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         log_selective_prediction,
         reliability_in_words,
     )
-    from hemacell.tracking.runs.results import log_classification, score_table
+    from hemacell.tracking.runs.results import log_classification
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.cells import CellTask, cell_images, training_augmentation
 

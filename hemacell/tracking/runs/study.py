@@ -35,8 +35,6 @@ CELLS = "cells.json"
 ANSWER = "answer.txt"
 PARENT = "mlflow.parentRunId"
 _CURVES = ("train/loss", "val/loss", "val/accuracy", "val/macro_f1", "lr")
-#: Means that the study's own run shows; the report has the others.
-_LOGGED = ("macro_f1", "accuracy", "balanced_accuracy", "auroc", "ece")
 _IS_CELL = f"tags.`{JOB}` = 'wbc'"
 _READERS = 8
 _MOST = 5000
@@ -303,6 +301,7 @@ def log_comparison(
     """
     from hemacell.evaluation.comparison.compare import Split, compare
     from hemacell.evaluation.comparison.table import results_table
+    from hemacell.evaluation.metrics import study_metrics
     from hemacell.reporting.study_report import write_report
 
     arms = list(dict.fromkeys(cell.arm for cell in cells))
@@ -331,7 +330,7 @@ def log_comparison(
         {
             f"{score.metric}/{slug(score.arm)}/{slug(score.amount)}": score.mean
             for score in comparisons[0].scores
-            if score.metric in _LOGGED
+            if score.metric in study_metrics()
         }
     )
     return comparisons
