@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +17,13 @@ from hemacell.core.progress import end_lines
 from hemacell.core.provenance import sources_digest, step_key
 from hemacell.core.threads import available_cores
 from hemacell.data.sources.resolve import DataSource, resolve_data
-from hemacell.tracking.registry.lookup import DATA_KIND
-from hemacell.tracking.runs.finished import KEY, finished_run
-from hemacell.tracking.runs.lifecycle import get_client, has_open_run, params_of, point_to_result, track
+from hemacell.tracking.runs.existing import params_of
+from hemacell.tracking.runs.finished import finished_run
+from hemacell.tracking.runs.lifecycle import has_open_run, track
+from hemacell.tracking.runs.mlflow_environment import point_to_result
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import DATA_DIGEST, DATA_KIND, KEY, THREADS
+from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
@@ -50,9 +52,20 @@ class RunContext(Generic[Own]):
     cache: Path
     threads: int
 
-    def key(self, module: str, inputs: Mapping[str, str]) -> str:
-        """The digest of all that decides this job's result (see `hemacell.core.provenance`)."""
-        return step_key(self.name, _sources(module), self.settings.texts(*IN_KEY), inputs, self.threads)
+    def key(self, inputs: Mapping[str, str], *modules: str) -> str:
+        """The digest of all that decides this job's result (see `hemacell.core.provenance`).
+
+        Args:
+            inputs: digests of data and models.
+            modules: that compute it beside those which the class of the settings declares.
+        """
+        return step_key(
+            self.name,
+            sources_digest(*self.settings.computed_by, *modules),
+            self.settings.texts(*IN_KEY),
+            inputs,
+            self.threads,
+        )
 
     def finished(self, key: str) -> str | None:
         """The run that computed all this before, which is then announced; None where the settings ask for it again."""
@@ -70,7 +83,7 @@ class RunContext(Generic[Own]):
         self, manifest: Manifest, key: str, tags: Mapping[str, object] | None = None, **params: object
     ) -> Iterator[Tracker]:
         """The run of this job: `hemacell.tracking.runs.lifecycle.track` with what is the same for all jobs."""
-        kind = {DATA_KIND: self.source.kind, "data.digest": manifest.digest, "threads": self.threads, KEY: key}
+        kind = {DATA_KIND: self.source.kind, DATA_DIGEST: manifest.digest, THREADS: self.threads, KEY: key}
         with track(
             self.name,
             {**self.settings.canonical(), **params},
@@ -92,10 +105,6 @@ class RunContext(Generic[Own]):
     def cleanup(self, run: Tracker) -> None:
         """Remove what a run that has ended well needs no more: its checkpoint."""
         self.checkpoint(run).unlink(missing_ok=True)
-
-
-# A study asks once for each run; this process runs the sources that it has read.
-_sources = functools.lru_cache(sources_digest)
 
 
 def start_job(name: str, settings: Given) -> RunContext[Given]:

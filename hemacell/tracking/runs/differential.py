@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemacell.core.errors import UserError
-from hemacell.prediction.output import appearing, sha256_of
+from hemacell.core.files import atomic_write, sha256_of
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs import artifacts
-from hemacell.tracking.runs.lifecycle import existing_run
-from hemacell.tracking.runs.results import PREDICTIONS
+from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import PREDICTIONS
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
     files = files_of(job.output)
     with ExitStack() as stack:
         # their digests are on the run before they appear: whoever finds them then knows whose they are
-        table, page = (stack.enter_context(appearing(file, file.with_name(f".{file.name}.new"))) for file in files)
+        table, page = (stack.enter_context(atomic_write(file)) for file in files)
         write_table(table, counted, tested)
         write_page(page, counted, tally, job.inputs, origin)
         digests = {name: sha256_of(file) for name, file in zip(DIGESTS, (table, page), strict=True)}

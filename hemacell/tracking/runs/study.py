@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.tracking.registry.lookup import DATA_KIND
+from hemacell.core.text import slug
 from hemacell.tracking.runs.artifacts import files_of
-from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.lifecycle import JOB, existing_run, mark_stale_runs
+from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.runs.links import ui_hint
-from hemacell.tracking.runs.results import HISTORY, PREDICTIONS
+from hemacell.tracking.runs.process import mark_stale_runs
+from hemacell.tracking.schema import DATA_KIND, HISTORY, JOB, KEY, PARENT, PREDICTIONS
 from hemacell.tracking.store import experiment_ids, get_client
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 CELLS = "cells.json"
 #: What a comparison says, in words.
 ANSWER = "answer.txt"
-PARENT = "mlflow.parentRunId"
 _CURVES = ("train/loss", "val/loss", "val/accuracy", "val/macro_f1", "lr")
 _IS_CELL = f"tags.`{JOB}` = 'wbc'"
 _READERS = 8
@@ -393,8 +392,3 @@ def _copy(folder: Path, target: Path) -> None:
             shutil.copyfile(file, copy)  # not the modes: those of a temporary folder are for its owner alone
     except OSError as error:
         raise UserError(f"output={target}: cannot be written ({error.strerror or in_one_line(error)})") from error
-
-
-def slug(text: str) -> str:
-    """An arm or an amount as a part of a metric's name: MLflow refuses a comma and a plus."""
-    return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text).strip("-")
