@@ -489,8 +489,8 @@ def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, caps
         shown.append((pixels, texts, title, heat, field))
         return drawing(pixels, texts, title, heat, field)
 
-    drawing = figures.explained
-    monkeypatch.setattr(figures, "explained", explained)
+    drawing = figures.saliency_maps
+    monkeypatch.setattr(figures, "saliency_maps", explained)
     output, picture = tmp_path / "out.csv", tmp_path / "out.explained.png"
     run, table = predict(trained, cells, output, explain=6, crop=0.8)
     assert f"predict: {picture}" in capsys.readouterr().err

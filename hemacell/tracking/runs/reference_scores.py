@@ -47,7 +47,7 @@ def log_reference_comparison(
         warnings: shown below the table.
     """
     from hemacell.evaluation.reference_scores import as_records, markdown
-    from hemacell.reporting.figures import reference_forest
+    from hemacell.reporting.figures import reference_scores
 
     metrics: dict[str, float] = {}
     for row in rows:
@@ -58,7 +58,7 @@ def log_reference_comparison(
     run.tags({"below_own_test": [row.metric for row in rows if row.below_reference]})
     run.text(markdown(rows, facts, warnings), PAGE)
     run.json({"facts": dict(facts), "rows": as_records(rows), "warnings": list(warnings)}, RECORDS)
-    run.figure(reference_forest(rows), PICTURE)
+    run.figure(reference_scores(rows), PICTURE)
 
 
 def comparison_of(run_id: str) -> tuple[list[MetricComparison], list[str]]:

@@ -42,7 +42,7 @@ def log_saliency(job: Prediction, run: Tracker) -> None:
     Those for review come first, then those that the classifier was least sure of. Only their files are read again.
     """
     from hemacell.classifiers.grad_cam import GradCAM
-    from hemacell.reporting.figures import explained
+    from hemacell.reporting.figures import saliency_maps
 
     predictor = job.predictor()
     config = predictor.config
@@ -63,7 +63,7 @@ def log_saliency(job: Prediction, run: Tracker) -> None:
     ]
     title = f"{_shortened(job.output.name)}: {len(chosen)} images, those for review first, then the least sure"
     (picture,) = files_of(job.output)
-    figure = explained(pixels, texts, title, heat, config.crop)
+    figure = saliency_maps(pixels, texts, title, heat, config.crop)
     with appearing(picture, picture.with_name(f".{picture.name}.new")) as file:
         figure.savefig(file, format="png", dpi=FIGURE_DPI)
         run.tags({SETTINGS: _settings(job.settings), DIGESTS[0]: sha256_of(file)})  # before it appears: whose it is
