@@ -472,9 +472,9 @@ def test_a_model_of_the_sample_answers_for_the_samples_own_images(trained, sampl
 
 @pytest.mark.slow
 def test_a_model_whose_test_answers_are_gone(trained, cells, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hemacell.tracking.runs.differential.PREDICTIONS", "gone.json")
+    monkeypatch.setattr("hemacell.tracking.runs.reference_scores.PREDICTIONS", "gone.json")
     predict(trained, cells, tmp_path / "cells.csv", differential=True)
-    assert "the test answers of models:/hemacell-wbc/1 are gone with its run" in capsys.readouterr().err
+    assert "the run with the test predictions of models:/hemacell-wbc/1 is gone" in capsys.readouterr().err
     counted = pd.read_csv(tmp_path / "cells.differential.csv")
     assert counted["corrected"].isna().all() and counted["share"].notna().all()
     assert "uncorrected" in (tmp_path / "cells.differential.html").read_text()

@@ -10,9 +10,11 @@ from hemacell.core.errors import UserError
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.lifecycle import existing_run
+from hemacell.tracking.runs.results import PREDICTIONS
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
+    from hemacell.evaluation.predictions import Predictions
     from hemacell.evaluation.reference_scores import MetricComparison
     from hemacell.tracking.runs.tracker import Tracker
 
@@ -31,6 +33,21 @@ def reference_scores_of(model: RegisteredModel) -> tuple[dict[str, float], str]:
         return {}, f"run {model.run_id}, which trained {model.uri}, is gone: its own test scores are not known"
     scores = {name.removeprefix(_TEST): value for name, value in run.data.metrics.items() if name.startswith(_TEST)}
     return scores, "" if scores else f"run {model.run_id}, which trained {model.uri}, has no test scores"
+
+
+def test_predictions_of(model: RegisteredModel) -> Predictions | None:
+    """A classifier's predictions on its own test images, from the run that trained it; None where they are gone."""
+    from mlflow.exceptions import MlflowException
+
+    from hemacell.evaluation.predictions import read_predictions
+
+    if not model.run_id:
+        return None
+    try:
+        with files_of(existing_run(get_client(), model.run_id)) as fetched:
+            return read_predictions(fetched(PREDICTIONS))
+    except (MlflowException, OSError, UserError):
+        return None
 
 
 def log_reference_comparison(
