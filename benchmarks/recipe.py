@@ -13,7 +13,7 @@ from dataclasses import replace
 from hemacell.config.jobs import StudySettings
 from hemacell.jobs.context import start_job
 from hemacell.tracking.registry.encoders import choose
-from hemacell.tracking.runs.lifecycle import scores_of
+from hemacell.tracking.runs.existing import scores_of
 from projects.grid import compute, plan
 from projects.wbc import read_images
 

@@ -16,8 +16,9 @@ from hemacell.config.jobs import CompareSettings
 def run(settings: CompareSettings) -> str:
     """Compare; returns the id of the run that has the report."""
     from hemacell.tracking.runs import study
-    from hemacell.tracking.runs.lifecycle import get_client, track
+    from hemacell.tracking.runs.lifecycle import track
     from hemacell.tracking.runs.names import comparison
+    from hemacell.tracking.store import get_client
 
     get_client()
     if settings.study:

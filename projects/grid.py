@@ -188,7 +188,7 @@ def _environment(job: RunContext[StudySettings], parent: Tracker) -> dict[str, s
     """Of a worker: its share of the cores before torch is imported, the study's store, and the run above its own."""
     import mlflow
 
-    from hemacell.tracking.runs.mlflow_environment import PARENT
+    from hemacell.tracking.runs.mlflow_environment import PARENT_VARIABLE
 
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH", "")])]
@@ -197,7 +197,7 @@ def _environment(job: RunContext[StudySettings], parent: Tracker) -> dict[str, s
         **dict.fromkeys(_THREAD_VARIABLES, str(job.threads)),
         "PYTHONPATH": os.pathsep.join(paths),
         "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
-        PARENT: parent.run_id,
+        PARENT_VARIABLE: parent.run_id,
     }
 
 

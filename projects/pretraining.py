@@ -45,7 +45,7 @@ def pretrain(job: RunContext[CellSettings], names: Sequence[str]) -> dict[str, s
         The address of the version that each has registered: of one that saw a part of the images (`limit=`) no alias
         tells.
     """
-    from hemacell.tracking.runs.lifecycle import registered_by
+    from hemacell.tracking.runs.existing import registered_by
     from projects import camelyon, prcc
 
     jobs: dict[str, tuple[type[TrainingSettings], Callable[[Any], str]]] = {

@@ -36,7 +36,7 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
     from hemacell.jobs.context import start_job
     from hemacell.tracking.registry.encoders import choose
     from hemacell.tracking.registry.lookup import resolve
-    from hemacell.tracking.runs.lifecycle import encoders_of
+    from hemacell.tracking.runs.existing import encoders_of
     from projects.pretraining import check_pretraining, pretrain
 
     job = start_job("wbc", settings)

@@ -52,9 +52,7 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
     asked, config = job.settings, job.config()
     tested = confusion_of(job.model, tally.classes)
     if tested is None:
-        logger.warning(
-            f"the run with the test predictions of {job.model.uri} is gone: the counts are not corrected"
-        )
+        logger.warning(f"the run with the test predictions of {job.model.uri} is gone: the counts are not corrected")
     counted = differentials(tally, tested, seed=asked.seed, resamples=asked.resamples)
     origin = Origin(
         model=job.model.uri,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hemacell.core.errors import UserError
-from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.lifecycle import JOB, existing_run
+from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.schema import JOB, KEY
 from hemacell.tracking.store import experiment_ids, get_client
 
 

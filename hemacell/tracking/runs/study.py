@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.tracking.registry.lookup import DATA_KIND
 from hemacell.tracking.runs.artifacts import files_of
-from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.lifecycle import JOB, existing_run, mark_stale_runs
+from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.runs.links import ui_hint
-from hemacell.tracking.runs.results import HISTORY, PREDICTIONS
+from hemacell.tracking.runs.process import mark_stale_runs
+from hemacell.tracking.schema import DATA_KIND, HISTORY, JOB, KEY, PARENT, PREDICTIONS
 from hemacell.tracking.store import experiment_ids, get_client
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 CELLS = "cells.json"
 #: What a comparison says, in words.
 ANSWER = "answer.txt"
-PARENT = "mlflow.parentRunId"
 _CURVES = ("train/loss", "val/loss", "val/accuracy", "val/macro_f1", "lr")
 _IS_CELL = f"tags.`{JOB}` = 'wbc'"
 _READERS = 8
