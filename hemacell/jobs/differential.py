@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hemacell.core.files import atomic_write, sha256_of
 from hemacell.evaluation.metrics import confusion_counts
-from hemacell.prediction.output import appearing, sha256_of
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.reference_scores import test_predictions_of
 from hemacell.tracking.runs.tracker import Tracker
@@ -68,7 +68,7 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
     files = files_of(job.output)
     with ExitStack() as stack:
         # their digests are on the run before they appear, so that it is known which run they belong to
-        table, page = (stack.enter_context(appearing(file, file.with_name(f".{file.name}.new"))) for file in files)
+        table, page = (stack.enter_context(atomic_write(file)) for file in files)
         write_table(table, counted, tested)
         write_page(page, counted, tally, job.inputs, origin)
         digests = {name: sha256_of(file) for name, file in zip(DIGESTS, (table, page), strict=True)}

@@ -16,13 +16,14 @@ from hemacell.config.jobs import PredictSettings
 from hemacell.config.roles import MAY_CHANGE, Role
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
+from hemacell.core.files import sha256_of
 from hemacell.core.logging import configure_logging
 from hemacell.core.progress import end_lines
-from hemacell.core.provenance import sources_digest
+from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.core.threads import available_cores
 from hemacell.jobs import differential, saliency
 from hemacell.prediction.inputs import Inputs
-from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output, sha256_of
+from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import RegisteredModel, fetch
@@ -158,7 +159,8 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> PredictJob:
         **settings.texts(Role.KEY),
         "threads": str(threads),
         "format": output.suffix.lower(),
-        "sources": sources_digest("hemacell.prediction.predict_images"),
+        "libraries": ", ".join(f"{name} {version}" for name, version in library_versions().items()),
+        "sources": sources_digest(*settings.computed_by),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     done, whole = _there_already(settings, output, key, facts) if output.exists() else ("", False)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hemacell.prediction.output import appearing, read_output, sha256_of
+from hemacell.core.files import atomic_write, sha256_of
+from hemacell.prediction.output import read_output
 from hemacell.prediction.read_ahead import read_ahead, read_square
 from hemacell.prediction.summary import first_to_look_at
 from hemacell.tracking.runs.tracker import FIGURE_DPI, Tracker
@@ -64,7 +65,7 @@ def log_saliency(job: PredictJob, run: Tracker) -> None:
     title = f"{_shortened(job.output.name)}: {len(chosen)} images, those for review first, then the least sure"
     (picture,) = files_of(job.output)
     figure = saliency_maps(pixels, texts, title, heat, config.crop)
-    with appearing(picture, picture.with_name(f".{picture.name}.new")) as file:
+    with atomic_write(picture) as file:
         figure.savefig(file, format="png", dpi=FIGURE_DPI)
         run.tags({SETTINGS: _settings(job.settings), DIGESTS[0]: sha256_of(file)})  # before it appears: whose it is
     run.artifact(picture)

@@ -77,7 +77,7 @@ def refused(store, cells, tmp_path, capsys):
         ({"images": "/no/such/folder"}, "images=/no/such/folder: no such file or folder"),
         ({"output": "/no/such/folder/cells.csv"}, "there is no folder /no/such/folder; make it"),
         ({"output": "cells.xlsx"}, "expected a file that ends in .csv or .parquet, found .xlsx"),
-        ({"crop": 1.5}, "field: expected a number, at least 0 and at most 1, found '1.5'"),
+        ({"crop": 1.5}, "crop: expected a number, at least 0 and at most 1, found '1.5'"),
         ({"explain": 97}, "explain: expected a whole number, at least 0 and at most 96, found '97'"),
         ({"precision": "fp16"}, "precision: expected one of float32, bf16, found 'fp16'"),
         ({}, "there is no model 'hemacell-wbc': nothing is registered yet"),
