@@ -336,7 +336,7 @@ def log_comparison(
 
 
 def _answer(comparison: Comparison) -> str:
-    from hemacell.reporting.study_sections import answer
+    from hemacell.reporting.study_answer import answer
 
     return "\n".join([*answer(comparison), *(f"warning: {line}" for line in comparison.warnings)])
 
