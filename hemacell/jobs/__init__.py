@@ -1,0 +1,1 @@
+"""What the recipes in `projects/` share: everything around a job's own steps."""
