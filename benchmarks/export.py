@@ -23,11 +23,11 @@ from hemacell.classifiers.onnx_file import (
 )
 from hemacell.config.jobs import ExportSettings
 from hemacell.core.cache import cache_dir
+from hemacell.core.threads import available_cores, set_threads
 from hemacell.prediction.inputs import read_inputs
 from hemacell.prediction.read_ahead import read_square
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
-from hemacell.tracking.runs.job import cores, use_threads
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", required=True)
     parser.add_argument("--model", default=ExportSettings().model)
-    parser.add_argument("--threads", type=int, default=cores())
+    parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--limit", type=int, default=64, help="so many images, spread over the folder")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=BATCH, help="images at once, in onnxruntime")
@@ -44,7 +44,7 @@ def main() -> None:
     require_onnx()
     inputs = read_inputs(asked.images)
     model = find_classifier(asked.model)
-    use_threads(asked.threads)
+    set_threads(asked.threads)
     predictor = load_for_use(fetch(model, cache_dir()))
     rows = np.unique(np.linspace(0, len(inputs) - 1, asked.limit).round().astype(int)).tolist()
     found = [read_square(inputs.path(row), predictor.config.decoded_size) for row in rows]

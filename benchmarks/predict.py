@@ -21,13 +21,13 @@ from hemacell.classifiers.model import Predictor
 from hemacell.config.jobs import PredictSettings
 from hemacell.core.cache import cache_dir
 from hemacell.core.progress import Progress
+from hemacell.core.threads import available_cores, set_threads
 from hemacell.prediction.inputs import Inputs, read_inputs
 from hemacell.prediction.output import open_parts
 from hemacell.prediction.predict_images import BATCHES_A_PART, classify
 from hemacell.prediction.read_ahead import read_square
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
-from hemacell.tracking.runs.job import cores, use_threads
 
 COMPARED = 600  # images, of all, whose answers are compared with those in float32
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--device", default=defaults.device, choices=("auto", "cpu", "cuda"))
     parser.add_argument("--crop", type=float, default=defaults.field)
     parser.add_argument("--batch", type=int, default=defaults.batch)
-    parser.add_argument("--threads", type=int, default=cores())
+    parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--limit", type=int, default=0, help="only so many images, from the first on; 0 for all")
     asked = parser.parse_args()
 
@@ -51,7 +51,7 @@ def main() -> None:
         few = {name: getattr(inputs, name)[: asked.limit] for name in ("names", "places", "smears")}
         inputs = replace(inputs, **few)
     model = find_classifier(asked.model)
-    use_threads(asked.threads)
+    set_threads(asked.threads)
     predictor = load_for_use(fetch(model, cache_dir()), asked.precision, asked.device, asked.crop)
     before = _peak()
     with tempfile.TemporaryDirectory() as scratch:

@@ -27,9 +27,9 @@ import requests
 
 import hemacell
 from hemacell.core.cache import cache_dir
+from hemacell.core.threads import available_cores
 from hemacell.data.sources.sample import sample_folder
 from hemacell.prediction.inputs import read_inputs
-from hemacell.tracking.runs.job import cores
 
 _LOADING = """
 import time
@@ -55,7 +55,7 @@ def main() -> None:
 
     # The first load fetches the files, and is not counted.
     hemacell.load(asked.model)
-    print(f"{asked.model} on {cores()} cores")
+    print(f"{asked.model} on {available_cores()} cores")
     _print_loading("hemacell.load", "import hemacell", f"hemacell.load({asked.model!r})")
     _print_loading("mlflow.pyfunc.load_model", "import mlflow", f"mlflow.pyfunc.load_model({asked.model!r})")
 

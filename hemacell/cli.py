@@ -15,6 +15,7 @@ import click
 
 from hemacell.config.base import JobSettings, default_text, example_text, unknown_name, value_hint
 from hemacell.core.errors import UserError
+from hemacell.core.logging import configure_logging
 
 Settings = TypeVar("Settings", bound=JobSettings)
 
@@ -31,6 +32,7 @@ def main(settings_class: type[Settings], job: Callable[[Settings], Any], argv: S
         SystemExit: 2 after one line `error: ...` for what the user can mend: a mistake in the command line or found by
             the job, a full disk, a server that went away; 130 where the user interrupted it.
     """
+    configure_logging()
     try:
         settings = parse(settings_class, argv)
         if settings is not None:

@@ -6,8 +6,12 @@ About three minutes on two cores for the 2400 training patches that it was devel
 `hemacell-camelyon-encoder`: the whole backbone, fine-tuned, without its head.
 """
 
+import logging
+
 from hemacell.cli import main
 from hemacell.config.jobs import CamelyonSettings
+
+logger = logging.getLogger(__name__)
 
 ENCODER = "hemacell-camelyon-encoder"
 
@@ -17,9 +21,9 @@ def run(settings: CamelyonSettings) -> str:
     from hemacell.data import splits
     from hemacell.data.sources import course
     from hemacell.data.subsets import limit
-    from hemacell.tracking.runs.job import begin
+    from hemacell.jobs.context import start_job
 
-    job = begin("camelyon", settings)
+    job = start_job("camelyon", settings)
     manifest = splits.official_splits(course.camelyon_manifest(job.source.root, job.settings.masks == "on"))
     if job.settings.limit:
         manifest = limit(manifest, job.settings.limit)
@@ -43,21 +47,22 @@ def _train(job, manifest, key) -> str:
     import torch
 
     from hemacell.core.progress import Progress
+    from hemacell.core.threads import set_threads
     from hemacell.data import decoding, splits
     from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.frozen import EncoderConfig, save_encoder
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
+    from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
+    from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
-    from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
     from hemacell.tracking.runs.results import log_classification
-    from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.patches import PatchTask, patch_probabilities
 
     settings = job.settings
-    use_threads(job.threads)
+    set_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
     torch.manual_seed(settings.seed)
     network = Backbone(create_backbone(settings.arch, settings.weights, len(manifest.classes)))
@@ -66,10 +71,9 @@ def _train(job, manifest, key) -> str:
     rows = {split: patches.rows(part) for split, part in parts.items()}
     chosen, sampler_weights = balanced(parts["train"].labels, settings.balance)
     steps = settings.steps or round(12 * math.sqrt(len(chosen)))
-    with job.open(manifest, key, said_problems(manifest)) as run:
+    with job.open(manifest, key, report_problems(manifest)) as run:
         run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
-        if patches.bad:
-            run.text(said_bad(patches.bad), "bad_images.txt")
+        report_unreadable(run, patches.bad)
         if settings.channel_stats:
             log_channel_stats(run, patches.array, rows["train"])
         run.text(str(network), "model_summary.txt")
@@ -117,8 +121,8 @@ def _train(job, manifest, key) -> str:
                     "Camelyon16 backbone", job, manifest, {f"test/{k}": v for k, v in scores.items()}
                 ),
             )
-        after(job, run)
-    say(
+        job.cleanup(run)
+    logger.info(
         f"camelyon: test accuracy {scores['accuracy']:.3f}, AUROC {scores['auroc']:.3f} "
         f"on {splits.split_counts(manifest)['test']} patches; {version.uri}, run {run.run_id}"
     )

@@ -9,8 +9,12 @@ split is taken. Nothing is trained and nothing registered.
 
 from __future__ import annotations
 
+import logging
+
 from hemacell.cli import main
 from hemacell.config.jobs import EvaluateSettings
+
+logger = logging.getLogger(__name__)
 
 
 def run(settings: EvaluateSettings) -> str:
@@ -18,11 +22,11 @@ def run(settings: EvaluateSettings) -> str:
     from hemacell.data.masks import masks_digest
     from hemacell.data.sources.labelled import labelled_images
     from hemacell.data.subsets import limit
+    from hemacell.jobs.context import start_job
     from hemacell.tracking.registry.classifiers import classes_of, find_classifier
     from hemacell.tracking.registry.lookup import fetch
-    from hemacell.tracking.runs.job import begin
 
-    job = begin("evaluate", settings)
+    job = start_job("evaluate", settings)
     model = find_classifier(settings.model, job.source.kind)
     folder = fetch(model, job.cache)
     images = labelled_images(job.source.root, classes_of(folder), settings.wbc_folder, settings.split)
@@ -44,28 +48,28 @@ def _evaluate(job, run, model, folder, images) -> None:
     from hemacell.classifiers.loading import load_for_use
     from hemacell.core.errors import UserError
     from hemacell.core.progress import Progress
+    from hemacell.core.threads import set_threads
     from hemacell.data import decoding
     from hemacell.evaluation.reference_scores import cautions, compare_with_reference, drop_in_words
+    from hemacell.jobs.data_checks import report_problems, report_unreadable
     from hemacell.prediction.scoring import predict_with_progress
     from hemacell.tracking.registry.classifiers import doubts
-    from hemacell.tracking.runs.job import said_bad, said_problems, use_threads
     from hemacell.tracking.runs.reference_scores import log_reference_comparison, reference_scores_of
     from hemacell.tracking.runs.reliability import log_selective_prediction
     from hemacell.tracking.runs.results import log_classification
 
     settings = job.settings
-    use_threads(job.threads)
+    set_threads(job.threads)
     run.model_inputs([model.uri], "classifier")
     run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "evaluation")
     tags, doubtful = doubts(model, folder, images)
-    run.tags({**said_problems(images), **tags})
+    run.tags({**report_problems(images), **tags})
 
     predictor = load_for_use(folder, settings.precision, settings.device, settings.crop)
     cells = decoding.decode(
         images, predictor.config.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
-    if cells.bad:
-        run.text(said_bad(cells.bad), "bad_images.txt")
+    report_unreadable(run, cells.bad)
     if not len(cells):
         raise UserError(f"{images.root}: none of its {len(images)} images can be read; mend them")
     answers = predict_with_progress(predictor, cells.array, Progress("scoring"))
@@ -90,14 +94,13 @@ def _evaluate(job, run, model, folder, images) -> None:
 
 def _show(run_id: str) -> None:
     from hemacell.evaluation.reference_scores import text_table
-    from hemacell.tracking.runs.job import say
     from hemacell.tracking.runs.reference_scores import comparison_of
 
     rows, warnings = comparison_of(run_id)
     print(text_table(rows))
     for line in warnings:
-        say(f"warning: {line}")
-    say(f"evaluate: comparison.md and all other scores are in run {run_id}")
+        logger.warning(line)
+    logger.info(f"evaluate: comparison.md and all other scores are in run {run_id}")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,12 @@ nothing is registered.
 
 from __future__ import annotations
 
+import logging
+
 from hemacell.cli import main
 from hemacell.config.jobs import ExportSettings
+
+logger = logging.getLogger(__name__)
 
 _TIMED, _ROUNDS = 32, 3  # images, and how often: a first idea of the speed, benchmarks/export.py measures
 
@@ -25,6 +29,7 @@ def run(settings: ExportSettings) -> str:
 
     from hemacell.data.sources.labelled import labelled_images
     from hemacell.data.subsets import limit
+    from hemacell.jobs.context import start_job
     from hemacell.tracking.registry.classifiers import classes_of, find_classifier
     from hemacell.tracking.registry.lookup import fetch
     from hemacell.tracking.registry.onnx_exports import (
@@ -34,9 +39,8 @@ def run(settings: ExportSettings) -> str:
         follow_aliases,
         write_onnx,
     )
-    from hemacell.tracking.runs.job import begin, say
 
-    job = begin("export", settings)
+    job = start_job("export", settings)
     model = find_classifier(settings.model, job.source.kind)
     folder = fetch(model, job.cache)
     images = labelled_images(job.source.root, classes_of(folder), settings.wbc_folder)
@@ -55,7 +59,7 @@ def run(settings: ExportSettings) -> str:
     if output:
         write_onnx(export, output)
     named = "".join(f", {export.name}@{alias}" for alias in aliases)
-    say(f"export: {export.uri}{named}{f'; {output}' if output else ''}; run {run_id}")
+    logger.info(f"export: {export.uri}{named}{f'; {output}' if output else ''}; run {run_id}")
     return run_id
 
 
@@ -68,12 +72,13 @@ def _export(job, run, model, folder, images) -> None:
     from hemacell.classifiers.onnx_file import OnnxClassifier, difference, export_onnx, images_per_second
     from hemacell.core.errors import UserError
     from hemacell.core.progress import Progress
+    from hemacell.core.threads import set_threads
     from hemacell.data import decoding
+    from hemacell.jobs.data_checks import report_unreadable
     from hemacell.tracking.registry.onnx_exports import register_onnx
-    from hemacell.tracking.runs.job import said_bad, say, use_threads
 
     settings = job.settings
-    use_threads(job.threads)
+    set_threads(job.threads)
     run.model_inputs([model.uri], "classifier")
     run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "check")
     run.tags({"model.data_kind": model.data_kind})
@@ -82,17 +87,16 @@ def _export(job, run, model, folder, images) -> None:
     cells = decoding.decode(
         images, predictor.config.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
-    if cells.bad:
-        run.text(said_bad(cells.bad), "bad_images.txt")
+    report_unreadable(run, cells.bad)
     if not len(cells):
         raise UserError(f"{images.root}: none of its {len(images)} images can be read; mend them")
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.onnx"
-        say(f"export: writing {model.uri} as ONNX")
+        logger.info(f"export: writing {model.uri} as ONNX")
         export_onnx(predictor, file, {"model": model.uri})
         exported = OnnxClassifier(file, job.threads)
         pixels = cells.array
-        say(f"export: checking it on {len(pixels)} images")
+        logger.info(f"export: checking it on {len(pixels)} images")
         apart = difference(predictor.predict_pixels(pixels), exported.predict_pixels(pixels))
         run.metrics({"max_difference": apart.probability, "max_distance_difference": apart.distance})
         if not apart.is_small:
@@ -103,7 +107,9 @@ def _export(job, run, model, folder, images) -> None:
         run.metrics({f"images_per_second/{name}": rate for name, rate in rates.items()} | {"size_mb": size})
         run.json({"model": model.uri, **asdict(apart), "images_per_second": rates, "size_mb": size}, "check.json")
         register_onnx(file, model, predictor.config, run, apart.in_words())
-    say(f"export: {apart.in_words()}; {rates['onnx']:.1f} images/s, {rates['torch']:.1f} with torch; {size:.1f} MiB")
+    logger.info(
+        f"export: {apart.in_words()}; {rates['onnx']:.1f} images/s, {rates['torch']:.1f} with torch; {size:.1f} MiB"
+    )
 
 
 if __name__ == "__main__":

@@ -5,9 +5,13 @@
 Takes three to four minutes on two cores. Its scores show that the parts work together; they are no result.
 """
 
+import logging
+
 from hemacell.cli import main
 from hemacell.config.jobs import CamelyonSettings, MainSettings, PrccSettings, WbcSettings
 from hemacell.core.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 ARMS = {"prcc-camelyon": ("prcc", "camelyon"), "none": ("none",)}
 SHOWN = ("test/accuracy", "test/macro_f1", "test/auroc")
@@ -28,11 +32,11 @@ PASSED_ON = (
 def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
     from hemacell.data.sources import course
-    from hemacell.tracking.runs.job import begin, say
+    from hemacell.jobs.context import start_job
     from hemacell.tracking.runs.lifecycle import scores_of, ui_hint
     from hemacell.tracking.runs.results import score_table
 
-    job = begin("main", settings)
+    job = start_job("main", settings)
     cells = course.wbc_manifest(job.source.root)
     parts = {
         "wbc": cells.digest,
@@ -50,7 +54,7 @@ def run(settings: MainSettings) -> str:
         with job.open(cells, key) as parent:
             run_id = parent.run_id
             _all_jobs(job.settings, parent)
-        say(f"main: run {run_id}")
+        logger.info(f"main: run {run_id}")
     scores = scores_of(run_id)
     rows = [
         (
@@ -64,19 +68,18 @@ def run(settings: MainSettings) -> str:
 
 
 def _all_jobs(settings, parent) -> None:
-    from hemacell.tracking.runs.job import say
     from hemacell.tracking.runs.lifecycle import scores_of
     from projects import camelyon, prcc, wbc
 
     shared = {name: getattr(settings, name) for name in PASSED_ON}
-    say("1/4 pretraining on kidney tiles (prcc)")
+    logger.info("1/4 pretraining on kidney tiles (prcc)")
     prcc.run(PrccSettings.checked(**shared, steps=settings.prcc_steps))
-    say("2/4 pretraining on lymph node patches (camelyon)")
+    logger.info("2/4 pretraining on lymph node patches (camelyon)")
     camelyon.run(CamelyonSettings.checked(**shared, steps=settings.camelyon_steps))
     children = {}
     for number, (arm, encoders) in enumerate(ARMS.items(), start=3):
         name = ",".join(encoders)
-        say(f"{number}/4 white blood cells, {settings.fraction:.0%} of the labels, encoders={name}")
+        logger.info(f"{number}/4 white blood cells, {settings.fraction:.0%} of the labels, encoders={name}")
         cells = WbcSettings.checked(
             **shared, fraction=settings.fraction, steps=settings.wbc_steps, encoders=encoders, run_name=f"wbc {name}"
         )

@@ -7,8 +7,12 @@ About eight minutes on two cores for the 576 tiles of 256 px that it was develop
 adds.
 """
 
+import logging
+
 from hemacell.cli import main
 from hemacell.config.jobs import PrccSettings
+
+logger = logging.getLogger(__name__)
 
 ENCODER = "hemacell-prcc-encoder"
 
@@ -17,9 +21,9 @@ def run(settings: PrccSettings) -> str:
     """Pretrain, evaluate, log and register; returns the id of the run that holds the result."""
     from hemacell.data import splits
     from hemacell.data.sources import course
-    from hemacell.tracking.runs.job import begin
+    from hemacell.jobs.context import start_job
 
-    job = begin("prcc", settings)
+    job = start_job("prcc", settings)
     manifest = splits.prcc_splits(course.prcc_manifest(job.source.root))
     if job.settings.limit:
         from hemacell.data.subsets import limit
@@ -36,20 +40,21 @@ def _train(job, manifest, key) -> str:
     import torch
 
     from hemacell.core.progress import Progress
+    from hemacell.core.threads import set_threads
     from hemacell.data import decoding, splits
     from hemacell.encoders.autoencoder import Autoencoder, reconstruct
     from hemacell.encoders.frozen import EncoderConfig, save_encoder
     from hemacell.encoders.patch_pca import PatchPCA
     from hemacell.evaluation.metrics import image_metrics, ssim_per_image
+    from hemacell.jobs.data_checks import log_channel_stats, report_unreadable
+    from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
-    from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, say, use_threads
-    from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.tiles import TileTask, resize_tiles
 
     settings = job.settings
-    use_threads(job.threads)
+    set_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
     tiles = decoding.tile_pieces(
         manifest, 2 * settings.tile_size, job.cache, settings.pieces, settings.max_bad, progress=Progress("decoding")
@@ -58,8 +63,7 @@ def _train(job, manifest, key) -> str:
     steps = settings.steps or round(40 * math.sqrt(len(rows["train"])))
     with job.open(manifest, key) as run:
         run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
-        if tiles.bad:
-            run.text(said_bad(tiles.bad), "bad_images.txt")
+        report_unreadable(run, tiles.bad)
         if settings.channel_stats:
             log_channel_stats(run, tiles.array, rows["train"])
         torch.manual_seed(settings.seed)
@@ -123,9 +127,9 @@ def _train(job, manifest, key) -> str:
                     "pRCC autoencoder", job, manifest, {f"test/{k}": v for k, v in scores.items()}
                 ),
             )
-        after(job, run)
+        job.cleanup(run)
     sizes = splits.split_counts(manifest)
-    say(
+    logger.info(
         f"prcc: test SSIM {scores['ssim']:.3f}, PSNR {scores['psnr']:.1f} dB on {sizes['test']} tiles "
         f"(linear code of the same size: {baseline['ssim']:.3f}, {baseline['psnr']:.1f} dB); "
         f"{version.uri}, run {run.run_id}"

@@ -10,14 +10,17 @@ with `explain=24` so many are shown with what spoke for their answers.
 
 from __future__ import annotations
 
+import logging
+
 from hemacell.cli import main
 from hemacell.config.jobs import PredictSettings
+
+logger = logging.getLogger(__name__)
 
 
 def run(settings: PredictSettings) -> str:
     """Classify, write and log; returns the id of the run that holds the result."""
     from hemacell.prediction.inputs import read_inputs
-    from hemacell.tracking.runs.job import say
     from hemacell.tracking.runs.prediction import log_predictions, prediction_summary, prepare
 
     job = prepare(settings, read_inputs(settings.images))
@@ -25,7 +28,7 @@ def run(settings: PredictSettings) -> str:
         return job.done
     with job.open() as (run, parts):
         if job.whole:
-            say(f"predict: {job.output} has these answers already")
+            logger.info(f"predict: {job.output} has these answers already")
         else:
             _classify(job, run, parts)
         tally = log_predictions(job, run)
@@ -38,7 +41,7 @@ def run(settings: PredictSettings) -> str:
 
             log_saliency(job, run)
     print(prediction_summary(tally))
-    say(f"predict: {job.output}; run {run.run_id}")
+    logger.info(f"predict: {job.output}; run {run.run_id}")
     return run.run_id
 
 

@@ -17,9 +17,10 @@ from hemacell.config.jobs import StudySettings
 def run(settings: StudySettings) -> str:
     """Compute the runs that are missing, and compare; returns the id of the study's run, '' for a dry run."""
     from hemacell.jobs import study as jobs
-    from hemacell.jobs.comparison import log_study, summary
+    from hemacell.jobs.comparison import log_comparison, summary
     from hemacell.jobs.pretraining import check_pretraining, pretrain
     from hemacell.jobs.study_overview import overview
+    from hemacell.tracking.runs.search import records_of_study
     from projects import wbc
 
     job = jobs.start_study(settings)
@@ -41,7 +42,7 @@ def run(settings: StudySettings) -> str:
             parent.tags({"hemacell.key": study.key})
         jobs.decode_images(study)
         computed = jobs.compute(study, parent, wbc.run)
-        log_study(parent, computed.listing, job.settings.baseline)
+        log_comparison(parent, records_of_study(parent.run_id), baseline=job.settings.baseline)
         computed.check()
     print(summary(parent.run_id))
     return parent.run_id

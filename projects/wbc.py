@@ -9,43 +9,39 @@ and makes the same number of steps; `benchmarks/accuracy.py` prints the scores t
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
-from hemacell.config.jobs import CellSettings, WbcSettings
+from hemacell.config.jobs import WbcSettings
 
 if TYPE_CHECKING:
-    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.wbc_inputs import Images
+
+logger = logging.getLogger(__name__)
 
 CLASSIFIER = "hemacell-wbc"
 
 
-class Images(NamedTuple):
-    """What is on disk, read once: a study hands the same to each of its cells."""
-
-    everything: Manifest
-    external: Manifest | None
-
-
 def run(settings: WbcSettings, images: Images | None = None) -> str:
     """Train, test, log and register; returns the id of the run that holds the result."""
+    from hemacell.jobs.context import start_job
+    from hemacell.jobs.pretraining import check_pretraining, missing_encoders, pretrain
+    from hemacell.jobs.wbc_inputs import draw_images, read_images, run_key
     from hemacell.tracking.registry.encoders import choose
     from hemacell.tracking.registry.lookup import resolve
-    from hemacell.tracking.runs.job import begin
     from hemacell.tracking.runs.lifecycle import encoders_of
-    from projects.pretraining import check_pretraining, pretrain
 
-    job = begin("wbc", settings)
+    job = start_job("wbc", settings)
     settings = job.settings
     start = resolve(settings.init_from, job.source.kind) if settings.init_from else None
     choices = choose(settings.encoders, job.source.kind, encoders_of(settings.resume))
-    check_pretraining(job, choices)
+    missing = missing_encoders(choices)
+    check_pretraining(job, missing)
     images = images or read_images(settings, job.source.root)
-    manifest = drawn(settings, images, job.source.root)
+    manifest = draw_images(settings, images, job.source.root)
 
-    missing = [choice.name for choice in choices if choice.missing]
-    key = "" if missing else run_key(job, manifest, images, choices, start)
+    key = "" if missing else run_key(job, manifest, images.external, choices, start)
     done = job.finished(key) if key else None
     if done:
         return done
@@ -53,46 +49,8 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
         if missing:
             pretrain(job, missing)
             choices = choose(settings.encoders, job.source.kind)
-            run.tags({"hemacell.key": run_key(job, manifest, images, choices, start)})
+            run.tags({"hemacell.key": run_key(job, manifest, images.external, choices, start)})
         return _train(job, run, choices, start, images.everything, manifest, images.external)
-
-
-def read_images(settings: CellSettings, root: Path) -> Images:
-    """The cells with their splits, and the other laboratory's folder, as the settings name them."""
-    from hemacell.data import splits
-    from hemacell.data.sources import course
-    from hemacell.data.subsets import limit
-
-    everything = splits.official_splits(
-        course.wbc_manifest(root, settings.wbc_folder, settings.masks == "on", settings.mask_from)
-    )
-    if settings.limit:
-        everything = limit(everything, settings.limit)
-    external = course.folder_manifest(Path(settings.external), everything.classes) if settings.external else None
-    return Images(everything, external)
-
-
-def drawn(settings: WbcSettings, images: Images, root: Path) -> Manifest:
-    """The images of one draw: a part of the training images, all others as they are."""
-    from hemacell.data.subsets import draw
-
-    amount = (
-        {"labels_per_class": settings.labels_per_class}
-        if settings.labels_per_class
-        else {"fraction": settings.fraction}
-    )
-    return draw(images.everything, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
-
-
-def run_key(job, manifest, images, choices, start=None) -> str:
-    """The digest of all that decides the result of a cell classifier."""
-    from hemacell.data.masks import masks_digest
-
-    inputs = {choice.slug: choice.identity for choice in choices}
-    inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
-    if images.external:
-        inputs |= {"external": images.external.digest, "external masks": masks_digest(images.external)}
-    return job.key("projects.wbc", inputs | {"init_from": start.model_id if start else ""})
 
 
 def _train(job, run, choices, start, everything, manifest, external) -> str:
@@ -106,15 +64,17 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     from hemacell.classifiers.model import ClassifierConfig, Predictor, build_network, save_folder
     from hemacell.classifiers.warm_start import warm_start
     from hemacell.core.progress import Progress
+    from hemacell.core.threads import set_threads
     from hemacell.data import decoding
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.embeddings import StoredViews
     from hemacell.evaluation.metrics import classification_metrics
+    from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
+    from hemacell.jobs.training import train
     from hemacell.reporting import model_card
     from hemacell.reporting.model_card import Score
     from hemacell.tracking import registry
     from hemacell.tracking.registry.encoders import load_chosen
-    from hemacell.tracking.runs.job import after, log_channel_stats, said_bad, said_problems, say, use_threads
     from hemacell.tracking.runs.reliability import (
         log_calibration,
         log_intervals,
@@ -123,17 +83,16 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         reliability_in_words,
     )
     from hemacell.tracking.runs.results import log_classification, score_table
-    from hemacell.tracking.runs.training import train
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.cells import CellTask, cell_images, training_augmentation
 
     settings = job.settings
-    use_threads(job.threads)
+    set_threads(job.threads)
     fabric = make_fabric(settings.device, settings.precision)
 
     draw = manifest.part("train")
     labels = int((draw.table["source"] != "masked").sum())
-    run.tags({**said_problems(everything), "draw.digest": draw.digest, "draw.labels": labels})
+    run.tags({**report_problems(everything), "draw.digest": draw.digest, "draw.labels": labels})
     run.model_inputs([choice.uri for choice in choices if choice.model])
     run.tags({f"encoder.{choice.slug}": choice.uri for choice in choices} | ({"init_from": start.uri} if start else {}))
     run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
@@ -141,8 +100,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     cells = decoding.decode(
         everything, settings.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
-    if cells.bad:
-        run.text(said_bad(cells.bad), "bad_images.txt")
+    report_unreadable(run, cells.bad)
     readable = manifest.readable(cells.manifest)
     parts = {split: readable.part(split) for split in ("train", "val", "test")}
     divided = calibration_split(parts["val"].labels)  # where val is too small for that, it is said before the training
@@ -262,11 +220,13 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
                 ),
                 rescore=lambda champion: _score_champion(job, champion, everything, parts["val"]),
             )
-            say(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
-    after(job, run)
+            logger.info(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
+    job.cleanup(run)
     print(score_table(list(scores.items()), ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"]))
-    say(f"wbc: accepted without review from {config.confidence_threshold:.2f} on; on test {kept.in_words()}")
-    say(f"wbc: {len(parts['train'])} training images, {steps} steps in {trained.seconds:.0f} s; run {run.run_id}")
+    logger.info(f"wbc: accepted without review from {config.confidence_threshold:.2f} on; on test {kept.in_words()}")
+    logger.info(
+        f"wbc: {len(parts['train'])} training images, {steps} steps in {trained.seconds:.0f} s; run {run.run_id}"
+    )
     return run.run_id
 
 

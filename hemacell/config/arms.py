@@ -24,7 +24,12 @@ class Arm:
     name: str
     """As it stands in figures, tables and names of runs."""
     overrides: tuple[tuple[str, str], ...]
-    """(setting of `wbc`, value as text), sorted by setting; `encoders` is always among them for a list of encoders."""
+    """(setting of `wbc`, value as text), sorted by setting; only `encoders` for a list of encoders."""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The names of the settings."""
+        return tuple(setting for setting, _ in self.overrides)
 
 
 def parse_arms(text: str, allowed: Collection[str]) -> list[Arm]:
@@ -57,7 +62,8 @@ def _arm(part: str, allowed: Collection[str]) -> Arm:
         encoders = ",".join(name.strip() for name in part.split(",") if name.strip())
         if not encoders or "=" in part:
             raise ValueError(
-                f"expected lists of encoders or 'name: setting=value, …' with semicolons between, found '{part.strip()}'; "
+                "expected lists of encoders or 'name: setting=value, …' with semicolons between, found "
+                f"'{part.strip()}'; "
                 'type for example arms="none;prcc,camelyon;slow: encoders=none, learning_rate=0.001"'
             )
         return Arm(encoders, (("encoders", encoders),))

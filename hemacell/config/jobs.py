@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from hemacell.config.arms import Arm, parse_arms
 from hemacell.config.base import JobSettings, example_text
+from hemacell.core.errors import UserError
 
 # What several jobs have, described once; each job says its own default.
 Limit = Annotated[int, Field(ge=0, description="use only so many images, for a quick try; 0 for all", examples=[100])]
@@ -189,6 +191,12 @@ class WbcSettings(CellSettings):
         return self
 
 
+_NOT_OF_AN_ARM = {
+    *("fraction", "labels_per_class", "draw", "seed", "data", "external", "pretrain_data", "data_license", "threads"),
+    *("device", "num_evals", "checkpoint_seconds", "resume", "force", "experiment", "run_name", "register_model"),
+}
+
+
 class StudySettings(CellSettings):
     """Train every arm on every amount of labels and every draw, and compare: does pretraining help, and how sure is it?
 
@@ -201,7 +209,7 @@ class StudySettings(CellSettings):
     )
     arms: str = Field(
         "none;prcc,camelyon",
-        description="values of encoders, separated by semicolons",
+        description="lists of encoders or 'name: setting=value, …', separated by semicolons",
         examples=["none;imagenet;prcc,camelyon"],
     )
     baseline: Baseline = ""
@@ -212,26 +220,31 @@ class StudySettings(CellSettings):
     )
     image_size: int = Field(48, ge=32, description="side of what the cell network sees, in pixels")
     num_evals: int = Field(5, ge=1, description="how often the val metrics are computed and logged")
-    workers: int = Field(1, ge=1, description="cells side by side, each in a process with its share of the cores")
+    workers: int = Field(1, ge=1, description="runs side by side, each in a process with its share of the cores")
+    executor: str = Field("local", description="where the runs are computed: local, in processes of this machine")
     dry_run: bool = Field(False, description="only show the grid, what is there already, and the time it will take")
 
     @property
-    def arm_list(self) -> list[tuple[str, ...]]:
-        """The arms as values of `encoders`."""
-        return [tuple(name.strip() for name in arm.split(",") if name.strip()) for arm in self.arms.split(";")]
+    def arm_list(self) -> list[Arm]:
+        """The arms, in the order given.
+
+        Raises:
+            ValueError: as `parse_arms`.
+        """
+        # What the grid itself sets, and what is the same for all runs of a study, is not for an arm to set.
+        return parse_arms(self.arms, set(WbcSettings.model_fields) - _NOT_OF_AN_ARM)
 
     @model_validator(mode="after")
     def _grid(self) -> StudySettings:
-        arms = [",".join(arm) for arm in self.arm_list]
-        if not all(arms) or len(set(arms)) < len(arms):
-            raise ValueError(
-                f"arms: expected different values of encoders with a semicolon between, found '{self.arms}'; "
-                'type for example arms="none;prcc,camelyon"'
-            )
-        if mixed := [arm for arm in arms if "none" in arm.split(",") and arm != "none"]:
-            raise ValueError(f"arms: none stands alone, found '{mixed[0]}'; put a semicolon between: none;...")
-        if self.baseline and self.baseline not in arms:
-            raise ValueError(f"baseline: expected one of the arms ({'; '.join(arms)}), found '{self.baseline}'")
+        try:
+            arms = self.arm_list
+            for arm in arms:
+                WbcSettings.from_strings(dict(arm.overrides))
+        except (ValueError, UserError) as error:
+            raise ValueError(f"arms: {error}") from None
+        names = [arm.name for arm in arms]
+        if self.baseline and self.baseline not in names:
+            raise ValueError(f"baseline: expected one of the arms ({'; '.join(names)}), found '{self.baseline}'")
         if not self.fractions or len(set(self.fractions)) < len(self.fractions):
             raise ValueError("fractions: expected different shares of the labels, such as 0.01,0.1,0.5,1.0")
         return self

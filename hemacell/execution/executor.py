@@ -153,7 +153,7 @@ def get_executor(name: str) -> type[BaseExecutor]:
     Raises:
         UserError: there is no such executor.
     """
-    if name not in executor_names():
-        raise UserError(f"executor={name}: expected one of {', '.join(executor_names())}; type for example executor=local")
+    if name not in (known := executor_names()):
+        raise UserError(f"executor={name}: expected one of {', '.join(known)}; type for example executor=local")
     found: type[BaseExecutor] = importlib.import_module(f"hemacell.execution.{name}").Executor
     return found

@@ -1,1 +1,1 @@
-"""What the recipes in `projects/` share: everything around a job's own steps."""
+"""What the recipes in `projects` share: the life of a job around its own work."""

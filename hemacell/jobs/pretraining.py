@@ -7,16 +7,18 @@ import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hemacell.config.jobs import CamelyonSettings, CellSettings, CommonSettings, PrccSettings
 from hemacell.core.errors import UserError
 
 if TYPE_CHECKING:
+    from hemacell.jobs.context import RunContext
     from hemacell.tracking.registry.encoders import Choice
-    from hemacell.tracking.runs.job import Job
 
 logger = logging.getLogger(__name__)
+
+Settings = TypeVar("Settings", bound=CellSettings)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def missing_encoders(choices: Iterable[Choice]) -> list[str]:
     return sorted({choice.name for choice in choices if choice.missing})
 
 
-def check_pretraining(job: Job[CellSettings], missing: Iterable[str]) -> None:
+def check_pretraining(job: RunContext[Settings], missing: Iterable[str]) -> None:
     """Check, before any work, that missing encoders can be made from the folder that is given.
 
     Raises:
@@ -59,7 +61,7 @@ def check_pretraining(job: Job[CellSettings], missing: Iterable[str]) -> None:
             )
 
 
-def pretrain(job: Job[CellSettings], missing: Iterable[str]) -> None:
+def pretrain(job: RunContext[Settings], missing: Iterable[str]) -> None:
     """Run the pretraining jobs of these encoders, as children of the open run."""
     settings = job.settings
     shared = {name: getattr(settings, name) for name in ("device", "precision", "threads", "checkpoint_seconds")}

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
 from hemacell.data.sources.resolve import resolve_data
 from hemacell.execution.executor import Outcome, Task, get_executor
+from hemacell.jobs.context import RunContext, start_job
+from hemacell.jobs.data_checks import report_problems
 from hemacell.jobs.pretraining import missing_encoders
 from hemacell.jobs.wbc_inputs import Images, draw_images, read_images, run_key
-from hemacell.tracking.runs.job import Job, begin, said_problems, say
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
     from hemacell.tracking.registry.encoders import Choice
     from hemacell.tracking.registry.lookup import RegisteredModel
     from hemacell.tracking.runs.tracker import Tracker
+
+logger = logging.getLogger(__name__)
 
 #: Training steps of a run: factor x images^exponent. `full` is what wbc does by itself.
 STEPS = {"study": (42.0, 0.325), "full": (30.0, 0.41)}
@@ -34,6 +38,8 @@ class StudyArm:
     """An arm with what its settings stand for on this store and these images."""
 
     name: str
+    overrides: tuple[str, ...]
+    """Settings in which the arm differs from the study."""
     settings: WbcSettings
     """Of its runs, but for fraction, draw, seed and steps."""
     choices: Sequence[Choice]
@@ -48,6 +54,8 @@ class PlannedRun:
     arm: str
     fraction: float
     draw: int
+    overrides: tuple[str, ...]
+    """Settings in which the arm differs from the study."""
     settings: WbcSettings
     key: str
     """Tells whether it was computed before; '' while one of its encoders is not registered yet."""
@@ -62,7 +70,7 @@ class PlannedRun:
 class Study:
     """A study before it is computed: its settings, arms and runs."""
 
-    job: Job[StudySettings]
+    job: RunContext[StudySettings]
     arms: Sequence[StudyArm]
     runs: Sequence[PlannedRun]
     """In the order in which they are computed."""
@@ -86,18 +94,18 @@ class Study:
         return self.job.key("projects.study", {"runs": runs})
 
 
-def start_study(settings: StudySettings, name: str = "study") -> Job[StudySettings]:
-    """As `begin`; the workers share the cores, and their number of threads is part of what a run depends on.
+def start_study(settings: StudySettings, name: str = "study") -> RunContext[StudySettings]:
+    """As `start_job`; the workers share the cores, and their number of threads is part of what a run depends on.
 
     Raises:
-        UserError: as `begin`, or an executor that does not exist.
+        UserError: as `start_job`, or an executor that does not exist.
     """
-    job = begin(name, settings)
+    job = start_job(name, settings)
     get_executor(job.settings.executor)
     return replace(job, threads=job.settings.threads or max(1, job.threads // job.settings.workers))
 
 
-def plan(job: Job[StudySettings]) -> Study:
+def plan(job: RunContext[StudySettings]) -> Study:
     """Look up what the arms stand for, and list the runs.
 
     Draw by draw, so that a study that is stopped has whole draws. Within a draw the long runs come first, which keeps
@@ -115,7 +123,7 @@ def plan(job: Job[StudySettings]) -> Study:
     return Study(job, arms, runs)
 
 
-def _study_arms(job: Job[StudySettings]) -> list[StudyArm]:
+def _study_arms(job: RunContext[StudySettings]) -> list[StudyArm]:
     from hemacell.tracking.registry.encoders import choose
     from hemacell.tracking.registry.lookup import resolve
 
@@ -130,7 +138,7 @@ def _study_arms(job: Job[StudySettings]) -> list[StudyArm]:
         wanted = image_settings(own)
         if wanted not in read:
             read[wanted] = read_images(own, job.source.root)
-        arms.append(StudyArm(arm.name, own, choose(own.encoders, kind), start, read[wanted]))
+        arms.append(StudyArm(arm.name, arm.settings, own, choose(own.encoders, kind), start, read[wanted]))
     return arms
 
 
@@ -141,7 +149,7 @@ def image_settings(settings: CellSettings) -> tuple[str, ...]:
 
 
 def _runs_of_draw(
-    job: Job[StudySettings], arms: Sequence[StudyArm], fraction: float, draw: int
+    job: RunContext[StudySettings], arms: Sequence[StudyArm], fraction: float, draw: int
 ) -> list[PlannedRun]:
     """The runs of all arms for one fraction and draw, in the order of the arms."""
     settings = job.settings
@@ -163,9 +171,9 @@ def _runs_of_draw(
             own = own.model_copy(update={"steps": steps_for(len(manifest.part("train")), settings.step_budget)})
         key = ""
         if not missing_encoders(arm.choices):
-            own_job = Job("wbc", own, job.source, job.cache, job.threads)
+            own_job = RunContext("wbc", own, job.source, job.cache, job.threads)
             key = run_key(own_job, manifest, arm.images.external, arm.choices, arm.start)
-        runs.append(PlannedRun(arm.name, fraction, draw, own, key))
+        runs.append(PlannedRun(arm.name, fraction, draw, arm.overrides, own, key))
     return runs
 
 
@@ -177,18 +185,18 @@ def steps_for(images: int, budget: str) -> int:
 
 def resume_stopped(study: Study) -> Study:
     """The same study, set to resume its newest run that was stopped, where there is one."""
-    from hemacell.tracking.runs.study import stopped_run
+    from hemacell.tracking.runs.search import stopped_run
 
     settings = study.job.settings
     if not study.key or settings.resume or settings.force or not (stopped := stopped_run("study", study.key)):
         return study
-    say(f"study: resuming run {stopped}, which was stopped")
+    logger.info(f"study: resuming run {stopped}, which was stopped")
     return replace(study, job=replace(study.job, settings=settings.model_copy(update={"resume": stopped})))
 
 
 def log_images(study: Study, parent: Tracker) -> None:
     """Record the images as inputs of the study's run, and what is wrong with them as tags."""
-    parent.tags(said_problems(study.images.everything))
+    parent.tags(report_problems(study.images.everything))
     for context, manifest in zip(("study", "external"), study.images, strict=True):
         if manifest is not None:
             parent.data_input(manifest.digest32, manifest.name, str(manifest.root), manifest.counts(), context)
@@ -221,10 +229,16 @@ class Computed:
     """Name of a planned run -> the reason, in one line."""
 
     @property
-    def listing(self) -> list[dict[str, str | float]]:
-        """The finished runs as the study's own run holds them: arm, fraction, draw, run_id."""
+    def listing(self) -> list[dict[str, Any]]:
+        """The finished runs as the study's own run holds them; `settings` are those that the arm overrides."""
         return [
-            {"arm": run.arm, "fraction": run.fraction, "draw": run.draw, "run_id": self.run_ids[run.name]}
+            {
+                "arm": run.arm,
+                "fraction": run.fraction,
+                "draw": run.draw,
+                "settings": list(run.overrides),
+                "run_id": self.run_ids[run.name],
+            }
             for run in self.planned
             if run.name in self.run_ids
         ]
@@ -252,14 +266,16 @@ def compute(study: Study, parent: Tracker, wbc: Callable[[WbcSettings, Images], 
         wbc: computes one run and returns its id; a function of a module, since the workers import it.
     """
     from hemacell.jobs.study_overview import to_do
-    from hemacell.tracking.runs.study import RUNS, finished_runs_of_keys, stopped_children
+    from hemacell.tracking.runs.mlflow_environment import child_environment
+    from hemacell.tracking.runs.search import RUNS, finished_runs_of_keys, stopped_children
 
     job = study.job
     # Under force=true only what this very study has computed counts, which matters where it was stopped.
     found = finished_runs_of_keys([run.key for run in study.runs], under=parent.run_id if job.settings.force else "")
     computed = Computed(study.runs, {run.name: found[run.key] for run in study.runs if run.key in found})
     left = [run for run in study.runs if run.name not in computed.run_ids]
-    say(f"{job.name}: {len(study.runs)} runs, {len(computed.run_ids)} done, {to_do(job, left)}; run {parent.run_id}")
+    counts = f"{len(study.runs)} runs, {len(computed.run_ids)} done"
+    logger.info(f"{job.name}: {counts}, {to_do(job, left)}; run {parent.run_id}")
     parent.json(computed.listing, RUNS)
     if not left:
         return computed
@@ -268,7 +284,9 @@ def compute(study: Study, parent: Tracker, wbc: Callable[[WbcSettings, Images], 
         Task(run.name, run.settings.model_copy(update={"resume": stopped.get(run.key, "")}).canonical()) for run in left
     ]
     logs = job.cache / "studies" / parent.run_id
-    executor = get_executor(job.settings.executor)(job.settings.workers, worker_environment(job, parent), logs)
+    # Its share of the cores before torch is imported, the study's store, and the run above its own.
+    environment = dict.fromkeys(_THREAD_VARIABLES, str(job.threads)) | child_environment(parent.run_id)
+    executor = get_executor(job.settings.executor)(job.settings.workers, environment, logs)
     report = _Report(job, parent, computed, left)
     executor.map(
         functools.partial(_compute_one, wbc), tasks, attempts=_ATTEMPTS, on_outcome=report.outcome, on_wait=report.show
@@ -283,7 +301,7 @@ class _Report:
     """What a study shows and logs while its runs are computed."""
 
     def __init__(
-        self, job: Job[StudySettings], parent: Tracker, computed: Computed, left: Sequence[PlannedRun]
+        self, job: RunContext[StudySettings], parent: Tracker, computed: Computed, left: Sequence[PlannedRun]
     ) -> None:
         from hemacell.core.progress import Progress
 
@@ -294,12 +312,12 @@ class _Report:
 
     def outcome(self, outcome: Outcome, running: Sequence[str]) -> None:
         """Log the end of one attempt at a run."""
-        from hemacell.tracking.runs.study import RUNS
+        from hemacell.tracking.runs.search import RUNS
 
         name = outcome.task.name
         if outcome.error:
             again = "; it is tried again later" if outcome.attempt < _ATTEMPTS else ""
-            say(f"{self.job.name}: {name} failed ({outcome.error}){again}")
+            logger.info(f"{self.job.name}: {name} failed ({outcome.error}){again}")
             self.parent.tags({f"hemacell.failed.{_tag(name)}.{outcome.attempt}": outcome.error[:500]})
             if again:
                 return
@@ -326,19 +344,6 @@ def _compute_one(wbc: Callable[[WbcSettings, Images], str], texts: dict[str, str
 
 
 _images_of_worker: dict[tuple[str, ...], Images] = {}
-
-
-def worker_environment(job: Job[StudySettings], parent: Tracker) -> dict[str, str]:
-    """Of a worker: its share of the cores before torch is imported, the study's store, and the run above its own."""
-    import mlflow
-
-    from hemacell.tracking.runs.mlflow_environment import PARENT
-
-    return {
-        **dict.fromkeys(_THREAD_VARIABLES, str(job.threads)),
-        "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
-        PARENT: parent.run_id,
-    }
 
 
 def _tag(name: str) -> str:

@@ -9,8 +9,8 @@ from hemacell.config.jobs import StudySettings
 from hemacell.tracking.runs.study import finished_runs_of_keys, seconds_of_runs
 
 if TYPE_CHECKING:
+    from hemacell.jobs.context import RunContext
     from hemacell.jobs.study import PlannedRun, Study
-    from hemacell.tracking.runs.job import Job
 
 #: Seconds of a run besides its steps, and of a step on one core: for an estimate without finished runs.
 SECONDS_PER_RUN, SECONDS_PER_STEP = 30.0, 0.5
@@ -42,7 +42,7 @@ def overview(study: Study) -> str:
     return "\n".join(lines)
 
 
-def to_do(job: Job[StudySettings], left: Sequence[PlannedRun]) -> str:
+def to_do(job: RunContext[StudySettings], left: Sequence[PlannedRun]) -> str:
     """What is left to compute, in words."""
     if not left:
         return "nothing to compute"
@@ -52,7 +52,7 @@ def to_do(job: Job[StudySettings], left: Sequence[PlannedRun]) -> str:
     return f"{len(left)} to compute, {workers}: about {time}"
 
 
-def _seconds(job: Job[StudySettings], runs: Sequence[PlannedRun]) -> float:
+def _seconds(job: RunContext[StudySettings], runs: Sequence[PlannedRun]) -> float:
     """About how long these runs take, from finished runs with as many steps where there are any."""
     measured = seconds_of_runs(job.threads)
     each = []

@@ -10,9 +10,9 @@ from hemacell.config.jobs import CellSettings, WbcSettings
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
     from hemacell.tracking.registry.encoders import Choice
     from hemacell.tracking.registry.lookup import RegisteredModel
-    from hemacell.tracking.runs.job import Job
 
 
 class Images(NamedTuple):
@@ -56,7 +56,7 @@ def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:
 
 
 def run_key(
-    job: Job[WbcSettings],
+    job: RunContext[WbcSettings],
     manifest: Manifest,
     external: Manifest | None,
     choices: Sequence[Choice],

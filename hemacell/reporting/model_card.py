@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
-    from hemacell.tracking.runs.job import Job
+    from hemacell.jobs.context import RunContext
 
 _SAMPLE = "**Trained on the built-in sample of drawn images: a demonstration, no result.**\n\n"
 
@@ -26,7 +26,7 @@ class Score:
         return f"{self.value:.4f}{limits}"
 
 
-def encoder_card(title: str, job: Job[Any], manifest: Manifest, scores: Mapping[str, float]) -> str:
+def encoder_card(title: str, job: RunContext[Any], manifest: Manifest, scores: Mapping[str, float]) -> str:
     """Card (Markdown) of a pretrained encoder."""
     use = "Frozen features for other microscope images. It does not classify cells, and is **not for clinical use**."
     return _card(title, job, manifest, {name: Score(value) for name, value in scores.items()}, use)
@@ -34,7 +34,7 @@ def encoder_card(title: str, job: Job[Any], manifest: Manifest, scores: Mapping[
 
 def classifier_card(
     title: str,
-    job: Job[Any],
+    job: RunContext[Any],
     manifest: Manifest,
     scores: Mapping[str, Score],
     encoders: Mapping[str, str],
@@ -63,7 +63,9 @@ def classifier_card(
     return _card(title, job, manifest, scores, use, more)
 
 
-def _card(title: str, job: Job[Any], manifest: Manifest, scores: Mapping[str, Score], use: str, more: str = "") -> str:
+def _card(
+    title: str, job: RunContext[Any], manifest: Manifest, scores: Mapping[str, Score], use: str, more: str = ""
+) -> str:
     sizes = "".join(f"| {split} | {sum(classes.values())} |\n" for split, classes in manifest.counts().items())
     table = "".join(f"| {name} | {score} |\n" for name, score in scores.items())
     settings = "".join(f"- {name}: `{text}`\n" for name, text in job.settings.canonical().items() if text)
@@ -79,7 +81,7 @@ def _card(title: str, job: Job[Any], manifest: Manifest, scores: Mapping[str, Sc
     )
 
 
-def _licences(job: Job[Any]) -> str:
+def _licences(job: RunContext[Any]) -> str:
     own = job.settings.data_license or (
         "drawn by this package (MIT)" if job.source.kind == "sample" else "not stated when it was trained"
     )

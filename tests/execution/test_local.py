@@ -38,7 +38,7 @@ def run(tmp_path, monkeypatch):
 
 def test_executors_are_found_by_name():
     assert "local" in executor_names()
-    with pytest.raises(UserError, match="executor=locl: expected one of .*local"):
+    with pytest.raises(UserError, match=r"executor=locl: expected one of .*local"):
         get_executor("locl")
 
 

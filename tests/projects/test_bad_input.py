@@ -223,7 +223,7 @@ def test_readable_images_of_every_kind_are_taken_and_the_others_listed(store, co
         trained_on.append(task.train.labels)
         raise Enough
 
-    monkeypatch.setattr("hemacell.tracking.runs.training.fit", fit)
+    monkeypatch.setattr("hemacell.jobs.training.fit", fit)
     with pytest.raises(Enough):
         store.run("wbc", data=str(course), max_bad=0.1, limit=0, encoders=("none",))
     assert np.bincount(trained_on[0]).tolist() == [4, 4, 4, 4, 1]

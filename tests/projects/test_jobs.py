@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -276,7 +277,7 @@ def test_a_child_with_nothing_to_do_leaves_the_run_of_mlflow_run_to_its_parent(p
 
     store, _ = pipeline
     pointed = []
-    monkeypatch.setattr("hemacell.tracking.runs.job.point_to_result", lambda _, run_id: pointed.append(run_id))
+    monkeypatch.setattr("hemacell.jobs.context.point_to_result", lambda _, run_id: pointed.append(run_id))
     with store.here(), track("parent", {"resume": ""}):
         assert prcc.run(store.settings("prcc")) == result_of(store, "prcc").info.run_id
     assert pointed == []
@@ -285,7 +286,7 @@ def test_a_child_with_nothing_to_do_leaves_the_run_of_mlflow_run_to_its_parent(p
 def test_encoders_that_are_missing_are_pretrained_as_children(store, monkeypatch, capsys):
     """With the pretraining jobs' own defaults, made small here: they are none of the settings of `wbc`."""
     from hemacell.config.jobs import CamelyonSettings, PrccSettings
-    from projects import pretraining
+    from hemacell.jobs import pretraining
 
     class TinyPrcc(PrccSettings):
         limit: int = Field(24, description="small")
@@ -297,8 +298,9 @@ def test_encoders_that_are_missing_are_pretrained_as_children(store, monkeypatch
         steps: int = Field(2, description="small")
         patch_size: int = Field(32, description="small")
 
-    monkeypatch.setattr(pretraining, "PrccSettings", TinyPrcc)
-    monkeypatch.setattr(pretraining, "CamelyonSettings", TinyCamelyon)
+    for name, settings in (("prcc", TinyPrcc), ("camelyon", TinyCamelyon)):
+        small = replace(pretraining.PRETRAINING_JOBS[name], settings=settings)
+        monkeypatch.setitem(pretraining.PRETRAINING_JOBS, name, small)
     run = store.run("wbc", encoders=("camelyon", "prcc"), register_model=False)
     assert "the encoder prcc is not registered yet; pretraining it first" in capsys.readouterr().err
     children = store.runs(f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")

@@ -34,7 +34,7 @@ def handed(own, monkeypatch) -> Callable[..., SimpleNamespace]:
             seen.task, seen.network, seen.loop = task, network, loop
             raise Enough
 
-        monkeypatch.setattr("hemacell.tracking.runs.training.fit", fit)
+        monkeypatch.setattr("hemacell.jobs.training.fit", fit)
         with pytest.raises(Enough):
             in_store.run("wbc", **{"encoders": ("none",), **given})
         return seen

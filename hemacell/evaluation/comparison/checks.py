@@ -118,6 +118,7 @@ def about_runs(grid: Grid) -> list[str]:
             if len(steps) > 1:
                 odd["arms of one draw that made other numbers of steps"].append(amount)
             keys = {key for cell in of_draw for key in cell.settings} - _FREE_SETTINGS
+            keys -= {name for cell in of_draw for name in cell.arm_settings}
             if len(steps) > 1:
                 keys.discard("steps")
             for key in sorted(keys):

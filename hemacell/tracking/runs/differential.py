@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,6 @@ from hemacell.core.errors import UserError
 from hemacell.prediction.output import appearing, sha256_of
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs import artifacts
-from hemacell.tracking.runs.job import say
 from hemacell.tracking.runs.lifecycle import existing_run
 from hemacell.tracking.runs.results import PREDICTIONS
 from hemacell.tracking.runs.tracker import Tracker
@@ -23,6 +23,8 @@ from hemacell.tracking.store import get_client
 if TYPE_CHECKING:
     from hemacell.prediction.summary import Tally
     from hemacell.tracking.runs.prediction import Prediction
+
+logger = logging.getLogger(__name__)
 
 SETTINGS = "differential.settings"
 #: Tags with the sha256 of table and page.
@@ -53,7 +55,7 @@ def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
     asked, config = job.settings, job.config()
     tested = confusion_of(job.model, tally.classes)
     if tested is None:
-        say(f"warning: the test answers of {job.model.uri} are gone with its run: the counts are not corrected")
+        logger.warning(f"the test answers of {job.model.uri} are gone with its run: the counts are not corrected")
     counted = differentials(tally, tested, seed=asked.seed, resamples=asked.resamples)
     origin = Origin(
         model=job.model.uri,
@@ -76,9 +78,9 @@ def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
         run.tags({SETTINGS: _settings(asked), **digests})
     for file in files:
         run.artifact(file)
-        say(f"predict: {file}")
+        logger.info(f"predict: {file}")
     for line in [] if tested is None else doubts(tally.classes, tested):
-        say(f"warning: {line}")
+        logger.warning(line)
 
 
 def confusion_of(model: RegisteredModel, classes: Sequence[str]) -> NDArray[np.int64] | None:

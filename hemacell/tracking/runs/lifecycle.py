@@ -35,6 +35,7 @@ __all__ = [
     "check_server",
     "encoders_of",
     "get_client",
+    "has_open_run",
     "mark_stale_runs",
     "params_of",
     "point_to_result",
@@ -179,6 +180,13 @@ def scores_of(run_id: str) -> dict[str, float]:
         UserError: there is no such run.
     """
     return dict(existing_run(get_client(), run_id).data.metrics)
+
+
+def has_open_run() -> bool:
+    """Whether a job of this process has a run open: another job that starts now becomes its child."""
+    import mlflow
+
+    return mlflow.active_run() is not None
 
 
 def ui_hint() -> str:

@@ -74,6 +74,13 @@ def read_mlflow_environment(client: MlflowClient) -> Launch:
     return _launch
 
 
+def child_environment(parent: str) -> dict[str, str]:
+    """The variables of a worker process whose runs are children of the run `parent`, in the same store."""
+    import mlflow
+
+    return {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), PARENT: parent}
+
+
 def point_to_result(client: MlflowClient, run_id: str) -> None:
     """Tag the run of `mlflow run`, if there is one, with the id of the run that holds the results."""
     outer = read_mlflow_environment(client).outer_run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from hemacell.config.base import JobSettings
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
+from hemacell.core.logging import configure_logging
 from hemacell.core.progress import end_lines
 from hemacell.core.provenance import sources_digest
+from hemacell.core.threads import available_cores
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output, sha256_of
 from hemacell.prediction.summary import Tally, tallied
@@ -23,7 +26,6 @@ from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import DATA_KIND, RegisteredModel, fetch
 from hemacell.tracking.runs import differential, saliency
 from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.job import cores, say
 from hemacell.tracking.runs.lifecycle import (
     EXECUTION,
     JOB,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
     from hemacell.classifiers.model import ClassifierConfig, Predictor
     from hemacell.prediction.predict_images import Speed
+
+logger = logging.getLogger(__name__)
 
 NAME = "predict"
 OUTPUT_DIGEST, FACTS = "output.sha256", "hemacell.facts"
@@ -75,9 +79,9 @@ class Prediction:
     def predictor(self) -> Predictor:
         """The classifier, as the settings ask for it."""
         from hemacell.classifiers.loading import load_for_use
-        from hemacell.tracking.runs.job import use_threads
+        from hemacell.core.threads import set_threads
 
-        use_threads(self.threads)
+        set_threads(self.threads)
         asked = self.settings
         return load_for_use(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.crop)
 
@@ -96,7 +100,7 @@ class Prediction:
         with open_parts(self.output, self.key, self.facts, len(self.inputs), per_part, self.settings.force) as parts:
             before = _stopped(parts.note, self.key)
             if before:
-                say(f"predict: going on with run {before}, which did not come to its end")
+                logger.info(f"predict: going on with run {before}, which did not come to its end")
             with track(
                 NAME,
                 self.settings.canonical(),
@@ -137,6 +141,7 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
         UserError: there is no such model, or the built-in sample trained it and these images are not of it; the
             tracking server is down; or the output cannot be written or is there already and is something else.
     """
+    configure_logging()
     asked: Any = settings
     output = check_output(asked.output)
     if output == inputs.source:
@@ -145,8 +150,8 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
     kind = inputs.kind()
     model = find_classifier(asked.model, kind)
     if kind == "sample":
-        say("images: of the built-in sample, drawn by this package; these answers are no result")
-    threads = asked.threads or cores()
+        logger.info("images: of the built-in sample, drawn by this package; these answers are no result")
+    threads = asked.threads or available_cores()
     facts = {
         "model": model.uri,
         "model_id": model.model_id,
@@ -174,7 +179,7 @@ def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str])
     for run in own:
         if run.info.status == "FINISHED" and all(each.is_there(asked, output, run.data.tags) for each in _added(asked)):
             point_to_result(get_client(), run.info.run_id)
-            say(
+            logger.info(
                 f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
                 "type force=true to do it again"
             )
@@ -236,7 +241,7 @@ def publish(job: Prediction, run: Tracker, parts: Parts, speed: Speed) -> None:
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
     if speed.images:
         run.metrics({"images_per_second": speed.images_per_second})
-        say(
+        logger.info(
             f"predict: {speed.images} images in {speed.seconds:.0f} s ({speed.images_per_second:.1f} images/s); "
             f"{job.output}"
         )
@@ -256,10 +261,10 @@ def log_predictions(job: Prediction, run: Tracker) -> Tally:
     if job.output.stat().st_size < MOST_STORED:
         run.artifact(job.output)
     else:
-        say(f"predict: {job.output.name} is too large to be stored with the run, which has its path and sha256")
+        logger.info(f"predict: {job.output.name} is too large to be stored with the run, which has its path and sha256")
     if tally.all_unreadable:
-        say(
-            f"warning: {tally.all_unreadable} of {tally.images} images could not be read (their rows have the reason "
+        logger.warning(
+            f"{tally.all_unreadable} of {tally.images} images could not be read (their rows have the reason "
             f"in why); the first: {tally.first_unreadable}"
         )
     return tally

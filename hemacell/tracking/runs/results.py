@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hemacell.tracking.runs.job import say
 from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.data.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.json"
 #: The rows that were reported in training, in one file: a comparison of many runs reads them at once.
@@ -94,7 +96,7 @@ def _inside_masks(manifest: Manifest, predicted: np.ndarray, pixels: np.ndarray,
         except (UnreadableImage, UserError) as error:
             problems.append(str(error) if isinstance(error, UserError) else f"{files[row]}: {error}")
     if problems:
-        say(f"warning: {len(problems)} masks are not used to see where heat lies; the first: {problems[0]}")
+        logger.warning(f"{len(problems)} masks are not used to see where heat lies; the first: {problems[0]}")
     if not masks:
         return {}
     rows = np.array(list(masks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ import numpy as np
 from hemacell.prediction.output import appearing, read_output, sha256_of
 from hemacell.prediction.read_ahead import read_ahead, read_square
 from hemacell.prediction.summary import first_to_look_at
-from hemacell.tracking.runs.job import say
 from hemacell.tracking.runs.tracker import FIGURE_DPI, Tracker
 
 if TYPE_CHECKING:
     from hemacell.tracking.runs.prediction import Prediction
+
+logger = logging.getLogger(__name__)
 
 SETTINGS, DIGESTS = "explained.settings", ("explained.sha256",)
 _AHEAD = 16  # pictures that are read while others are put in place
@@ -49,7 +51,7 @@ def log_saliency(job: Prediction, run: Tracker) -> None:
     squares = list(read_ahead(paths, lambda path: read_square(path, config.decoded_size), _AHEAD))
     gone = [number for number, square in enumerate(squares) if isinstance(square, str)]
     if gone:
-        say(f"warning: {len(gone)} images cannot be read any more and are not shown; the first: {squares[gone[0]]}")
+        logger.warning(f"{len(gone)} images cannot be read any more and are not shown; the first: {squares[gone[0]]}")
         chosen = chosen.drop(index=gone)
     shape = (-1, config.decoded_size, config.decoded_size, 3)
     pixels = np.array([square for square in squares if not isinstance(square, str)], np.uint8).reshape(shape)
@@ -66,7 +68,7 @@ def log_saliency(job: Prediction, run: Tracker) -> None:
         figure.savefig(file, format="png", dpi=FIGURE_DPI)
         run.tags({SETTINGS: _settings(job.settings), DIGESTS[0]: sha256_of(file)})  # before it appears: whose it is
     run.artifact(picture)
-    say(f"predict: {picture}")
+    logger.info(f"predict: {picture}")
 
 
 def _shortened(name: str, most: int = 34) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields
 from typing import Any
 
 from torch import nn
 
 from hemacell.core.progress import Progress
+from hemacell.jobs.context import RunContext
 from hemacell.reporting import figures
-from hemacell.tracking.runs.job import Job, say
 from hemacell.tracking.runs.results import HISTORY
 from hemacell.tracking.runs.tracker import Tracker
 from hemacell.training.loop import LoopSettings, Task, Trained, fit
 
+logger = logging.getLogger(__name__)
 
-def train(job: Job[Any], run: Tracker, task: Task, network: nn.Module, steps: int, **others: Any) -> Trained:
+
+def train(job: RunContext[Any], run: Tracker, task: Task, network: nn.Module, steps: int, **others: Any) -> Trained:
     """Train a job's network, and log metrics on the way, loss curves and the seconds at the end.
 
     Args:
@@ -28,7 +31,7 @@ def train(job: Job[Any], run: Tracker, task: Task, network: nn.Module, steps: in
     known = {each.name for each in fields(LoopSettings)} & set(type(job.settings).model_fields)
     given = {name: getattr(job.settings, name) for name in known} | {"steps": steps} | others
     if job.settings.resume and not job.checkpoint(run).exists():
-        say(f"resume: no checkpoint of this run in {job.checkpoint(run).parent}; it starts from its first step")
+        logger.info(f"resume: no checkpoint of this run in {job.checkpoint(run).parent}; it starts from its first step")
     progress = Progress("training")
     trained = fit(
         task,

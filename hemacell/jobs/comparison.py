@@ -1,0 +1,111 @@
+"""The comparison of runs, logged as report, figures, table and metrics to a run of its own or of a study."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hemacell.core.errors import UserError, in_one_line
+from hemacell.tracking.runs.lifecycle import ui_hint
+from hemacell.tracking.runs.search import read_file
+
+if TYPE_CHECKING:
+    from hemacell.evaluation.comparison.records import Cell as RunRecord
+    from hemacell.evaluation.comparison.records import Comparison
+    from hemacell.tracking.runs.tracker import Tracker
+
+#: What a comparison says, in words.
+ANSWER = "answer.txt"
+#: Means that the study's own run shows; the report has the others.
+_LOGGED = ("macro_f1", "accuracy", "balanced_accuracy", "auroc", "ece")
+
+
+def log_comparison(
+    run: Tracker,
+    records: Sequence[RunRecord],
+    *,
+    baseline: str = "",
+    resamples: int = 2000,
+    permutations: int = 5000,
+    output: str = "",
+) -> list[Comparison]:
+    """Compare runs, and log report, figures, table and the mean of every arm and amount.
+
+    Args:
+        run: the open run.
+        records: what is compared.
+        baseline: the arm that the others are compared with; '' for `none`, or the first arm where there is no `none`.
+        resamples, permutations: of the bootstrap and of the permutation test.
+        output: a folder that the report is written to as well.
+
+    Returns:
+        The comparison on the test images, and the one on the other laboratory's images where all runs have it.
+
+    Raises:
+        UserError: the runs cannot be compared, or the folder cannot be written.
+    """
+    from hemacell.evaluation.comparison.compare import compare, results_table
+    from hemacell.reporting.study_facts import study_facts
+    from hemacell.reporting.study_report import write_report
+
+    chosen = _baseline(records, baseline)
+    comparisons = [compare(records, baseline=chosen, resamples=resamples, permutations=permutations)]
+    if all(record.external for record in records):
+        comparisons.append(
+            compare(records, baseline=chosen, split="external", resamples=resamples, permutations=permutations)
+        )
+    facts, table = study_facts(run.run_id, records), results_table(records)
+    with tempfile.TemporaryDirectory() as scratch:
+        write_report(Path(scratch), comparisons, records, facts, table)
+        run.artifacts(Path(scratch))
+        if output:
+            _copy(Path(scratch), Path(output).expanduser())
+    run.text(_answer(comparisons[0]), ANSWER)
+    run.metrics(_means(comparisons[0]))
+    return comparisons
+
+
+def _baseline(records: Sequence[RunRecord], asked: str) -> str:
+    arms = list(dict.fromkeys(record.arm for record in records))
+    chosen = asked or ("none" if "none" in arms else arms[0])
+    if chosen not in arms:
+        raise UserError(f"baseline={chosen}: expected one of the arms ({'; '.join(arms)})")
+    return chosen
+
+
+def _means(comparison: Comparison) -> Mapping[str, float]:
+    return {
+        f"{score.metric}/{slug(score.arm)}/{slug(score.amount)}": score.mean
+        for score in comparison.scores
+        if score.metric in _LOGGED
+    }
+
+
+def _answer(comparison: Comparison) -> str:
+    from hemacell.reporting.study_sections import answer
+
+    return "\n".join([*answer(comparison), *(f"warning: {line}" for line in comparison.warnings)])
+
+
+def summary(run_id: str) -> str:
+    """For the screen: the result in words that a study or a comparison has logged, and where the report is."""
+    answer = read_file(run_id, ANSWER).strip()
+    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}\n{ui_hint()}"
+
+
+def _copy(folder: Path, target: Path) -> None:
+    try:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            copy = target / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)  # not the modes: those of a temporary folder are for its owner alone
+    except OSError as error:
+        raise UserError(f"output={target}: cannot be written ({error.strerror or in_one_line(error)})") from error
+
+
+def slug(text: str) -> str:
+    """An arm or an amount as a part of a metric's name: MLflow refuses a comma and a plus."""
+    return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text).strip("-")

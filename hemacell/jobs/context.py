@@ -1,0 +1,151 @@
+"""What a job knows before its run is open: settings, data, threads, and whether there is anything to do."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from hemacell.config.base import JobSettings
+from hemacell.core.cache import cache_dir
+from hemacell.core.logging import configure_logging
+from hemacell.core.progress import end_lines
+from hemacell.core.provenance import sources_digest, step_key
+from hemacell.core.threads import available_cores
+from hemacell.data.sources.resolve import DataSource, resolve_data
+from hemacell.tracking.registry.lookup import DATA_KIND
+from hemacell.tracking.runs.finished import KEY, finished_run
+from hemacell.tracking.runs.lifecycle import EXECUTION, get_client, has_open_run, params_of, point_to_result, track
+from hemacell.tracking.runs.tracker import Tracker
+
+if TYPE_CHECKING:
+    from hemacell.data.manifest import Manifest
+
+logger = logging.getLogger(__name__)
+
+Settings = TypeVar("Settings", bound=JobSettings)
+
+#: Settings that say how a job is driven and shown, not what it computes.
+NOT_IN_KEY = EXECUTION | {
+    "data",
+    "model",
+    "checkpoint_seconds",
+    "pretrain_data",
+    "external",
+    "threads",
+    "workers",
+    "data_license",
+    "output",
+}
+
+
+@dataclass(frozen=True)
+class RunContext(Generic[Settings]):
+    """A job that is about to start.
+
+    Attributes:
+        name: of the job, such as `wbc`.
+        settings: those of a resumed run are its own.
+        source: where its images come from.
+        cache: folder for what can be made again.
+        threads: processor threads that it computes with.
+    """
+
+    name: str
+    settings: Settings
+    source: DataSource
+    cache: Path
+    threads: int
+
+    def key(self, module: str, inputs: Mapping[str, str]) -> str:
+        """The digest of all that decides this job's result (see `hemacell.core.provenance`)."""
+        values = {name: text for name, text in self.settings.canonical().items() if name not in NOT_IN_KEY}
+        return step_key(self.name, _sources(module), values, inputs, self.threads)
+
+    def finished(self, key: str) -> str | None:
+        """The run that computed all this before, which is then announced; None where the settings ask for it again."""
+        asked: Any = self.settings
+        if asked.force or _resumed(asked):
+            return None
+        run_id = finished_run(self.name, key)
+        if run_id is not None:
+            if not has_open_run():  # which points to its own run
+                point_to_result(get_client(), run_id)
+            logger.info(f"{self.name}: run {run_id} has done exactly this already; type force=true to do it again")
+        return run_id
+
+    @contextmanager
+    def open(
+        self, manifest: Manifest, key: str, tags: Mapping[str, object] | None = None, **params: object
+    ) -> Iterator[Tracker]:
+        """The run of this job: `hemacell.tracking.runs.lifecycle.track` with what is the same for all jobs."""
+        asked: Any = self.settings
+        kind = {DATA_KIND: self.source.kind, "data.digest": manifest.digest, "threads": self.threads, KEY: key}
+        with track(
+            self.name,
+            {**self.settings.canonical(), **params},
+            experiment=asked.experiment,
+            run_name=asked.run_name,
+            tags={**kind, **(tags or {})},
+            resume=_resumed(asked),
+            # with the same threads for each run, it is the same study
+            may_change=EXECUTION | {"workers"},
+        ) as run:
+            try:
+                yield run
+            finally:
+                end_lines()
+
+    def checkpoint(self, run: Tracker) -> Path:
+        """Where the checkpoint of a run lies until it has ended well."""
+        return self.cache / "checkpoints" / f"{run.run_id}.safetensors"
+
+    def cleanup(self, run: Tracker) -> None:
+        """Remove what a run that has ended well needs no more: its checkpoint."""
+        self.checkpoint(run).unlink(missing_ok=True)
+
+
+# A study asks once for each run; this process runs the sources that it has read.
+_sources = functools.lru_cache(sources_digest)
+
+
+def start_job(name: str, settings: Settings) -> RunContext[Settings]:
+    """Settle settings (a resumed run's are its own), data folder and threads; announces the built-in sample.
+
+    Raises:
+        UserError: no such folder or run, or the tracking server is down.
+    """
+    configure_logging()
+    get_client()  # a server that is down is reported before any work
+    if _resumed(settings):
+        settings = _settings_of_run(settings)
+    asked: Any = settings
+    cache = cache_dir()
+    source = resolve_data(asked.data, cache)
+    if source.kind == "sample" and not has_open_run():
+        logger.info(
+            "data: the built-in sample, drawn by this package; its scores are no result (type data=DIR for real images)"
+        )
+    return RunContext(name, settings, source, cache, asked.threads or available_cores())
+
+
+def _settings_of_run(given: Settings) -> Settings:
+    """The settings that the run to resume was started with; warns of others that were given."""
+    known = {key: text for key, text in params_of(_resumed(given)).items() if key in type(given).model_fields}
+    texts = given.canonical()
+    execution = {key: text for key, text in texts.items() if key in EXECUTION}
+    defaults = type(given)().canonical()
+    typed = {key: text for key, text in texts.items() if text not in (defaults[key], known.get(key, text))}
+    ignored = ", ".join(f"{key}={text}" for key, text in typed.items() if key not in EXECUTION)
+    if ignored:
+        logger.info(f"resume: the run goes on with its own settings; {ignored} is not used")
+    return type(given).from_strings({**known, **execution})
+
+
+def _resumed(settings: JobSettings) -> str:
+    """Id of the run to go on with; '' also for a job that is too short to be resumed."""
+    return getattr(settings, "resume", "")
