@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hemacell.config.jobs import StudySettings
-from hemacell.tracking.runs.study import finished_runs_of_keys, seconds_of_runs
+from hemacell.tracking.runs.search import finished_runs_of_keys, seconds_of_runs
 
 if TYPE_CHECKING:
     from hemacell.jobs.context import RunContext
