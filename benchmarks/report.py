@@ -12,7 +12,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from hemacell.evaluation.comparison.compare import compare, results_table
+from hemacell.evaluation.comparison.compare import compare
+from hemacell.evaluation.comparison.table import results_table
 from hemacell.reporting.study_facts import study_facts
 from hemacell.reporting.study_report import write_report
 from hemacell.tracking.runs.search import records_of_study

@@ -13,7 +13,7 @@ from hemacell.tracking.runs.lifecycle import ui_hint
 from hemacell.tracking.runs.search import read_file
 
 if TYPE_CHECKING:
-    from hemacell.evaluation.comparison.records import Cell as RunRecord
+    from hemacell.evaluation.comparison.records import RunRecord
     from hemacell.evaluation.comparison.records import Comparison
     from hemacell.tracking.runs.tracker import Tracker
 
@@ -47,7 +47,8 @@ def log_comparison(
     Raises:
         UserError: the runs cannot be compared, or the folder cannot be written.
     """
-    from hemacell.evaluation.comparison.compare import compare, results_table
+    from hemacell.evaluation.comparison.compare import compare
+    from hemacell.evaluation.comparison.table import results_table
     from hemacell.reporting.study_facts import study_facts
     from hemacell.reporting.study_report import write_report
 

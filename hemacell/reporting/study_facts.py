@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hemacell.evaluation.comparison.records import Cell as RunRecord
+from hemacell.evaluation.comparison.records import RunRecord
 
 
 def study_facts(run_id: str, records: Sequence[RunRecord]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup, escape
 from PIL import Image
 
-from hemacell.evaluation.comparison.records import Cell, Comparison
+from hemacell.evaluation.comparison.records import Comparison, RunRecord
 from hemacell.reporting.study_sections import Picture, answer, sections
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Drawn:
 def write_report(
     folder: Path,
     comparisons: Sequence[Comparison],
-    cells: Sequence[Cell],
+    runs: Sequence[RunRecord],
     facts: Mapping[str, str],
     table: pd.DataFrame,
 ) -> list[Path]:
@@ -50,7 +50,7 @@ def write_report(
     Args:
         folder: made where it is missing; files of the same names are replaced.
         comparisons: on the test images, and after it, where there is one, on another laboratory's.
-        cells: the runs, for the training curves and the list of runs.
+        runs: the runs, for the training curves and the list of runs.
         facts: label -> text, shown near the end. `data.kind` with `sample` in it puts a banner on top.
         table: a row a run, for results.csv.
 
@@ -63,7 +63,7 @@ def write_report(
     """
     if not comparisons:
         raise ValueError("a report needs at least one comparison")
-    parts = sections(comparisons, cells, facts)
+    parts = sections(comparisons, runs, facts)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     drawn = {
         picture.name: _draw(picture, folder / "figures" / f"{picture.name}.png")
@@ -71,7 +71,7 @@ def write_report(
         for picture in part.pictures
     }
     view = {
-        "title": _title(comparisons[0], cells),
+        "title": _title(comparisons[0], runs),
         "answer": answer(comparisons[0]),
         "sample": "sample" in facts.get("data.kind", ""),
         "warnings": comparisons[0].warnings,
@@ -88,13 +88,13 @@ def write_report(
     return [*written, *(each.path for each in drawn.values())]
 
 
-def _title(comparison: Comparison, cells: Sequence[Cell]) -> str:
+def _title(comparison: Comparison, runs: Sequence[RunRecord]) -> str:
     def number(count: int, thing: str) -> str:
         return f"{count} {thing}{'' if count == 1 else 's'}"
 
     arms, amounts = len(comparison.arms), len(comparison.amounts)
     labels = "1 amount of labels" if amounts == 1 else f"{amounts} amounts of labels"
-    return f"{number(arms, 'arm')}, {labels}: {number(len(cells), 'run')} compared"
+    return f"{number(arms, 'arm')}, {labels}: {number(len(runs), 'run')} compared"
 
 
 def _draw(picture: Picture, path: Path) -> _Drawn:

@@ -8,16 +8,19 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from hemacell.evaluation.comparison.compare import in_words
-from hemacell.evaluation.comparison.label_efficiency import label_efficiency_in_words
 from hemacell.evaluation.comparison.records import (
     MAIN_METRIC,
-    Cell,
     Comparison,
     Difference,
+    LabelEfficiency,
+    RunRecord,
     Score,
+)
+from hemacell.evaluation.comparison.words import (
     amount_words,
     arm_words,
+    difference_in_words,
+    label_efficiency_in_words,
 )
 from hemacell.evaluation.metrics import ECE_BINS
 from hemacell.reporting import figures
@@ -79,15 +82,15 @@ def answer(comparison: Comparison) -> tuple[str, ...]:
     baseline = named(comparison.baseline)
     if len(comparison.arms) < 2:
         return (f"There is no arm beside {baseline}, so nothing is compared.",)
-    said = [f"Compared with {baseline}, on {comparison.images:,} {comparison.split} images:"]
-    said += [_of_amount(comparison, amount) for amount in comparison.amounts]
-    said += _of_controls(comparison)
+    sentences = [f"Compared with {baseline}, on {comparison.images:,} {comparison.split} images:"]
+    sentences += [_of_amount(comparison, amount) for amount in comparison.amounts]
+    sentences += _of_controls(comparison)
     if len(comparison.arms) > 2:
-        said.append(
+        sentences.append(
             f"Each amount names the best of up to {len(comparison.arms) - 1} arms, which flatters it a little: p is "
             "corrected over the amounts of an arm, not over the arms."
         )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def clear(difference: Difference) -> bool:
@@ -104,13 +107,12 @@ def _of_amount(comparison: Comparison, amount: str) -> str:
     above = [each for each in found if clear(each) and each.mean > 0]
     below = [each for each in found if clear(each) and each.mean < 0]
     best = max(above or found, key=lambda each: (each.low, each.mean))
-    numbers = re.sub(r"-(?=\d)", "−", in_words(best).removeprefix(f"at {amount_words(amount)}: "))
+    numbers = re.sub(r"-(?=\d)", "−", difference_in_words(best).removeprefix(f"at {amount_words(amount)}: "))
     if above:
         sentence = f"At {amount_words(amount)}: {arm_words(best.arm)} gains {numbers}, over {baseline}"
-        worth = next((w for w in comparison.worth if (w.arm, w.amount) == (best.arm, amount)), None)
-        # with all its labels the baseline can only need more than as many: nothing is learnt from that
-        if worth is not None and worth.low is not None and not (worth.relation == ">" and worth.ratio <= 1):
-            sentence += f", for which {baseline} needs {label_efficiency_in_words(worth)}"
+        efficiency = next((w for w in comparison.label_efficiency if (w.arm, w.amount) == (best.arm, amount)), None)
+        if efficiency is not None and _is_informative(efficiency):
+            sentence += f", for which {baseline} needs {label_efficiency_in_words(efficiency)}"
         if len(found) > 1:
             sentence += f". {len(above)} of {len(found)} arms are clearly above {baseline}"
     elif below:
@@ -125,6 +127,11 @@ def _of_amount(comparison: Comparison, amount: str) -> str:
     return f"{sentence}."
 
 
+def _is_informative(efficiency: LabelEfficiency) -> bool:
+    """Whether a ratio has an interval and says more than that the baseline does not reach the score with all labels."""
+    return efficiency.low is not None and not (efficiency.relation == ">" and efficiency.ratio <= 1)
+
+
 def _why_unclear(difference: Difference) -> str:
     """Words for a difference of which its interval and its p say different things."""
     p = difference.p if difference.p_holm is None else difference.p_holm
@@ -137,19 +144,19 @@ def _why_unclear(difference: Difference) -> str:
 
 
 def _of_controls(comparison: Comparison) -> list[str]:
-    said = []
-    for arm in dict.fromkeys(share.arm for share in comparison.controls):
-        shares = [share for share in comparison.controls if share.arm == arm]
+    sentences = []
+    for arm in dict.fromkeys(share.arm for share in comparison.control_shares):
+        shares = [share for share in comparison.control_shares if share.arm == arm]
         words, control = named(arm), named(shares[0].control)
         above = [amount_words(s.amount) for s in shares if clear(s.beyond) and s.beyond.mean > 0]
         below = [amount_words(s.amount) for s in shares if clear(s.beyond) and s.beyond.mean < 0]
         if above:
-            said.append(f"Beyond its control {control}, {words} gains at {_listed(above)}.")
+            sentences.append(f"Beyond its control {control}, {words} gains at {_listed(above)}.")
         else:
-            said.append(f"Over its control {control}, {words} brings nothing that can be told from zero.")
+            sentences.append(f"Over its control {control}, {words} brings nothing that can be told from zero.")
         if below:
-            said[-1] = f"{said[-1][:-1]}, and it is clearly worse than the control at {_listed(below)}."
-    return said
+            sentences[-1] = f"{sentences[-1][:-1]}, and it is clearly worse than the control at {_listed(below)}."
+    return sentences
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -159,19 +166,19 @@ def _listed(words: Sequence[str]) -> str:
 # --- sections
 
 
-def sections(comparisons: Sequence[Comparison], cells: Sequence[Cell], facts: Mapping[str, str]) -> list[Section]:
+def sections(comparisons: Sequence[Comparison], runs: Sequence[RunRecord], facts: Mapping[str, str]) -> list[Section]:
     """Everything below the answer, in the order in which it is read."""
     first = comparisons[0]
     found = [_budget(first), _scores(first), _differences_section(first)]
-    if first.worth:
+    if first.label_efficiency:
         found.append(_worth(first))
-    if first.controls:
+    if first.control_shares:
         found.append(_controls(first))
     if len(first.arms) > 1:
         found.append(_classes(first))
-    found += [_confusion(first), _floor(first)]
+    found += [_confusion(first), _majority_baseline(first)]
     found += [_external(other, first) for other in comparisons[1:]]
-    found += [_training(first, cells), _method(first), _facts(facts), _runs(first, cells)]
+    found += [_training(first, runs), _method(first), _facts(facts), _runs(first, runs)]
     return found
 
 
@@ -310,7 +317,7 @@ def _worth(comparison: Comparison) -> Section:
     baseline = named(comparison.baseline)
     found = {
         (each.arm, each.amount): label_efficiency_in_words(each).replace(" x the labels", " x")
-        for each in comparison.worth
+        for each in comparison.label_efficiency
     }
     arms = [arm for arm in comparison.arms if any(arm == has for has, _ in found)]
     rows = tuple((arm_words(arm), *(found.get((arm, amount), "–") for amount in comparison.amounts)) for arm in arms)
@@ -341,7 +348,7 @@ def _controls(comparison: Comparison) -> Section:
                 p_words(each.beyond.p_holm if each.beyond.p_holm is not None else each.beyond.p),
                 _share_words(each.share, each.low, each.high),
             )
-            for each in comparison.controls
+            for each in comparison.control_shares
             if each.amount == amount
         )
         if rows:
@@ -403,13 +410,14 @@ def _confusion(comparison: Comparison) -> Section:
     return Section("confusion", "What is taken for what", pictures=(picture,))
 
 
-def _floor(comparison: Comparison) -> Section:
-    scores = [f"{METRIC_WORDS.get(name, name)} {value:.3f}" for name, value in comparison.floor.metrics.items()]
+def _majority_baseline(comparison: Comparison) -> Section:
+    baseline = comparison.majority_baseline
+    scores = [f"{METRIC_WORDS.get(name, name)} {value:.3f}" for name, value in baseline.metrics.items()]
     text = (
-        f"Always answering {comparison.floor.label}, the most frequent class of the {comparison.split} images, has "
-        f"{_listed(scores)}. Whatever is below has learnt nothing."
+        f"A classifier that always predicts {baseline.label}, the most frequent class of the {comparison.split} "
+        f"images, has {_listed(scores)}. A model with lower scores has learnt nothing."
     )
-    return Section("floor", "The floor", (text,))
+    return Section("majority-baseline", "Majority-class baseline", (text,))
 
 
 def _external(comparison: Comparison, first: Comparison) -> Section:
@@ -426,11 +434,11 @@ def _external(comparison: Comparison, first: Comparison) -> Section:
     return Section("external", "Another laboratory", tuple(paragraphs), tuple(pictures), tuple(tables))
 
 
-def _training(comparison: Comparison, cells: Sequence[Cell]) -> Section:
+def _training(comparison: Comparison, runs: Sequence[RunRecord]) -> Section:
     picture = Picture(
         "training_curves",
-        partial(figures.training_curves, cells, comparison.arms),
-        f"Training loss, validation loss and validation accuracy of {len(cells)} runs over their steps.",
+        partial(figures.training_curves, runs, comparison.arms),
+        f"Training loss, validation loss and validation accuracy of {len(runs)} runs over their steps.",
         "A thin line a run. Nothing is chosen by the validation curves: each run makes all its steps, and its weights "
         "at the end count.",
     )
@@ -463,26 +471,26 @@ def _facts(facts: Mapping[str, str]) -> Section:
     return Section("facts", "Facts", tables=(Table("Where this comes from", ("what", "value"), (Group("", rows),)),))
 
 
-def _runs(comparison: Comparison, cells: Sequence[Cell]) -> Section:
+def _runs(comparison: Comparison, runs: Sequence[RunRecord]) -> Section:
     rows = tuple(
         (
-            cell.run_id,
-            cell.name,
-            arm_words(cell.arm),
-            amount_words(cell.amount),
-            f"{cell.draw}",
-            f"{cell.seed}",
-            _logged(cell, f"{comparison.split}/{MAIN_METRIC}"),
+            run.run_id,
+            run.name,
+            arm_words(run.arm),
+            amount_words(run.amount),
+            f"{run.draw}",
+            f"{run.seed}",
+            _logged(run, f"{comparison.split}/{MAIN_METRIC}"),
         )
-        for cell in cells
+        for run in runs
     )
     head = ("run", "name", "arm", "labels", "draw", "seed", "macro-F1")
     text = "All scores of every run are in results.csv."
-    return Section("runs", "Runs", (text,), tables=(Table(f"{len(cells)} runs", head, (Group("", rows),)),))
+    return Section("runs", "Runs", (text,), tables=(Table(f"{len(runs)} runs", head, (Group("", rows),)),))
 
 
-def _logged(cell: Cell, name: str) -> str:
-    return f"{cell.metrics[name]:.3f}" if name in cell.metrics else "–"
+def _logged(run: RunRecord, name: str) -> str:
+    return f"{run.metrics[name]:.3f}" if name in run.metrics else "–"
 
 
 def _differences(comparison: Comparison, amount: str) -> list[Difference]:

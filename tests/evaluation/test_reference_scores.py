@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hemacell.evaluation.comparison.resampling import Answers, image_weights, percentile_interval, resampled_metrics
+from hemacell.evaluation.comparison.resampling import (
+    MatchedPredictions,
+    image_weights,
+    percentile_interval,
+    resampled_metrics,
+)
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.reference_scores import (
     MetricComparison,
@@ -61,7 +66,7 @@ def test_the_interval_of_accuracy_is_the_binomial_one():
 def test_drawing_cells_is_drawing_images():
     """Against weights of single images, as the comparison of a study draws them."""
     labels, probabilities = answered(150, 0.7)
-    answers = Answers(CLASSES, labels, probabilities.argmax(1)[None], 0)
+    answers = MatchedPredictions(CLASSES, labels, probabilities.argmax(1)[None], 0)
     by_image = resampled_metrics(answers, image_weights(150, 8000, 0))
     for row in compare_with_reference(labels, probabilities, CLASSES, {}, 8000):
         low, high = percentile_interval(by_image[row.metric][0])

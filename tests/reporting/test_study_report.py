@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from hemacell.evaluation.comparison.compare import compare, results_table
-from hemacell.evaluation.comparison.records import arm_words
+from hemacell.evaluation.comparison.compare import compare
+from hemacell.evaluation.comparison.table import results_table
+from hemacell.evaluation.comparison.words import arm_words
 from hemacell.reporting.study_report import write_report
 from hemacell.reporting.study_sections import answer, clear, sections
 
@@ -63,22 +64,22 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def cells(make_cells):
+def runs(make_runs):
     """Three arms with a control, of which one has no run with the most labels; and another laboratory."""
-    made = make_cells(("none", "imagenet", "camelyon"), ("0.01", "0.1", "1.0"), draws=3, images=200, external=80)
-    return [replace(cell, val_images=1029) for cell in made if (cell.arm, cell.amount) != ("imagenet", "1.0")]
+    made = make_runs(("none", "imagenet", "camelyon"), ("0.01", "0.1", "1.0"), draws=3, images=200, external=80)
+    return [replace(run, val_images=1029) for run in made if (run.arm, run.amount) != ("imagenet", "1.0")]
 
 
 @pytest.fixture(scope="module")
-def comparisons(cells):
+def comparisons(runs):
     few = {"resamples": 200, "permutations": 199}
-    return [compare(cells, split=split, **few) for split in ("test", "external")]
+    return [compare(runs, split=split, **few) for split in ("test", "external")]
 
 
 @pytest.fixture(scope="module")
-def report(cells, comparisons, tmp_path_factory):
+def report(runs, comparisons, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "below" / "here"
-    written = write_report(folder, comparisons, cells, FACTS, results_table(cells))
+    written = write_report(folder, comparisons, runs, FACTS, results_table(runs))
     assert sorted(written) == sorted(path for path in folder.rglob("*") if path.is_file())
     return folder
 
@@ -91,7 +92,7 @@ def page(report):
 def markdown_rows(text):
     """Cells of all tables, as a reader sees them."""
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
-    return [[html.unescape(re.sub(r"\\([\\`*|~_\]])", r"\1", cell)).strip() for cell in row] for row in rows]
+    return [[html.unescape(re.sub(r"\\([\\`*|~_\]])", r"\1", run)).strip() for run in row] for row in rows]
 
 
 def numbers(text):
@@ -137,10 +138,10 @@ def test_the_label_budget_counts_val_images(page, comparisons):
     assert "each run had 1,029 labelled val images" in page.words()
 
 
-def test_worth_controls_and_floor(page, comparisons):
+def test_label_efficiency_controls_and_majority_baseline(page, comparisons):
     first = comparisons[0]
-    assert len(first.controls) == 2
-    for each in first.controls:
+    assert len(first.control_shares) == 2
+    for each in first.control_shares:
         row = next(
             row
             for row in page.rows
@@ -152,10 +153,10 @@ def test_worth_controls_and_floor(page, comparisons):
     heads = [row for row in page.rows if row == ["arm", "at 1 %", "at 10 %", "at 100 %"]]
     assert len(heads) == 1
     worth = next(row for row in page.rows if len(row) == 4 and row[0] == "camelyon" and " x" in row[1])
-    found = next(each for each in first.worth if (each.arm, each.amount) == ("camelyon", "0.01"))
+    found = next(each for each in first.label_efficiency if (each.arm, each.amount) == ("camelyon", "0.01"))
     assert numbers(worth[1])[0] == pytest.approx(found.ratio, rel=0.06)
-    assert f"Always answering {first.floor.label}" in page.words()
-    assert f"macro-F1 {first.floor.metrics['macro_f1']:.3f}" in page.words()
+    assert f"always predicts {first.majority_baseline.label}" in page.words()
+    assert f"macro-F1 {first.majority_baseline.metrics['macro_f1']:.3f}" in page.words()
 
 
 def test_sections_come_in_the_order_in_which_they_are_read(report, page):
@@ -167,7 +168,7 @@ def test_sections_come_in_the_order_in_which_they_are_read(report, page):
         "What the controls have already",
         "Which cells gain",
         "What is taken for what",
-        "The floor",
+        "Majority-class baseline",
         "Another laboratory",
         "How training went",
         "Method",
@@ -228,8 +229,8 @@ def test_links_of_the_markdown_lead_to_its_files(report):
             assert line.count("|") == following.count("|")
 
 
-def test_results_come_back_from_the_csv_to_the_bit(report, cells):
-    table = results_table(cells)
+def test_results_come_back_from_the_csv_to_the_bit(report, runs):
+    table = results_table(runs)
     text = (report / "results.csv").read_bytes()
     assert text.endswith(b"\n") and b"\r" not in text
     back = pd.read_csv(
@@ -245,8 +246,8 @@ def test_results_come_back_from_the_csv_to_the_bit(report, cells):
     assert back["arm"].tolist() == table["arm"].tolist()
 
 
-def test_names_cannot_break_the_report(cells, comparisons, tmp_path):
-    changed = [replace(cells[0], name=EVIL), *cells[1:]]
+def test_names_cannot_break_the_report(runs, comparisons, tmp_path):
+    changed = [replace(runs[0], name=EVIL), *runs[1:]]
     made = replace(
         comparisons[0],
         arms=("none", "imagenet", EVIL),
@@ -274,8 +275,8 @@ def test_names_cannot_break_the_report(cells, comparisons, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "told"), [("folder", False), ("sample", True), ("folder, sample", True), ("", False)])
-def test_a_sample_is_no_result(kind, told, make_cells, tmp_path):
-    some = make_cells(("none",), ("0.01",), draws=1, images=20)
+def test_a_sample_is_no_result(kind, told, make_runs, tmp_path):
+    some = make_runs(("none",), ("0.01",), draws=1, images=20)
     made = compare(some, resamples=50, permutations=19)
     write_report(tmp_path, [made], some, {"data.kind": kind}, results_table(some))
     for name in ("report.html", "report.md"):
@@ -301,7 +302,7 @@ def chosen(comparison, low, high, p, arm="camelyon", amount="0.01"):
     """The comparison with one difference only, of these limits."""
     base = comparison.difference(arm, amount)
     one = replace(base, mean=(low + high) / 2, low=low, high=high, p=p, p_holm=p)
-    return replace(comparison, arms=("none", arm), amounts=(amount,), differences=(one,), controls=())
+    return replace(comparison, arms=("none", arm), amounts=(amount,), differences=(one,), control_shares=())
 
 
 @pytest.mark.parametrize(
@@ -328,9 +329,9 @@ def test_the_answer_says_what_can_be_told_from_zero(low, high, p, expected, comp
     ],
 )
 def test_the_answer_says_what_an_arm_brings_over_its_control(low, high, p, expected, comparisons):
-    share = comparisons[0].controls[0]
+    share = comparisons[0].control_shares[0]
     beyond = replace(share.beyond, mean=(low + high) / 2, low=low, high=high, p=p, p_holm=p)
-    made = replace(comparisons[0], controls=(replace(share, beyond=beyond),))
+    made = replace(comparisons[0], control_shares=(replace(share, beyond=beyond),))
     assert any(expected in sentence for sentence in answer(made))
 
 
@@ -351,11 +352,11 @@ def test_warnings_are_in_both(report, page, comparisons):
         (("camelyon", "a run of mine"), ("as given",), 1),
     ],
 )
-def test_small_grids(arms, amounts, draws, make_cells, tmp_path):
+def test_small_grids(arms, amounts, draws, make_runs, tmp_path):
     amounts_made = ["0.01" if amount == "as given" else amount for amount in amounts]
-    made = make_cells(arms, amounts_made, draws=draws, images=60)
+    made = make_runs(arms, amounts_made, draws=draws, images=60)
     if "as given" in amounts:
-        made = [replace(cell, amount="as given", history=(), metrics={}) for cell in made]
+        made = [replace(run, amount="as given", history=(), metrics={}) for run in made]
     comparison = compare(made, resamples=50, permutations=19)
     files = write_report(tmp_path, [comparison], made, {}, results_table(made))
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
@@ -373,15 +374,15 @@ def test_no_comparison(tmp_path):
         write_report(tmp_path, [], [], {}, pd.DataFrame())
 
 
-def test_the_same_report_twice_is_the_same_to_the_byte(cells, comparisons, report, tmp_path):
-    for path in write_report(tmp_path, comparisons, cells, FACTS, results_table(cells)):
+def test_the_same_report_twice_is_the_same_to_the_byte(runs, comparisons, report, tmp_path):
+    for path in write_report(tmp_path, comparisons, runs, FACTS, results_table(runs)):
         assert path.read_bytes() == (report / path.relative_to(tmp_path)).read_bytes(), path.name
 
 
 @pytest.mark.slow
-def test_a_study_of_two_hundred_runs(make_cells, tmp_path):
+def test_a_study_of_two_hundred_runs(make_runs, tmp_path):
     """Is of a size that can be mailed; how long it takes is printed, not tested."""
-    made = make_cells(draws=7, images=200, scored=False)
+    made = make_runs(draws=7, images=200, scored=False)
     comparison = compare(made, resamples=50, permutations=19)
     start, work = time.perf_counter(), time.process_time()
     write_report(tmp_path, [comparison], made, FACTS, results_table(made))
@@ -389,11 +390,11 @@ def test_a_study_of_two_hundred_runs(make_cells, tmp_path):
     print(f"report of {len(made)} runs: {seconds:.1f} s, {work:.1f} s of them work")
     assert (tmp_path / "report.html").stat().st_size < 3e6
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert {cell.run_id for cell in made} <= {row[0] for row in page.rows if row}
+    assert {run.run_id for run in made} <= {row[0] for row in page.rows if row}
 
 
-def test_every_picture_has_another_name(comparisons, cells):
-    names = [picture.name for part in sections(comparisons, cells, FACTS) for picture in part.pictures]
+def test_every_picture_has_another_name(comparisons, runs):
+    names = [picture.name for part in sections(comparisons, runs, FACTS) for picture in part.pictures]
     assert len(names) == len(set(names)) == 7
 
 

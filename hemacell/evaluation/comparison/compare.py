@@ -1,4 +1,4 @@
-"""Cells of a grid -> `Comparison`: scores, paired differences, what they are worth in labels, and what to beware of."""
+"""Runs of a grid -> `Comparison`: scores, paired differences, label efficiency, and what to watch out for."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,38 +9,37 @@ from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 
 from hemacell.core.errors import UserError
-from hemacell.evaluation.comparison.checks import about_answers, about_intervals, about_runs
-from hemacell.evaluation.comparison.grid import Grid, Split, placed, said, steps_of
+from hemacell.evaluation.comparison.checks import check_intervals, check_predictions, check_runs
+from hemacell.evaluation.comparison.grid import Grid, Split, build_grid, predictions_of
 from hemacell.evaluation.comparison.hypothesis_tests import holm, mcnemar_p, permutation_p, t_interval
-from hemacell.evaluation.comparison.label_efficiency import worth
+from hemacell.evaluation.comparison.label_efficiency import label_efficiency_ratio
 from hemacell.evaluation.comparison.records import (
     CONTROLS,
     MAIN_METRIC,
-    Cell,
     Comparison,
     ControlShare,
     Difference,
-    Floor,
+    LabelEfficiency,
+    MajorityBaseline,
+    RunRecord,
     Score,
-    Worth,
-    amount_words,
 )
 from hemacell.evaluation.comparison.resampling import (
-    Answers,
+    MatchedPredictions,
     confusion_metrics,
     image_weights,
-    matched,
+    match_predictions,
     mean_over_draws,
     percentile_interval,
     resampled_metrics,
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 def compare(
-    cells: Sequence[Cell],
+    runs: Sequence[RunRecord],
     baseline: str = "none",
     split: Split = "test",
     controls: Mapping[str, str] = CONTROLS,
@@ -53,7 +52,7 @@ def compare(
     Every arm is compared with the baseline on the draws that both have, and on the images that all runs answered for.
 
     Args:
-        cells: finished runs, in the order of the study.
+        runs: finished runs, in the order of the study.
         baseline: the arm that others are compared with; the first arm where there is no such arm.
         split: which images.
         controls: arm -> the arm that is as wide and saw none of the other tissue.
@@ -62,20 +61,22 @@ def compare(
         seed: of both; equal arguments give equal results.
 
     Raises:
-        UserError: no cells, none with answers on `split`, other classes, no image in common, an image with two labels.
+        UserError: no runs, no predictions on `split`, different classes, no image in common, an image with two labels.
     """
-    if not cells:
+    if not runs:
         raise UserError("no finished run to compare; wait for the study's runs to finish, or name other runs")
-    grid, warnings = placed(cells, baseline, split)
-    answers = matched([said(cell, split) for cell in grid.cells], [cell.run_id for cell in grid.cells])
-    weights = image_weights(len(answers.labels), resamples, seed)
-    tables = answers.confusion()
+    grid, warnings = build_grid(runs, baseline, split)
+    predictions = match_predictions(
+        [predictions_of(run, split) for run in grid.runs], [run.run_id for run in grid.runs]
+    )
+    weights = image_weights(len(predictions.labels), resamples, seed)
+    tables = predictions.confusion()
     results = _Results(
         grid,
-        answers,
+        predictions,
         tables,
-        confusion_metrics(tables, answers.classes),
-        resampled_metrics(answers, weights),
+        confusion_metrics(tables, predictions.classes),
+        resampled_metrics(predictions, weights),
         permutations,
         seed,
     )
@@ -83,30 +84,30 @@ def compare(
     differences = _differences(results)
     made = Comparison(
         split=split,
-        classes=answers.classes,
-        images=len(answers.labels),
+        classes=predictions.classes,
+        images=len(predictions.labels),
         arms=grid.arms,
         amounts=grid.amounts,
         labels=grid.labels,
-        val_images=max(cell.val_images for cell in grid.cells),
+        val_images=max(run.val_images for run in grid.runs),
         baseline=grid.baseline,
         scores=scores,
         differences=differences,
-        worth=_worth(results),
-        controls=_control_shares(results, controls),
-        floor=_floor(answers),
+        label_efficiency=_label_efficiency(results),
+        control_shares=_control_shares(results, controls),
+        majority_baseline=_majority_baseline(predictions),
         confusion={place: tables[rows].sum(0) for place, rows in grid.rows.items()},
         warnings=(),
     )
-    if answers.left_out:
-        whole = len(answers.labels) + answers.left_out
+    if predictions.left_out:
+        whole = len(predictions.labels) + predictions.left_out
         warnings.append(
-            f"different test sets: {answers.left_out} of {whole} images are not in every run and are left out; "
-            "what is not counted from answers alone (auroc, ece, nll) is over each run's own images"
+            f"different test sets: {predictions.left_out} of {whole} images are not in every run and are left out; "
+            "what is not counted from predictions alone (auroc, ece, nll) is over each run's own images"
         )
-    warnings += about_answers(grid, answers.classes, tables)
-    warnings += about_intervals(made)
-    warnings += about_runs(grid)
+    warnings += check_predictions(grid, predictions.classes, tables)
+    warnings += check_intervals(made)
+    warnings += check_runs(grid)
     return replace(made, warnings=tuple(warnings))
 
 
@@ -115,7 +116,7 @@ class _Results:
     """What all statistics are made of; R runs, B resamples."""
 
     grid: Grid
-    answers: Answers
+    predictions: MatchedPredictions
     confusion: NDArray[np.int64]  # [R, C, C]
     points: dict[str, NDArray[np.float64]]  # metric -> [R]
     replicates: dict[str, NDArray[np.float64]]  # metric -> [R, B]
@@ -130,15 +131,15 @@ class _Results:
 def _scores(results: _Results, split: Split) -> tuple[Score, ...]:
     scores = []
     prefix = f"{split}/"
-    for arm, amount, rows in results.grid.places():
-        cells = [results.grid.cells[row] for row in rows]
-        logged = (key.removeprefix(prefix) for cell in cells for key in cell.metrics if key.startswith(prefix))
+    for arm, amount, rows in results.grid.conditions():
+        runs = [results.grid.runs[row] for row in rows]
+        logged = (key.removeprefix(prefix) for run in runs for key in run.metrics if key.startswith(prefix))
         for metric in dict.fromkeys([*results.points, *logged]):
-            # counted again from the answers where that can be, for images that some run lacks do not count
+            # counted again from the predictions where that can be, for images that some run lacks do not count
             counted = results.points.get(metric)
             values = [
-                float(counted[row]) if counted is not None else cell.metrics.get(prefix + metric, np.nan)
-                for row, cell in zip(rows, cells, strict=True)
+                float(counted[row]) if counted is not None else run.metrics.get(prefix + metric, np.nan)
+                for row, run in zip(rows, runs, strict=True)
             ]
             there = [i for i, value in enumerate(values) if np.isfinite(value)]
             if not there:
@@ -160,7 +161,7 @@ def _scores(results: _Results, split: Split) -> tuple[Score, ...]:
                     high=high,
                     spread=results.grid.spread([rows[i] for i in there]),
                     values=tuple(values),
-                    draws=tuple(cells[i].draw for i in there),
+                    draws=tuple(runs[i].draw for i in there),
                 )
             )
     return tuple(scores)
@@ -179,8 +180,8 @@ def _difference(results: _Results, arm: str, other: str, amount: str, metric: st
     p: float | None = None
     per_draw: tuple[float, ...] = ()
     if metric == MAIN_METRIC:
-        labels, predicted = results.answers.labels, results.answers.predicted
-        classes = len(results.answers.classes)
+        labels, predicted = results.predictions.labels, results.predictions.predicted
+        classes = len(results.predictions.classes)
         p = permutation_p(labels, predicted[a], predicted[b], classes, results.permutations, results.seed)
         per_draw = tuple(mcnemar_p(labels, predicted[i], predicted[j]) for i, j in zip(a, b, strict=True))
     return Difference(
@@ -195,7 +196,7 @@ def _difference(results: _Results, arm: str, other: str, amount: str, metric: st
         t_low=t_low,
         t_high=t_high,
         values=tuple(values.tolist()),
-        draws=tuple(results.grid.cells[row].draw for row in a),
+        draws=tuple(results.grid.runs[row].draw for row in a),
         spread=results.grid.spread(a),
         p=p,
         mcnemar=per_draw,
@@ -212,9 +213,9 @@ def _corrected(differences: Iterable[Difference | None]) -> list[Difference]:
 
 
 def _differences(results: _Results) -> tuple[Difference, ...]:
-    grid, classes = results.grid, results.answers.classes
+    grid, classes = results.grid, results.predictions.classes
     # F1 of a class without an image is undefined, or 0 where it is predicted
-    there = [f"f1/{classes[index]}" for index in np.unique(results.answers.labels)]
+    there = [f"f1/{classes[index]}" for index in np.unique(results.predictions.labels)]
     return tuple(
         difference
         for arm in grid.arms[1:]
@@ -223,7 +224,7 @@ def _differences(results: _Results) -> tuple[Difference, ...]:
     )
 
 
-def _worth(results: _Results) -> tuple[Worth, ...]:
+def _label_efficiency(results: _Results) -> tuple[LabelEfficiency, ...]:
     grid = results.grid
     macro_f1 = results.points[MAIN_METRIC]
     # amounts that come to equally many labels are one point of a curve
@@ -236,7 +237,7 @@ def _worth(results: _Results) -> tuple[Worth, ...]:
     means = [float(macro_f1[curve[count]].mean()) for count in labels]
     replicates = np.stack([results.mean(curve[count]) for count in labels], axis=1)
     return tuple(
-        worth(
+        label_efficiency_ratio(
             arm,
             grid.baseline,
             amount,
@@ -247,13 +248,13 @@ def _worth(results: _Results) -> tuple[Worth, ...]:
             results.mean(rows),
             replicates,
         )
-        for arm, amount, rows in grid.places()
+        for arm, amount, rows in grid.conditions()
         if arm != grid.baseline
     )
 
 
 def _labels(grid: Grid, rows: Sequence[int]) -> float:
-    return float(np.mean([grid.cells[row].labels for row in rows]))
+    return float(np.mean([grid.runs[row].labels for row in rows]))
 
 
 def _control_shares(results: _Results, controls: Mapping[str, str]) -> tuple[ControlShare, ...]:
@@ -286,76 +287,10 @@ def _share(results: _Results, arm: str, control: str, amount: str) -> tuple[floa
     return float((points[c] - points[b]).mean() / (points[a] - points[b]).mean()), *percentile_interval(ratio)
 
 
-def _floor(answers: Answers) -> Floor:
-    nothing = np.zeros((len(answers.labels), 1))
-    predicted = DummyClassifier(strategy="most_frequent").fit(nothing, answers.labels).predict(nothing)
-    floor = replace(answers, predicted=predicted[None])
-    metrics = confusion_metrics(floor.confusion()[0], answers.classes)
+def _majority_baseline(predictions: MatchedPredictions) -> MajorityBaseline:
+    nothing = np.zeros((len(predictions.labels), 1))
+    predicted = DummyClassifier(strategy="most_frequent").fit(nothing, predictions.labels).predict(nothing)
+    always = replace(predictions, predicted=predicted[None])
+    metrics = confusion_metrics(always.confusion()[0], predictions.classes)
     kept = {name: float(metrics[name]) for name in ("accuracy", "balanced_accuracy", MAIN_METRIC)}
-    return Floor(answers.classes[int(predicted[0])], kept)
-
-
-_METRIC_WORDS = {"macro_f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
-
-
-def in_words(difference: Difference) -> str:
-    """`at 1 %: +0.08 macro-F1 [0.05, 0.11], p = 0.002`; p is Holm's where there is one."""
-    metric = _METRIC_WORDS.get(difference.metric) or difference.metric.replace("f1/", "F1 of ")
-    numbers = (difference.low, difference.mean, difference.high)
-    # a third digit where two say nothing, as in [0.00, 0.01]
-    digits = 2 if difference.high - difference.low >= 0.02 and min(map(abs, numbers)) >= 0.005 else 3
-    # + 0.0 makes -0.00 a 0.00
-    low, mean, high = (round(number, digits) + 0.0 for number in numbers)
-    words = f"at {amount_words(difference.amount)}: {mean:+.{digits}f} {metric} [{low:.{digits}f}, {high:.{digits}f}]"
-    if difference.n == 1:
-        words += " over images only, of a single run"
-    p = difference.p if difference.p_holm is None else difference.p_holm
-    return words if p is None else f"{words}, {_p_words(p)}"
-
-
-def _p_words(p: float) -> str:
-    if p < 0.001:
-        return "p < 0.001"
-    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-
-
-def results_table(cells: Sequence[Cell]) -> "pd.DataFrame":
-    """A row a cell, for people with other questions.
-
-    Returns:
-        `run_id`, `name`, `arm`, `amount`, `fraction` (NaN where the amount is none), `labels`, `draw`, `seed`,
-        `steps` and `train_seconds` (NaN where unknown), then every `test/…` and `external/…` metric.
-    """
-    import pandas as pd
-
-    names = [
-        key
-        for prefix in ("test/", "external/")
-        for key in dict.fromkeys(key for cell in cells for key in cell.metrics)
-        if key.startswith(prefix)
-    ]
-    rows = [
-        {
-            "run_id": cell.run_id,
-            "name": cell.name,
-            "arm": cell.arm,
-            "amount": cell.amount,
-            "fraction": _fraction(cell.amount),
-            "labels": cell.labels,
-            "draw": cell.draw,
-            "seed": cell.seed,
-            "steps": steps_of(cell),
-            "train_seconds": cell.metrics.get("train_seconds", np.nan),
-            **{name: cell.metrics.get(name, np.nan) for name in names},
-        }
-        for cell in cells
-    ]
-    columns = ["run_id", "name", "arm", "amount", "fraction", "labels", "draw", "seed", "steps", "train_seconds"]
-    return pd.DataFrame(rows, columns=[*columns, *names])
-
-
-def _fraction(amount: str) -> float:
-    try:
-        return float(amount)
-    except ValueError:
-        return np.nan
+    return MajorityBaseline(predictions.classes[int(predicted[0])], kept)

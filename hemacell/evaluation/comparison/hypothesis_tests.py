@@ -24,16 +24,16 @@ def permutation_p(
 ) -> float:
     """Two-sided p-value of the mean over draws of the difference in macro-F1, by flipping the arms of images.
 
-    Under the null hypothesis it does not matter which arm gave which answer. The answers of all draws to one image
-    are flipped at once, since they are not independent: an image that is hard is hard in every draw. The test speaks
-    of the classifiers that were trained; how much other draws would change is for the bootstrap to say.
+    Under the null hypothesis it does not matter which arm made which prediction. The predictions of all draws for one
+    image are flipped together, since they are not independent: an image that is hard is hard in every draw. The test
+    is about the classifiers that were trained; the bootstrap covers the variation between draws.
 
     Equals `scipy.stats.permutation_test(permutation_type="samples")` of the size of the difference, several times
     as fast. p = (1 + count) / (1 + permutations), so that it is never 0 (Phipson and Smyth 2010).
 
     Args:
         labels: [N], indices of classes.
-        arm, baseline: answers [n draws, N].
+        arm, baseline: predictions [n draws, N].
         class_count: C.
         permutations: number of random flips.
         seed: of the flips.
@@ -45,10 +45,10 @@ def permutation_p(
     right = labels[:, None] == classes  # [N, C]
     support = right.sum(0)
 
-    def tally(answers: NDArray) -> NDArray[np.float32]:
-        """Right answers and answers of each class: [N, n, 2, C]."""
-        said = answers.T[:, :, None] == classes
-        return np.stack([said & right[:, None], said], axis=2).astype(np.float32)
+    def tally(predictions: NDArray) -> NDArray[np.float32]:
+        """Correct predictions and all predictions of each class: [N, n, 2, C]."""
+        predicted = predictions.T[:, :, None] == classes
+        return np.stack([predicted & right[:, None], predicted], axis=2).astype(np.float32)
 
     def difference(of_arm: NDArray, of_baseline: NDArray) -> NDArray[np.float64]:
         """Mean over draws, [...], from tallies [..., n, 2, C]."""

@@ -1,19 +1,15 @@
 """Label efficiency: how many times the labels the baseline needs to reach an arm's score.
 
 The baseline's mean scores at its amounts of labels are joined by lines over the logarithm of the number of labels.
-Going from few labels to many, the first point that reaches the arm's score is what the score is worth. Nothing is
+Going from few labels to many, the first point that reaches the arm's score is what the score is found. Nothing is
 said about numbers of labels that the baseline was not given.
 """
-
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hemacell.evaluation.comparison.records import Worth
+from hemacell.evaluation.comparison.records import LabelEfficiency, Relation
 from hemacell.evaluation.comparison.resampling import LEVEL
-
-Relation = Literal["=", ">", "<"]
 
 
 def labels_needed(labels: ArrayLike, curve: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
@@ -45,7 +41,7 @@ def labels_needed(labels: ArrayLike, curve: ArrayLike, target: ArrayLike) -> NDA
     return np.asarray(np.where(np.isnan(y).any(-1) | np.isnan(t[..., 0]), np.nan, found))
 
 
-def worth(
+def label_efficiency_ratio(
     arm: str,
     baseline: str,
     amount: str,
@@ -55,7 +51,7 @@ def worth(
     curve: ArrayLike,
     target_replicates: NDArray[np.float64],
     curve_replicates: NDArray[np.float64],
-) -> Worth:
+) -> LabelEfficiency:
     """An arm's score at one amount of labels, in labels of the baseline.
 
     Args:
@@ -88,20 +84,4 @@ def worth(
         last, tail = len(replicates) - 1, (1 - LEVEL) / 2
         low, low_relation = ratio(float(replicates[int(np.floor(tail * last))]))
         high, high_relation = ratio(float(replicates[int(np.ceil((1 - tail) * last))]))
-    return Worth(arm, baseline, amount, middle, relation, low, low_relation, high, high_relation)
-
-
-def label_efficiency_in_words(worth: Worth) -> str:
-    """`2.1 x the labels [1.4, more than 4]`, `more than 4 x the labels`, `less than 0.1 x the labels [..]`."""
-    words = f"{_side(worth.ratio, worth.relation)} x the labels"
-    if worth.low is None or worth.high is None:
-        return words
-    low, high = _side(worth.low, worth.low_relation), _side(worth.high, worth.high_relation)
-    if worth.low_relation == worth.high_relation != "=":  # both limits lie beyond the grid, on the same side
-        return words
-    return f"{words} [{low}, {high}]"
-
-
-def _side(ratio: float, relation: Relation | None) -> str:
-    number = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
-    return {"<": "less than ", ">": "more than "}.get(relation or "", "") + number
+    return LabelEfficiency(arm, baseline, amount, middle, relation, low, low_relation, high, high_relation)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hemacell.evaluation.comparison.records import Cell as RunRecord
+from hemacell.evaluation.comparison.records import RunRecord
 from hemacell.evaluation.predictions import Predictions
 
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from hemacell.evaluation.predictions import Predictions
 
+Relation = Literal["=", ">", "<"]
+"""Equal to a ratio, above it, or below it."""
+
 Spread = Literal["draws", "seeds", "images"]
 """What an interval of a mean is over: draws of training images; only seeds, where all draws are the same images; or,
 with a single run, the test images."""
@@ -20,7 +23,7 @@ CONTROLS = {"prcc": "random-prcc", "camelyon": "imagenet", "prcc,camelyon": "ran
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunRecord:
     """One finished run: an arm on one draw of one amount of labels."""
 
     run_id: str
@@ -104,19 +107,19 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Worth:
+class LabelEfficiency:
     """How many times the labels the baseline needs to reach an arm's score: `2.1 x`, `more than 4 x`."""
 
     arm: str
     baseline: str
     amount: str
     ratio: float
-    relation: Literal["=", ">", "<"]
+    relation: Relation
     """`>`: the baseline does not reach it with all labels that it was given; `<`: it has more with the fewest."""
     low: float | None
-    low_relation: Literal["=", ">", "<"] | None
+    low_relation: Relation | None
     high: float | None
-    high_relation: Literal["=", ">", "<"] | None
+    high_relation: Relation | None
     """95 % interval by the crossed bootstrap; a limit that lies beyond the grid has a relation of its own, such as
     (`>`, 4.0): more than 4 x. None where it could not be had (a baseline of one amount)."""
 
@@ -137,7 +140,7 @@ class ControlShare:
 
 
 @dataclass(frozen=True)
-class Floor:
+class MajorityBaseline:
     """The score of a classifier that always answers with the class that is most frequent in the test images."""
 
     label: str
@@ -166,33 +169,20 @@ class Comparison:
     """Every metric, arm and amount."""
     differences: tuple[Difference, ...]
     """Every arm but the baseline; `macro_f1`, `accuracy`, `balanced_accuracy` and `f1/<Class>`."""
-    worth: tuple[Worth, ...]
-    controls: tuple[ControlShare, ...]
-    floor: Floor
+    label_efficiency: tuple[LabelEfficiency, ...]
+    control_shares: tuple[ControlShare, ...]
+    majority_baseline: MajorityBaseline
     confusion: Mapping[tuple[str, str], np.ndarray]
     """(arm, amount) -> counts int64 [C, C], rows labelled, columns predicted, summed over the draws."""
     warnings: tuple[str, ...]
     """One line each, for the reader of the report."""
 
     def score(self, arm: str, amount: str, metric: str = MAIN_METRIC) -> Score | None:
-        """The score of one cell of the grid; None where there is no such run."""
+        """The score of one condition; None where there is no such run."""
         found = (s for s in self.scores if (s.arm, s.amount, s.metric) == (arm, amount, metric))
         return next(found, None)
 
     def difference(self, arm: str, amount: str, metric: str = MAIN_METRIC) -> Difference | None:
-        """The difference of one cell of the grid to the baseline; None where there is none."""
+        """The difference of one condition to the baseline; None where there is none."""
         found = (d for d in self.differences if (d.arm, d.amount, d.metric) == (arm, amount, metric))
         return next(found, None)
-
-
-def amount_words(amount: str) -> str:
-    """An amount for people: `1 %` for `0.01`; `10 per class` stays."""
-    try:
-        return f"{float(amount) * 100:g} %"
-    except ValueError:
-        return amount
-
-
-def arm_words(arm: str) -> str:
-    """An arm for people: `prcc + camelyon`; `none` stays."""
-    return arm.replace(",", " + ")

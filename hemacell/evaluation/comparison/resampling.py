@@ -26,7 +26,7 @@ _FLOATS_AT_ONCE = 8_000_000  # of one temporary array: 32 MB
 
 
 @dataclass(frozen=True)
-class Answers:
+class MatchedPredictions:
     """What R runs answered for the same N images."""
 
     classes: tuple[str, ...]
@@ -41,7 +41,7 @@ class Answers:
         return np.stack([np.bincount(row, minlength=c * c).reshape(c, c) for row in cells])
 
 
-def matched(predictions: Sequence[Predictions], run_ids: Sequence[str]) -> Answers:
+def match_predictions(predictions: Sequence[Predictions], run_ids: Sequence[str]) -> MatchedPredictions:
     """The images that all runs answered for, in one order, which does not depend on that of the runs.
 
     An image is known by the sha256 of its file. A file that lies in a test set twice is two images: the first of one
@@ -64,12 +64,12 @@ def matched(predictions: Sequence[Predictions], run_ids: Sequence[str]) -> Answe
     rows: list[dict[tuple[str, int, int], int]] = []
     known: dict[str, set[int]] = {}
     owner: dict[str, str] = {}
-    for i, (run_id, said) in enumerate(zip(run_ids, predictions, strict=True)):
-        same = i > 0 and said.sha256 == first.sha256 and np.array_equal(said.labels, first.labels)
+    for i, (run_id, each) in enumerate(zip(run_ids, predictions, strict=True)):
+        same = i > 0 and each.sha256 == first.sha256 and np.array_equal(each.labels, first.labels)
         if same:  # nearly always
             rows.append(rows[0])
             continue
-        rows.append(_rows(said))
+        rows.append(_rows(each))
         labels: dict[str, set[int]] = {}
         for digest, label, _ in rows[-1]:
             labels.setdefault(digest, set()).add(label)
@@ -91,16 +91,16 @@ def matched(predictions: Sequence[Predictions], run_ids: Sequence[str]) -> Answe
         )
     order = sorted(common)
     index = {id(table): np.array([table[key] for key in order]) for table in distinct}
-    predicted = [said.predicted[index[id(table)]] for said, table in zip(predictions, rows, strict=True)]
+    predicted = [each.predicted[index[id(table)]] for each, table in zip(predictions, rows, strict=True)]
     labels_in_order = np.array([label for _, label, _ in order], dtype=np.int64)
-    return Answers(first.classes, labels_in_order, np.stack(predicted), len(everything) - len(common))
+    return MatchedPredictions(first.classes, labels_in_order, np.stack(predicted), len(everything) - len(common))
 
 
-def _rows(said: Predictions) -> dict[tuple[str, int, int], int]:
+def _rows(predictions: Predictions) -> dict[tuple[str, int, int], int]:
     """(sha256, label, how many of these came before) -> row."""
     seen: Counter[tuple[str, int]] = Counter()
     rows = {}
-    for row, key in enumerate(zip(said.sha256, said.labels.tolist(), strict=True)):
+    for row, key in enumerate(zip(predictions.sha256, predictions.labels.tolist(), strict=True)):
         rows[(*key, seen[key])] = row
         seen[key] += 1
     return rows
@@ -118,28 +118,28 @@ def confusion_metrics(counts: NDArray, classes: Sequence[str]) -> dict[str, NDAr
         [...], in 0..1; NaN where `classification_metrics` would leave a score out.
     """
     hits = np.einsum("...cc->...c", counts).astype(np.float64)
-    support, said = counts.sum(-1, dtype=np.float64), counts.sum(-2, dtype=np.float64)
-    there, counted = support > 0, (support + said) > 0
+    support, predicted = counts.sum(-1, dtype=np.float64), counts.sum(-2, dtype=np.float64)
+    there, counted = support > 0, (support + predicted) > 0
     recall = _ratio(hits, support, there)
-    f1 = _ratio(2 * hits, support + said, counted)
-    precision = np.where(counted, _ratio(hits, said, said > 0, otherwise=0.0), np.nan)
+    f1 = _ratio(2 * hits, support + predicted, counted)
+    precision = np.where(counted, _ratio(hits, predicted, predicted > 0, otherwise=0.0), np.nan)
     metrics = {
         "accuracy": hits.sum(-1) / support.sum(-1),
         "balanced_accuracy": np.nansum(recall, -1) / there.sum(-1),
-        "macro_f1": macro_f1(hits, support, said),
+        "macro_f1": macro_f1(hits, support, predicted),
     }
     for name, values in (("f1", f1), ("precision", precision), ("recall", recall)):
         metrics |= {f"{name}/{label}": values[..., i] for i, label in enumerate(classes)}
     return metrics
 
 
-def macro_f1(hits: NDArray, support: NDArray, said: NDArray) -> NDArray[np.float64]:
+def macro_f1(hits: NDArray, support: NDArray, predicted: NDArray) -> NDArray[np.float64]:
     """Mean F1 over the classes that occur among the labels or the answers, as in `classification_metrics`.
 
     Args:
-        hits, support, said: [..., C], numbers of right answers, of labels and of answers of each class.
+        hits, support, predicted: [..., C], numbers of right answers, of labels and of answers of each class.
     """
-    both = support + said
+    both = support + predicted
     counted = both > 0
     return np.asarray(_ratio(2 * hits, both, counted, otherwise=0.0).sum(-1) / counted.sum(-1))
 
@@ -165,19 +165,19 @@ def draw_weights(draws: int, resamples: int, seed: int) -> NDArray[np.float64]:
     return np.random.default_rng([seed, 1]).multinomial(draws, np.full(draws, 1 / draws), resamples) / draws
 
 
-def resampled_metrics(answers: Answers, weights: NDArray) -> dict[str, NDArray[np.float64]]:
+def resampled_metrics(matched: MatchedPredictions, weights: NDArray) -> dict[str, NDArray[np.float64]]:
     """`confusion_metrics` of each run on each resample of the images.
 
     Args:
-        answers: of R runs for N images.
+        matched: of R runs for N images.
         weights: [B, N] >= 0, how often an image counts; integers below 2^24 in sum.
 
     Returns:
         Each metric [R, B]; NaN where a resample leaves it undefined.
     """
-    c, (runs, images) = len(answers.classes), answers.predicted.shape
+    c, (runs, images) = len(matched.classes), matched.predicted.shape
     # Images with the same label that every run answered alike count as one with the sum of their weights.
-    table = np.vstack([answers.labels, answers.predicted]).astype(np.uint8 if c <= 256 else np.int64)
+    table = np.vstack([matched.labels, matched.predicted]).astype(np.uint8 if c <= 256 else np.int64)
     kinds, kind = np.unique(table, axis=1, return_inverse=True)
     kind = kind.reshape(-1)
     by_kind = np.argsort(kind, kind="stable")
@@ -201,7 +201,7 @@ def resampled_metrics(answers: Answers, weights: NDArray) -> dict[str, NDArray[n
             answered = (part[:, chosen, None] == np.arange(c)).astype(np.float32).transpose(1, 0, 2)
             product = summed[:, chosen] @ answered.reshape(len(chosen), len(part) * c)
             counts[:, :, label] = product.reshape(resamples, len(part), c).transpose(1, 0, 2)
-        for name, values in confusion_metrics(counts, answers.classes).items():
+        for name, values in confusion_metrics(counts, matched.classes).items():
             metrics.setdefault(name, []).append(values)
     return {name: np.concatenate(parts) for name, parts in metrics.items()}
 

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from hemacell.evaluation.comparison.records import (
     CONTROLS,
     MAIN_METRIC,
-    Cell,
     Comparison,
     Difference,
+    RunRecord,
     Score,
-    amount_words,
-    arm_words,
 )
+from hemacell.evaluation.comparison.words import amount_words, arm_words
 from hemacell.reporting.figures.style import (
     BLACK,
     BLUE,
@@ -130,7 +129,7 @@ def label_efficiency(comparison: Comparison, metric: str = MAIN_METRIC) -> Figur
     name = METRIC_WORDS.get(metric, metric)
     _score_axis(axes, scores, metric, name)
     _amount_axis(axes, comparison, ticks)
-    _draw_floor(axes, comparison, metric)
+    _draw_majority_baseline(axes, comparison, metric)
     over = " or ".join(dict.fromkeys(score.spread for score in scores))
     axes.set_title(f"mean and 95 % interval over {over}; faint: single runs")
     # The legend is in the order of the scores with the fewest labels, where the lines lie farthest apart.
@@ -221,11 +220,11 @@ def _score_axis(axes: Axes, scores: Sequence[Score], metric: str, name: str) -> 
     axes.set_ylabel(f"{name} (log scale of 1 − {name})")
 
 
-def _draw_floor(axes: Axes, comparison: Comparison, metric: str) -> None:
-    value = comparison.floor.metrics.get(metric)
+def _draw_majority_baseline(axes: Axes, comparison: Comparison, metric: str) -> None:
+    value = comparison.majority_baseline.metrics.get(metric)
     if value is None:
         return
-    words = f"always “{comparison.floor.label}”: {value:.3f}"
+    words = f"always “{comparison.majority_baseline.label}”: {value:.3f}"
     low, high = axes.get_ylim()
     if low <= value <= high:
         axes.axhline(value, color=GREY, linestyle=":", linewidth=1, zorder=0.9)
@@ -450,32 +449,32 @@ def confusion_matrices(comparison: Comparison, amount: str | None = None) -> Fig
 
 
 @styled
-def training_curves(cells: Sequence[Cell], arms: Sequence[str] = ()) -> Figure:
-    """Losses and validation accuracy of all cells: a row an amount, a thin line a run, a colour an arm.
+def training_curves(runs: Sequence[RunRecord], arms: Sequence[str] = ()) -> Figure:
+    """Losses and validation accuracy of all runs: a row an amount, a thin line a run, a colour an arm.
 
     Args:
-        cells: those without a history are left out.
-        arms: the order of the arms; that of the cells without it.
+        runs: those without a history are left out.
+        arms: the order of the arms; that of the runs without it.
     """
-    drawn = [cell for cell in cells if cell.history]
+    drawn = [run for run in runs if run.history]
     if not drawn:
         figure = new_figure(_WIDTH, 1.6)
         say(figure.subplots(), "no run has a history")
         return figure
-    looks = _looks([*arms, *dict.fromkeys(cell.arm for cell in cells if cell.arm not in arms)])
-    labels = {cell.amount: cell.labels for cell in drawn}
+    looks = _looks([*arms, *dict.fromkeys(run.arm for run in runs if run.arm not in arms)])
+    labels = {run.amount: run.labels for run in drawn}
     amounts = sorted(labels, key=lambda amount: labels[amount])
     figure = new_figure(_WIDTH, 0.75 + 1.45 * len(amounts))
     grid = figure.subplots(len(amounts), 3, squeeze=False, sharex="row")
     panels = (("train/loss", "training loss"), ("val/loss", "validation loss"), ("val/accuracy", "validation accuracy"))
     for number, amount in enumerate(amounts):
-        of_amount = [cell for cell in drawn if cell.amount == amount]
+        of_amount = [run for run in drawn if run.amount == amount]
         for axes, (key, title) in zip(grid[number], panels, strict=True):
-            for cell in of_amount:
-                points = [(each["step"], each[key]) for each in cell.history if key in each]
+            for run in of_amount:
+                points = [(each["step"], each[key]) for each in run.history if key in each]
                 steps, values = np.array(points, dtype=np.float64).reshape(-1, 2).T
                 values = np.where(np.isfinite(values), values, np.nan)
-                look = looks[cell.arm]
+                look = looks[run.arm]
                 marker = look.marker if len(steps) == 1 else ""
                 axes.plot(
                     steps, values, color=look.colour, linestyle=look.line, linewidth=0.7, marker=marker, alpha=0.8
@@ -489,7 +488,7 @@ def training_curves(cells: Sequence[Cell], arms: Sequence[str] = ()) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.tick_params(labelsize=7)
         grid[number, 0].set_ylabel(f"{amount_words(amount)}\n{labels[amount]:,} labels", fontsize=8)
-    used = [arm for arm in looks if any(cell.arm == arm for cell in drawn)]
+    used = [arm for arm in looks if any(run.arm == arm for run in drawn)]
     handles = [Line2D([], [], color=looks[arm].colour, linestyle=looks[arm].line, linewidth=1.4) for arm in used]
     figure.legend(handles, [arm_words(arm) for arm in used], loc="outside lower center", ncols=4, handlelength=3)
     return figure

@@ -20,7 +20,7 @@ from hemacell.tracking.store import experiment_ids, get_client
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from hemacell.evaluation.comparison.records import Cell as RunRecord
+    from hemacell.evaluation.comparison.records import RunRecord
 
 #: On a study's run: its finished runs, also those that another study has computed.
 RUNS = "runs.json"

@@ -1,4 +1,4 @@
-"""Finished runs that never ran: cells with answers from a simple model, whose truth a test can choose."""
+"""Finished runs that never ran: runs with answers from a simple model, whose truth a test can choose."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pytest
 
-from hemacell.evaluation.comparison.records import Cell
+from hemacell.evaluation.comparison.records import RunRecord
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.predictions import Predictions
 
@@ -41,7 +41,7 @@ def _amount_labels(amount: str) -> int:
     return 5 * int(amount.split()[0]) if "per class" in amount else round(float(amount) * TRAINING_IMAGES)
 
 
-def _make_cells(
+def _make_runs(
     arms: Sequence[str] = ARMS,
     amounts: Sequence[str] = AMOUNTS,
     draws: int = 5,
@@ -57,27 +57,27 @@ def _make_cells(
     only_seeds: bool = False,
     settings: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
-) -> list[Cell]:
-    """Cells of a full grid: arms x amounts x draws.
+) -> list[RunRecord]:
+    """Runs of a full grid: arms x amounts x draws.
 
-    Each test image has a label, a difficulty and a resemblance to the other classes, the same for all cells. The
+    Each test image has a label, a difficulty and a resemblance to the other classes, the same for all runs. The
     logit of the right class grows with the logarithm of the number of labels, and by `effect[arm]`, which is halved
     for each factor of ten in labels. Arms of equal effect are exchangeable (given `arm_sd=0`).
 
     Args:
         arms: values of the setting `encoders`, the baseline first.
         amounts: `0.01` or `10 per class`; all of 6160 training images.
-        draws: how many a cell of the grid.
+        draws: how many a condition.
         images: test images, at least 5.
-        seed: equal seeds give equal cells.
+        seed: equal seeds give equal runs.
         effect: gain in logits an arm at the smallest possible amount; realistic ones without it.
         draw_sd: deviation in logits between draws, the same for all arms of a draw.
         arm_sd: deviation in logits between draws that each arm has for itself.
-        answer_sd: deviation in logits of one answer of one cell.
+        answer_sd: deviation in logits of one answer of one run.
         external: number of images of another laboratory; 0 for none.
         scored: compute `metrics`; without it they are empty, which is quicker.
         only_seeds: all draws are the same training images.
-        settings, tags: added to those of every cell.
+        settings, tags: added to those of every run.
     """
     rng = np.random.default_rng(seed)
     effects = EFFECTS if effect is None else effect
@@ -89,7 +89,7 @@ def _make_cells(
             alike[np.arange(count), labels] = rng.normal(0, 1.5, count) - (split == "external")
             names = [f"WBC_100/{split}/data/{CLASSES[y]}/{i:05d}.jpg" for i, y in enumerate(labels)]
             sets[split] = labels, alike, tuple(names), tuple(_digest(f"{seed} {name}") for name in names)
-    cells = []
+    runs = []
     for amount in amounts:
         count = _amount_labels(amount)
         fraction, per_class = ("", amount.split()[0]) if "per class" in amount else (amount, "")
@@ -121,8 +121,8 @@ def _make_cells(
                     }
                     for step in np.linspace(steps / 5, steps, 5).round().astype(int)
                 )
-                cells.append(
-                    Cell(
+                runs.append(
+                    RunRecord(
                         run_id=_digest(f"{seed} {arm} {amount} {draw}")[:32],
                         name=f"{arm} {amount} draw {draw}",
                         arm=arm,
@@ -156,10 +156,10 @@ def _make_cells(
                         },
                     )
                 )
-    return cells
+    return runs
 
 
 @pytest.fixture(scope="session")
-def make_cells() -> Callable[..., list[Cell]]:
-    """A function that makes cells; its arguments are those of `_make_cells`."""
-    return _make_cells
+def make_runs() -> Callable[..., list[RunRecord]]:
+    """A function that makes runs; its arguments are those of `_make_runs`."""
+    return _make_runs

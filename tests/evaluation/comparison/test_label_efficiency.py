@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from hemacell.evaluation.comparison.label_efficiency import label_efficiency_in_words, labels_needed, worth
-from hemacell.evaluation.comparison.records import Worth
+from hemacell.evaluation.comparison.label_efficiency import label_efficiency_ratio, labels_needed
+from hemacell.evaluation.comparison.records import LabelEfficiency
+from hemacell.evaluation.comparison.words import label_efficiency_in_words
 
 LABELS = np.array([60.0, 600.0, 6000.0])
 
@@ -46,10 +47,10 @@ def test_many_curves_at_once_are_read_as_one_by_one():
 
 
 def found(target, spread=0.0, labels=LABELS, arm_labels=60.0, resamples=2001):
-    """Worth of a score whose resamples lie evenly within `spread` of it."""
+    """LabelEfficiency of a score whose resamples lie evenly within `spread` of it."""
     targets = target + np.linspace(-spread, spread, resamples)
     curves = np.tile(line(labels), (resamples, 1))
-    return worth("prcc", "none", "0.01", arm_labels, target, labels, line(labels), targets, curves)
+    return label_efficiency_ratio("prcc", "none", "0.01", arm_labels, target, labels, line(labels), targets, curves)
 
 
 def test_a_worth_and_its_interval_are_those_of_the_line():
@@ -89,5 +90,5 @@ def test_a_baseline_of_one_amount_gives_no_interval():
 
 
 def test_equal_limits_within_the_curve_are_shown():
-    exact = Worth("a", "b", "0.1", 2.1, "=", 2.1, "=", 2.1, "=")
+    exact = LabelEfficiency("a", "b", "0.1", 2.1, "=", 2.1, "=", 2.1, "=")
     assert label_efficiency_in_words(exact) == "2.1 x the labels [2.1, 2.1]"

@@ -9,12 +9,12 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from hemacell.core.errors import UserError
 from hemacell.evaluation.comparison.resampling import (
-    Answers,
+    MatchedPredictions,
     confusion_metrics,
     draw_weights,
     image_weights,
     macro_f1,
-    matched,
+    match_predictions,
     mean_over_draws,
     percentile_interval,
     resampled_metrics,
@@ -30,7 +30,7 @@ def answers(runs=4, images=80, classes=5, right=0.7, seed=0):
     labels = rng.integers(0, classes, images)
     guesses = rng.integers(0, classes, (runs, images))
     predicted = np.where(rng.random((runs, images)) < right, labels, guesses)
-    return Answers(tuple(f"class {c}" for c in range(classes)), labels, predicted, 0)
+    return MatchedPredictions(tuple(f"class {c}" for c in range(classes)), labels, predicted, 0)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -40,7 +40,7 @@ def test_scores_of_a_confusion_matrix_are_those_that_are_logged(seed):
     said = rng.choice(5, rng.integers(1, 6), replace=False)
     labels, predicted = rng.choice(some, 25), rng.choice(said, 25)
     logged = classification_metrics(labels, np.eye(5)[predicted], CLASSES)
-    counts = Answers(CLASSES, labels, predicted[None], 0).confusion()
+    counts = MatchedPredictions(CLASSES, labels, predicted[None], 0).confusion()
     found = {name: float(value[0]) for name, value in confusion_metrics(counts, CLASSES).items()}
     for name, value in found.items():
         assert value == pytest.approx(logged[name]) if name in logged else np.isnan(value), name
@@ -147,7 +147,7 @@ def test_the_interval_holds_a_known_difference_about_as_often_as_it_says():
         labels = rng.integers(0, 2, images)
         predicted = np.where(score > 0, labels, 1 - labels).reshape(-1, images)
         weights = image_weights(images, 400, seed=simulation)
-        found = resampled_metrics(Answers(("a", "b"), labels, predicted, 0), weights)["accuracy"]
+        found = resampled_metrics(MatchedPredictions(("a", "b"), labels, predicted, 0), weights)["accuracy"]
         low, high = percentile_interval(mean_over_draws(found[draws:] - found[:draws], seed=simulation))
         inside += low <= truth <= high
     assert inside >= stats.binom.ppf(0.001, simulations, 0.93)
@@ -155,7 +155,7 @@ def test_the_interval_holds_a_known_difference_about_as_often_as_it_says():
     assert inside < simulations
 
 
-def said(rows, classes=("a", "b")):
+def predictions(rows, classes=("a", "b")):
     """Predictions from (sha256, label, answer)."""
     digests, labels, guesses = zip(*rows, strict=True)
     p = np.eye(len(classes), dtype=np.float32)[list(guesses)]
@@ -163,39 +163,39 @@ def said(rows, classes=("a", "b")):
 
 
 def test_images_are_matched_in_any_order_and_those_that_are_missing_counted():
-    a = said([("x", 0, 0), ("y", 1, 0), ("z", 1, 1)])
-    b = said([("z", 1, 0), ("x", 0, 1), ("w", 0, 0)])
-    both = matched([a, b], ["A", "B"])
+    a = predictions([("x", 0, 0), ("y", 1, 0), ("z", 1, 1)])
+    b = predictions([("z", 1, 0), ("x", 0, 1), ("w", 0, 0)])
+    both = match_predictions([a, b], ["A", "B"])
     assert both.labels.tolist() == [0, 1]
     assert both.predicted.tolist() == [[0, 1], [1, 0]]
     assert both.left_out == 2
-    turned = matched([b, a], ["B", "A"])
+    turned = match_predictions([b, a], ["B", "A"])
     assert turned.predicted.tolist() == both.predicted[::-1].tolist()
-    assert matched([a, a, a], ["A", "B", "C"]).left_out == 0
+    assert match_predictions([a, a, a], ["A", "B", "C"]).left_out == 0
 
 
 def test_a_file_that_lies_there_twice_is_two_images():
-    a = said([("x", 0, 0), ("x", 0, 1), ("y", 1, 1)])
-    b = said([("y", 1, 1), ("x", 0, 1), ("x", 0, 0)])
-    both = matched([a, b], ["A", "B"])
+    a = predictions([("x", 0, 0), ("x", 0, 1), ("y", 1, 1)])
+    b = predictions([("y", 1, 1), ("x", 0, 1), ("x", 0, 0)])
+    both = match_predictions([a, b], ["A", "B"])
     assert both.predicted.tolist() == [[0, 1, 1], [1, 0, 1]]
-    once = said([("x", 0, 0), ("y", 1, 1)])
-    assert matched([a, once], ["A", "B"]).left_out == 1
+    once = predictions([("x", 0, 0), ("y", 1, 1)])
+    assert match_predictions([a, once], ["A", "B"]).left_out == 1
 
 
 def test_a_file_under_two_labels_is_matched_by_label():
-    a = said([("x", 0, 0), ("x", 1, 0)])
-    b = said([("x", 1, 1), ("x", 0, 0)])
-    both = matched([a, b], ["A", "B"])
+    a = predictions([("x", 0, 0), ("x", 1, 0)])
+    b = predictions([("x", 1, 1), ("x", 0, 0)])
+    both = match_predictions([a, b], ["A", "B"])
     assert both.labels.tolist() == [0, 1]
     assert both.predicted.tolist() == [[0, 0], [0, 1]]
 
 
 def test_what_cannot_be_matched_is_refused():
-    a = said([("x", 0, 0), ("y", 1, 0)])
+    a = predictions([("x", 0, 0), ("y", 1, 0)])
     with pytest.raises(UserError, match=r"same classes expected.* in A and .* in B"):
-        matched([a, replace(a, classes=("a", "c"))], ["A", "B"])
+        match_predictions([a, replace(a, classes=("a", "c"))], ["A", "B"])
     with pytest.raises(UserError, match=r"found b in A and a in B.*sha256 y"):
-        matched([a, said([("x", 0, 0), ("y", 0, 0)])], ["A", "B"])
+        match_predictions([a, predictions([("x", 0, 0), ("y", 0, 0)])], ["A", "B"])
     with pytest.raises(UserError, match=r"no test image in common"):
-        matched([a, said([("w", 0, 0)])], ["A", "B"])
+        match_predictions([a, predictions([("w", 0, 0)])], ["A", "B"])

@@ -9,7 +9,14 @@ import pytest
 from PIL import Image
 from scipy.stats import t as student
 
-from hemacell.evaluation.comparison.records import Cell, Comparison, Difference, Floor, Score, amount_words, arm_words
+from hemacell.evaluation.comparison.records import (
+    Comparison,
+    Difference,
+    MajorityBaseline,
+    RunRecord,
+    Score,
+)
+from hemacell.evaluation.comparison.words import amount_words, arm_words
 from hemacell.evaluation.predictions import Predictions
 from hemacell.reporting import figures
 
@@ -55,9 +62,11 @@ def compared(arms=ARMS, amounts=tuple(LABELS), draws=5, missing=(), classes=CLAS
         baseline=arms[0],
         scores=tuple(scores),
         differences=tuple(differences),
-        worth=(),
-        controls=(),
-        floor=Floor("Neutrophil", {"accuracy": 0.42, "balanced_accuracy": 0.2, "macro_f1": 0.118}),
+        label_efficiency=(),
+        control_shares=(),
+        majority_baseline=MajorityBaseline(
+            "Neutrophil", {"accuracy": 0.42, "balanced_accuracy": 0.2, "macro_f1": 0.118}
+        ),
         confusion=confusion,
         warnings=(),
     )
@@ -85,14 +94,14 @@ def difference_of(arm, baseline, amount, metric, values):
 
 
 def run(arm="none", amount="0.01", draw=0, steps=5, history=None):
-    """A cell with a history; nothing of its answers is drawn."""
+    """A run with a history; nothing of its answers is drawn."""
     said = Predictions(CLASSES, "test", ("a.jpg",), ("0" * 64,), np.array([0]), np.full((1, 5), 0.2, np.float32))
     if history is None:
         history = tuple(
             {"step": float(s), "train/loss": 2 / s + draw, "val/loss": 3 / s + draw, "val/accuracy": 1 - 0.5 / s}
             for s in range(1, steps + 1)
         )
-    return Cell(
+    return RunRecord(
         f"{arm} {amount} {draw}", "name", arm, amount, draw, 0, LABELS.get(amount, 50), "0", said, history=history
     )
 
@@ -126,7 +135,7 @@ GRIDS = {
     "one arm more": compared(("none", "prcc,camelyon"), ("0.01",)),
     "one arm more, one draw": compared(("none", "prcc,camelyon"), ("0.01",), 1),
     "two draws": compared(("none", "prcc", "imagenet"), ("0.01", "0.1"), 2),
-    "missing cells": compared(ARMS[:4], ("0.01", "0.1"), missing=[("prcc", "0.01"), ("imagenet", "0.1")]),
+    "missing runs": compared(ARMS[:4], ("0.01", "0.1"), missing=[("prcc", "0.01"), ("imagenet", "0.1")]),
     "numbers a class": compared(("none", "prcc"), ("10 per class",), labels={"10 per class": 50}),
     "unknown numbers of labels": compared(("none", "prcc"), ("0.01", "0.1"), labels={"0.01": 0, "0.1": 0}),
     "two classes": compared(("none", "prcc"), classes=("normal", "tumor")),
@@ -367,20 +376,20 @@ def test_confusions_of_a_class_without_images_and_of_another_amount():
 
 
 def test_training_curves_have_a_line_a_run_in_the_panel_of_its_amount():
-    cells = [run(arm, amount, draw) for arm in ARMS for amount in ("0.1", "0.01") for draw in range(3)]
-    figure = figures.training_curves(cells)
+    runs = [run(arm, amount, draw) for arm in ARMS for amount in ("0.1", "0.01") for draw in range(3)]
+    figure = figures.training_curves(runs)
     assert_drawn(figure)
     assert len(figure.axes) == 6
     for number, amount in enumerate(("0.01", "0.1")):
-        chosen = [cell for cell in cells if cell.amount == amount]
+        chosen = [run for run in runs if run.amount == amount]
         for axes, key in zip(figure.axes[3 * number :], ("train/loss", "val/loss", "val/accuracy"), strict=False):
-            expected = [[[row["step"], row[key]] for row in cell.history] for cell in chosen]
+            expected = [[[row["step"], row[key]] for row in run.history] for run in chosen]
             assert [line.get_xydata().tolist() for line in axes.lines] == expected
     assert figure.axes[0].get_ylabel() == "1 %\n61 labels"
     assert figure.axes[0].get_title(loc="left") == "training loss"
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == [arm_words(arm) for arm in ARMS]
-    reverse = figures.training_curves(cells, ARMS[::-1]).legends[0]
+    reverse = figures.training_curves(runs, ARMS[::-1]).legends[0]
     assert [text.get_text() for text in reverse.get_texts()] == legend[::-1]
 
 
@@ -403,8 +412,8 @@ def test_losses_over_orders_of_magnitude_are_logarithmic():
     assert val.get_yscale() == "linear"
 
 
-@pytest.mark.parametrize("cells", [[], [run(history=())]])
-def test_no_history_says_so(cells):
-    figure = figures.training_curves(cells)
+@pytest.mark.parametrize("runs", [[], [run(history=())]])
+def test_no_history_says_so(runs):
+    figure = figures.training_curves(runs)
     assert_drawn(figure)
     assert texts(figure) == ["no run has a history"]

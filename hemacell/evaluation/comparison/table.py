@@ -1,0 +1,49 @@
+"""All scores of all runs as one table, for questions that the report does not answer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from hemacell.evaluation.comparison.grid import steps_of
+from hemacell.evaluation.comparison.records import RunRecord
+
+
+def results_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
+    """A row a run, for people with other questions.
+
+    Returns:
+        `run_id`, `name`, `arm`, `amount`, `fraction` (NaN where the amount is none), `labels`, `draw`, `seed`,
+        `steps` and `train_seconds` (NaN where unknown), then every `test/…` and `external/…` metric.
+    """
+    names = [
+        key
+        for prefix in ("test/", "external/")
+        for key in dict.fromkeys(key for run in runs for key in run.metrics)
+        if key.startswith(prefix)
+    ]
+    rows = [
+        {
+            "run_id": run.run_id,
+            "name": run.name,
+            "arm": run.arm,
+            "amount": run.amount,
+            "fraction": _fraction(run.amount),
+            "labels": run.labels,
+            "draw": run.draw,
+            "seed": run.seed,
+            "steps": steps_of(run),
+            "train_seconds": run.metrics.get("train_seconds", np.nan),
+            **{name: run.metrics.get(name, np.nan) for name in names},
+        }
+        for run in runs
+    ]
+    columns = ["run_id", "name", "arm", "amount", "fraction", "labels", "draw", "seed", "steps", "train_seconds"]
+    return pd.DataFrame(rows, columns=[*columns, *names])
+
+
+def _fraction(amount: str) -> float:
+    try:
+        return float(amount)
+    except ValueError:
+        return np.nan

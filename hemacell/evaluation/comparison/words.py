@@ -1,0 +1,87 @@
+"""What a comparison says, in words: the same in reports, figures, warnings and notebooks."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from hemacell.evaluation.comparison.records import Difference, LabelEfficiency, Relation
+
+
+def amount_words(amount: str) -> str:
+    """An amount for people: `1 %` for `0.01`; `10 per class` stays."""
+    try:
+        return f"{float(amount) * 100:g} %"
+    except ValueError:
+        return amount
+
+
+def arm_words(arm: str) -> str:
+    """An arm for people: `prcc + camelyon`; `none` stays."""
+    return arm.replace(",", " + ")
+
+
+def condition_words(arm: str, amount: str) -> str:
+    return f"{arm_words(arm)} at {amount_words(amount)}"
+
+
+def by_arm(conditions: Iterable[tuple[str, str]]) -> str:
+    """`prcc at 1 %, 10 %; camelyon at 1 %`."""
+    amounts: dict[str, list[str]] = defaultdict(list)
+    for arm, amount in conditions:
+        amounts[arm].append(amount_words(amount))
+    return "; ".join(f"{arm_words(arm)} at {', '.join(found)}" for arm, found in amounts.items())
+
+
+def draw_words(draws: Sequence[int]) -> str:
+    different = list(dict.fromkeys(draws))
+    return f"draw {different[0]}" if len(different) == 1 else f"draws {', '.join(map(str, different))}"
+
+
+def number_words(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def some(values: Sequence[str], most: int = 3) -> str:
+    """The first few, and how many more."""
+    shown = [value or "unset" for value in values[:most]]
+    more = len(values) - most
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+_METRIC_WORDS = {"macro_f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+
+
+def difference_in_words(difference: Difference) -> str:
+    """`at 1 %: +0.08 macro-F1 [0.05, 0.11], p = 0.002`; p is Holm's where there is one."""
+    metric = _METRIC_WORDS.get(difference.metric) or difference.metric.replace("f1/", "F1 of ")
+    numbers = (difference.low, difference.mean, difference.high)
+    # a third digit where two say nothing, as in [0.00, 0.01]
+    digits = 2 if difference.high - difference.low >= 0.02 and min(map(abs, numbers)) >= 0.005 else 3
+    # + 0.0 makes -0.00 a 0.00
+    low, mean, high = (round(number, digits) + 0.0 for number in numbers)
+    words = f"at {amount_words(difference.amount)}: {mean:+.{digits}f} {metric} [{low:.{digits}f}, {high:.{digits}f}]"
+    if difference.n == 1:
+        words += " over images only, of a single run"
+    p = difference.p if difference.p_holm is None else difference.p_holm
+    return words if p is None else f"{words}, {_p_words(p)}"
+
+
+def _p_words(p: float) -> str:
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def label_efficiency_in_words(found: LabelEfficiency) -> str:
+    """`2.1 x the labels [1.4, more than 4]`, `more than 4 x the labels`, `less than 0.1 x the labels [..]`."""
+    words = f"{_side(found.ratio, found.relation)} x the labels"
+    if found.low is None or found.high is None:
+        return words
+    low, high = _side(found.low, found.low_relation), _side(found.high, found.high_relation)
+    if found.low_relation == found.high_relation != "=":  # both limits lie beyond the grid, on the same side
+        return words
+    return f"{words} [{low}, {high}]"
+
+
+def _side(ratio: float, relation: Relation | None) -> str:
+    number = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
+    return {"<": "less than ", ">": "more than "}.get(relation or "", "") + number
