@@ -1,18 +1,19 @@
 # make demo     set up, then the whole pipeline on the built-in sample
 # make test     set up, then the tests: the quick ones first
 # make lint     ruff and mypy
+# make docs     the pages of docs/, into site/
 # make install  set up only; again after every change of the requirements
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint install
+.PHONY: demo test lint docs install
 .DELETE_ON_ERROR:
 
 demo: install
 	@$(BIN)/python -m projects.main
 
 # pytest ends with 5 where it has nothing to run, as when all tests are quick.
-test: .venv/dev.stamp
+test: .venv/dev.stamp .venv/docs.stamp
 	$(BIN)/python -m pytest -m "not slow"
 	$(BIN)/python -m pytest -m slow || test $$? -eq 5
 
@@ -20,6 +21,9 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/docs.stamp
+	$(BIN)/python -m mkdocs build --strict
 
 install: .venv/installed.stamp
 
@@ -37,4 +41,8 @@ install: .venv/installed.stamp
 # The extras are installed for their tests; the one of Spark (0.5 GB, well under a minute) is skipped where there is no Java.
 .venv/dev.stamp: requirements-dev.txt requirements-onnx.txt requirements-spark.txt .venv/installed.stamp
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,onnx,spark]'
+	@touch $@
+
+.venv/docs.stamp: requirements-docs.txt .venv/installed.stamp
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[docs]'
 	@touch $@

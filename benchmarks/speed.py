@@ -20,6 +20,7 @@ from hemacell.classifiers.model import ClassifierConfig, Predictor
 from hemacell.classifiers.ood import Reference, statistics
 from hemacell.config.jobs import WbcSettings
 from hemacell.data import decoding
+from hemacell.data.augmentation import AugmentationConfig
 from hemacell.data.sources import course
 from hemacell.data.splits import official_splits
 from hemacell.data.subsets import limit
@@ -73,6 +74,7 @@ def main() -> None:
                 crop=settings.crop,
                 batch_size=settings.batch_size,
                 seed=0,
+                jitter=AugmentationConfig(**settings.jitter),
             )
             rates: list[float] = []
             network = FusedClassifier(len(manifest.classes), {str(i): e.width for i, e in enumerate(used)})

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import click
 
-from hemacell.config.base import JobSettings, default_text, example_text, unknown_name, value_hint
+from hemacell.config.base import Settings, default_text, example_text, unknown_name, value_hint
 from hemacell.core.errors import UserError
 from hemacell.core.logging import configure_logging
 
-Settings = TypeVar("Settings", bound=JobSettings)
+Chosen = TypeVar("Chosen", bound=Settings)
 
 
-def main(settings_class: type[Settings], job: Callable[[Settings], Any], argv: Sequence[str] | None = None) -> None:
+def main(settings_class: type[Chosen], job: Callable[[Chosen], Any], argv: Sequence[str] | None = None) -> None:
     """Read the command line into `settings_class` and run `job` with it.
 
     Args:
@@ -57,7 +57,7 @@ def _mendable(error: Exception) -> UserError | None:
     return as_user_error(error)
 
 
-def parse(settings_class: type[Settings], argv: Sequence[str] | None = None) -> Settings | None:
+def parse(settings_class: type[Chosen], argv: Sequence[str] | None = None) -> Chosen | None:
     """Return the settings of a command line, or None where it asked for the help page, which is then printed.
 
     Raises:
@@ -100,7 +100,7 @@ def parse(settings_class: type[Settings], argv: Sequence[str] | None = None) -> 
     return settings_class.from_strings(given)
 
 
-def _options(settings_class: type[JobSettings]) -> list[click.Parameter]:
+def _options(settings_class: type[Settings]) -> list[click.Parameter]:
     options: list[click.Parameter] = []
     for name, field in settings_class.model_fields.items():
         default = default_text(field)
@@ -111,12 +111,12 @@ def _options(settings_class: type[JobSettings]) -> list[click.Parameter]:
     return options
 
 
-def _no_value(name: str, settings_class: type[JobSettings]) -> str:
+def _no_value(name: str, settings_class: type[Settings]) -> str:
     example = example_text(settings_class.model_fields[name]) or "VALUE"
     return f"--{name} needs a value; type for example --{name} {example}"
 
 
-def _not_an_option(found: str, settings_class: type[JobSettings]) -> str:
+def _not_an_option(found: str, settings_class: type[Settings]) -> str:
     name, _, value = found.partition("=")
     if name.replace("-", "_") in settings_class.model_fields:
         return f"expected --NAME VALUE, found '{found}'; type --{name} {value or 'VALUE'}"

@@ -41,7 +41,6 @@ def _weights_digest(weights: str) -> str:
 
 
 def _train(job, manifest, key) -> str:
-    import math
     from typing import cast
 
     import torch
@@ -70,7 +69,7 @@ def _train(job, manifest, key) -> str:
     parts = {split: patches.manifest.part(split) for split in ("train", "val", "test")}
     rows = {split: patches.rows(part) for split, part in parts.items()}
     chosen, sampler_weights = balanced(parts["train"].labels, settings.balance)
-    steps = settings.steps or round(12 * math.sqrt(len(chosen)))
+    steps = settings.training_steps(len(chosen))
     with job.open(manifest, key, report_problems(manifest)) as run:
         run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
         report_unreadable(run, patches.bad)
@@ -86,7 +85,7 @@ def _train(job, manifest, key) -> str:
             size=settings.patch_size,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            views=AugmentationConfig(stain=0.2, brightness=0.1),
+            views=AugmentationConfig(**settings.augmentation),
             label_smoothing=settings.label_smoothing,
             class_weights=class_weights(parts["train"].labels, len(manifest.classes))
             if settings.class_weights

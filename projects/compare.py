@@ -19,6 +19,7 @@ def run(settings: CompareSettings) -> str:
     from hemacell.evaluation.comparison.logged import as_two_arms, data_kinds
     from hemacell.jobs.comparison import log_comparison, summary
     from hemacell.tracking.runs.lifecycle import track
+    from hemacell.tracking.runs.names import comparison
     from hemacell.tracking.runs.search import read_runs, records_of_study, runs_by_filter, runs_with
 
     configure_logging()
@@ -35,7 +36,7 @@ def run(settings: CompareSettings) -> str:
         "compare",
         settings.canonical(),
         experiment=settings.experiment or "hemacell-study",
-        run_name=settings.run_name,
+        run_name=settings.run_name or comparison([record.arm for record in records]),
         tags={"data.kind": data_kinds(records)},
     ) as parent:
         log_comparison(

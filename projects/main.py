@@ -15,26 +15,15 @@ logger = logging.getLogger(__name__)
 
 ARMS = {"prcc-camelyon": ("prcc", "camelyon"), "none": ("none",)}
 SHOWN = ("test/accuracy", "test/macro_f1", "test/auroc")
-PASSED_ON = (
-    "data",
-    "limit",
-    "max_bad",
-    "seed",
-    "device",
-    "precision",
-    "threads",
-    "num_evals",
-    "checkpoint_seconds",
-    "force",
-)
 
 
 def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
     from hemacell.data.sources import course
     from hemacell.jobs.context import start_job
-    from hemacell.tracking.runs.lifecycle import scores_of, ui_hint
-    from hemacell.tracking.runs.results import score_table
+    from hemacell.reporting.tables import score_table
+    from hemacell.tracking.runs.lifecycle import scores_of
+    from hemacell.tracking.runs.links import ui_hint
 
     job = start_job("main", settings)
     cells = course.wbc_manifest(job.source.root)
@@ -71,18 +60,16 @@ def _all_jobs(settings, parent) -> None:
     from hemacell.tracking.runs.lifecycle import scores_of
     from projects import camelyon, prcc, wbc
 
-    shared = {name: getattr(settings, name) for name in PASSED_ON}
     logger.info("1/4 pretraining on kidney tiles (prcc)")
-    prcc.run(PrccSettings.checked(**shared, steps=settings.prcc_steps))
+    prcc.run(PrccSettings.checked(**settings.inherited_by(PrccSettings), steps=settings.prcc_steps))
     logger.info("2/4 pretraining on lymph node patches (camelyon)")
-    camelyon.run(CamelyonSettings.checked(**shared, steps=settings.camelyon_steps))
+    camelyon.run(CamelyonSettings.checked(**settings.inherited_by(CamelyonSettings), steps=settings.camelyon_steps))
     children = {}
     for number, (arm, encoders) in enumerate(ARMS.items(), start=3):
         name = ",".join(encoders)
         logger.info(f"{number}/4 white blood cells, {settings.fraction:.0%} of the labels, encoders={name}")
-        cells = WbcSettings.checked(
-            **shared, fraction=settings.fraction, steps=settings.wbc_steps, encoders=encoders, run_name=f"wbc {name}"
-        )
+        own = {"fraction": settings.fraction, "steps": settings.wbc_steps, "encoders": encoders}
+        cells = WbcSettings.checked(**settings.inherited_by(WbcSettings), **own)
         children[arm] = wbc.run(cells)
         scores = scores_of(children[arm])
         parent.metrics({f"{score}/{arm}": scores[score] for score in SHOWN if score in scores})

@@ -34,8 +34,6 @@ def run(settings: PrccSettings) -> str:
 
 
 def _train(job, manifest, key) -> str:
-    import math
-
     import numpy as np
     import torch
 
@@ -45,7 +43,7 @@ def _train(job, manifest, key) -> str:
     from hemacell.encoders.autoencoder import Autoencoder, reconstruct
     from hemacell.encoders.frozen import EncoderConfig, save_encoder
     from hemacell.encoders.patch_pca import PatchPCA
-    from hemacell.evaluation.metrics import image_metrics, ssim_per_image
+    from hemacell.evaluation.image_metrics import image_metrics, ssim_per_image
     from hemacell.jobs.data_checks import log_channel_stats, report_unreadable
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
@@ -60,7 +58,7 @@ def _train(job, manifest, key) -> str:
         manifest, 2 * settings.tile_size, job.cache, settings.pieces, settings.max_bad, progress=Progress("decoding")
     )
     rows = {split: np.flatnonzero(tiles.manifest.table["split"] == split) for split in ("train", "val", "test")}
-    steps = settings.steps or round(40 * math.sqrt(len(rows["train"])))
+    steps = settings.training_steps(len(rows["train"]))
     with job.open(manifest, key) as run:
         run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
         report_unreadable(run, tiles.bad)
@@ -88,7 +86,7 @@ def _train(job, manifest, key) -> str:
             device=fabric.device,
             show=show,
         )
-        trained = train(job, run, task, network, steps, weight_decay=0.01)
+        trained = train(job, run, task, network, steps)
 
         test = resize_tiles(tiles.array[rows["test"]], settings.tile_size)
         restored = reconstruct(trained.network, test.to(fabric.device)).cpu()

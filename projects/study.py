@@ -37,8 +37,7 @@ def run(settings: StudySettings) -> str:
     with study.job.open(study.images.everything, study.key) as parent:
         jobs.log_images(study, parent)
         if study.missing:
-            pretrain(job, study.missing)
-            study = jobs.plan(job)
+            study = jobs.plan(job, pretrain(job, study.missing))
             parent.tags({"hemacell.key": study.key})
         jobs.decode_images(study)
         computed = jobs.compute(study, parent, wbc.run)

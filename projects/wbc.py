@@ -47,8 +47,7 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
         return done
     with job.open(manifest, key, fraction="" if settings.labels_per_class else settings.fraction) as run:
         if missing:
-            pretrain(job, missing)
-            choices = choose(settings.encoders, job.source.kind)
+            choices = choose(settings.encoders, job.source.kind, pretrain(job, missing))
             run.tags({"hemacell.key": run_key(job, manifest, images.external, choices, start)})
         return _train(job, run, choices, start, images.everything, manifest, images.external)
 
@@ -66,6 +65,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     from hemacell.core.progress import Progress
     from hemacell.core.threads import set_threads
     from hemacell.data import decoding
+    from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.embeddings import StoredViews
     from hemacell.evaluation.metrics import classification_metrics
@@ -73,6 +73,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     from hemacell.jobs.training import train
     from hemacell.reporting import model_card
     from hemacell.reporting.model_card import Score
+    from hemacell.reporting.tables import score_table
     from hemacell.tracking import registry
     from hemacell.tracking.registry.encoders import load_chosen
     from hemacell.tracking.runs.reliability import (
@@ -82,7 +83,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         log_selective_prediction,
         reliability_in_words,
     )
-    from hemacell.tracking.runs.results import log_classification, score_table
+    from hemacell.tracking.runs.results import log_classification
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.cells import CellTask, cell_images, training_augmentation
 
@@ -108,7 +109,8 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     encoders = [encoder.to(fabric.device) for encoder in encoders]
 
     # each stored view is embedded once, and read back ever after
-    stored = StoredViews(settings.train_views or min(16, max(2, 6000 // len(parts["train"]))), augmented=True)
+    views = settings.stored_views(len(parts["train"]))
+    stored = StoredViews(views, augmented=True, settings=AugmentationConfig(**settings.augmentation))
     turns = StoredViews(settings.tta_views, augmented=False)
 
     def watched(split):
@@ -142,7 +144,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         encoders=tuple(choice.slug for choice in choices),
     )
     torch.manual_seed(settings.seed)
-    network = build_network(config, [encoder.width for encoder in encoders])
+    network = build_network(config, [encoder.width for encoder in encoders], **settings.dropouts)
     for projection, embeddings in zip(network.projections, images["train"].embeddings, strict=True):
         cast(Projection, projection).standardise(torch.from_numpy(embeddings).flatten(0, 1))
     if start:
@@ -151,7 +153,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         f"{network}\n\ntrained: {sum(p.numel() for p in network.parameters()):,} parameters\n", "model_summary.txt"
     )
 
-    steps = settings.steps or round(30 * len(parts["train"]) ** 0.41)
+    steps = settings.training_steps(len(parts["train"]))
     task = CellTask(
         cells.array,
         images["train"],
@@ -161,6 +163,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         crop=settings.crop,
         batch_size=settings.batch_size,
         seed=settings.seed,
+        jitter=AugmentationConfig(**settings.jitter),
         label_smoothing=settings.label_smoothing,
         class_weights=class_weights(parts["train"].labels, len(manifest.classes)) if settings.class_weights else None,
         sampler_weights=weights,

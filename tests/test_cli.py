@@ -12,27 +12,28 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError, model_validator
 
 from hemacell.cli import main, parse
-from hemacell.config.base import JobSettings
+from hemacell.config.base import Settings
+from hemacell.config.jobs import WbcSettings
+from hemacell.config.roles import Execution, Key, Resolved, Varied
 from hemacell.core.errors import UserError
-from projects.mlproject import render
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class SmallSettings(JobSettings):
+class SmallSettings(Settings):
     """Train something small.
 
     Example: python -m small --fraction 0.5
     """
 
-    fraction: float = Field(1.0, gt=0, le=1, description="share of the labelled images", examples=[0.5])
-    labels_per_class: int | None = Field(None, ge=1, description="labels a class, instead of fraction")
-    draw: Annotated[int, Field(ge=0)] | Literal["official"] = Field(0, description="which images are drawn")
-    encoders: tuple[str, ...] = Field(("prcc", "camelyon"), description="frozen encoders")
-    rates: tuple[float, ...] = Field((0.1, 1.0), description="learning rates")
-    balance: Literal["none", "sampler", "augment"] = Field("none", description="how rare classes are made up for")
-    force: bool = Field(False, description="run again what is finished")
-    data: str = Field("", description="folder with the images")
+    fraction: Varied[float] = Field(1.0, gt=0, le=1, description="share of the labelled images", examples=[0.5])
+    labels_per_class: Varied[int | None] = Field(None, ge=1, description="labels per class, instead of fraction")
+    draw: Varied[Annotated[int, Field(ge=0)] | Literal["official"]] = Field(0, description="which images are drawn")
+    encoders: Key[tuple[str, ...]] = Field(("prcc", "camelyon"), description="frozen encoders")
+    rates: Key[tuple[float, ...]] = Field((0.1, 1.0), description="learning rates")
+    balance: Key[Literal["none", "sampler", "augment"]] = Field("none", description="how rare classes are made up for")
+    force: Execution[bool] = Field(False, description="run again what is finished")
+    data: Resolved[str] = Field("", description="folder with the images")
 
     @model_validator(mode="after")
     def _one_budget(self) -> "SmallSettings":
@@ -157,11 +158,17 @@ def test_settings_are_frozen():
 
 @pytest.mark.parametrize(
     ("annotation", "field"),
-    [(int, Field(1)), (int, Field(description="no default")), (int | None, Field(1, description="never None again"))],
+    [
+        (Key[int], Field(1)),
+        (Key[int], Field(description="no default")),
+        (Key[int | None], Field(1, description="never None again")),
+        (int, Field(1, description="no role")),
+        (Key[Execution[int]], Field(1, description="two roles")),
+    ],
 )
 def test_a_field_that_text_cannot_carry_is_refused_at_once(annotation, field):
     with pytest.raises(TypeError, match=r"Bad\.size"):
-        type("Bad", (JobSettings,), {"__annotations__": {"size": annotation}, "size": field})
+        type("Bad", (Settings,), {"__annotations__": {"size": annotation}, "size": field})
 
 
 def test_help_is_complete_and_imports_nothing_heavy(script):
@@ -198,17 +205,20 @@ def test_a_fault_of_the_program_keeps_its_traceback():
         main(SmallSettings, job, [])
 
 
-def test_values_reach_the_job_through_mlflows_shell_command(script, tmp_path):
-    """What MLflow makes of MLproject: the values quoted and filled in, the command given to bash."""
+def test_values_reach_the_job_through_mlflows_shell_command(tmp_path):
+    """What MLflow makes of MLproject: values quoted and filled in, undeclared ones appended, all given to bash."""
     from mlflow.projects import load_project
 
-    values = {"data": "a b,c;d'e\"f $HOME {x}", "encoders": "prcc,models:/x/1", "fraction": "", "force": "true"}
-    (tmp_path / "MLproject").write_text(render({"small": SmallSettings}))
-    (tmp_path / "python_env.yaml").write_text("{}")
-    entry_point = load_project(str(tmp_path)).get_entry_point("small")
-    assert {parameter.type for parameter in entry_point.parameters.values()} == {"string"}
-    command = entry_point.compute_command(values, str(tmp_path))
-    assert command.startswith("python -m projects.small --fraction '' ")
-    command = command.replace("python -m projects.small", f"{sys.executable} {script}")
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=os.environ, check=True)
-    assert eval(done.stdout) == SmallSettings.from_strings(values).canonical()
+    odd = "a b,c;d'e\"f $HOME {x}"
+    values = {"data": odd, "encoders": "prcc,models:/x/1", "fraction": "", "run_name": odd, "force": "true"}
+    command = load_project(str(ROOT)).get_entry_point("wbc").compute_command(values, str(tmp_path))
+    assert command.startswith("python -m projects.wbc ") and "--learning_rate" not in command
+    script = tmp_path / "job.py"
+    script.write_text(
+        "from hemacell.cli import main\nfrom hemacell.config.jobs import WbcSettings\n"
+        "main(WbcSettings, lambda settings: print(repr(settings.canonical())))\n"
+    )
+    command = command.replace("python -m projects.wbc", f"{sys.executable} {script}")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=True)
+    assert eval(done.stdout) == WbcSettings.from_strings(values).canonical()

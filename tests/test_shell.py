@@ -20,7 +20,14 @@ def pins(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-dev.txt", "requirements-onnx.txt", "requirements-spark.txt"]
+    "name",
+    [
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements-docs.txt",
+        "requirements-onnx.txt",
+        "requirements-spark.txt",
+    ],
 )
 def test_every_requirement_has_one_exact_version(name):
     for version in pins(name).values():
@@ -48,22 +55,24 @@ def test_pyproject_conda_and_mlflow_read_the_same_file():
     assert yaml.safe_load((ROOT / "python_env.yaml").read_text()) == {"dependencies": ["-r requirements.txt"]}
 
 
-def test_mlproject_is_what_the_settings_say():
-    from hemacell.config.jobs import JOBS
-    from projects.mlproject import apply_augmentation
-
-    assert (ROOT / "MLproject").read_text() == apply_augmentation(JOBS), "type: python -m projects.mlproject"
-
-
-def test_mlproject_has_its_entry_points_and_one_environment():
+def test_mlproject_has_the_jobs_with_the_defaults_of_their_settings():
     from mlflow.projects import load_project
     from mlflow.projects.env_type import PYTHON
 
+    from hemacell.config.base import default_text
+    from hemacell.config.jobs import JOBS
+
     project = load_project(str(ROOT))
-    assert project.name == "hemacell"
-    assert project.env_type == PYTHON
-    for job in ("main", "prcc", "camelyon", "wbc"):
-        assert project.get_entry_point(job).command.startswith(f"python -m projects.{job}")
+    assert (project.name, project.env_type) == ("hemacell", PYTHON)
+    assert set(yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]) == set(JOBS)
+    for job, settings in JOBS.items():
+        entry_point = project.get_entry_point(job)
+        declared = {name: parameter.default for name, parameter in entry_point.parameters.items()}
+        assert declared == {name: default_text(settings.model_fields[name]) for name in declared}, job
+        assert 4 <= len(declared) <= 6
+        assert {parameter.type for parameter in entry_point.parameters.values()} == {"string"}
+        options = " ".join(f"--{name} {{{name}}}" for name in declared)
+        assert entry_point.command == f"python -m projects.{job} {options}"
 
 
 def test_entering_the_environment_replaces_the_entry_of_earlier_requirements(tmp_path):

@@ -146,14 +146,21 @@ class Predictor:
         return torch.cat(found).unflatten(0, (views, -1)).transpose(0, 1).cpu().numpy()
 
 
-def build_network(config: ClassifierConfig, widths: Sequence[int]) -> FusedClassifier:
-    """The untrained network of a description; `widths` are those of its encoders' embeddings."""
+def build_network(config: ClassifierConfig, widths: Sequence[int], **dropouts: float) -> FusedClassifier:
+    """The untrained network of a description.
+
+    Args:
+        config: the description.
+        widths: of its encoders' embeddings.
+        dropouts: arguments of `FusedClassifier` that concern the training only.
+    """
     return FusedClassifier(
         len(config.classes),
         dict(zip(config.encoders, widths, strict=True)),
         widths=config.widths,
         blocks=config.blocks,
         projection=config.projection,
+        **dropouts,
     )
 
 

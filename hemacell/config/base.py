@@ -14,21 +14,28 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, g
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
+from hemacell.config.roles import Role, is_inherited, role_of, with_roles
 from hemacell.core.errors import UserError, no_text
 
 _BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "multiple_of": "a multiple of"}
 
 
-class JobSettings(BaseModel):
-    """Base of a job's settings: subclass it with one annotated field a setting.
+class Settings(BaseModel):
+    """Base of all settings: subclass it with one annotated field per setting.
 
     A field is a str, int, float, bool, Literal of texts, or `tuple[one of these, ...]`; or a union of such, as in
-    `int | Literal["official"]` or `float | None`. It has a default and a description. Ranges come from
-    `Field(gt=..., le=...)`; a rule that pydantic cannot express is a validator of the subclass, which raises ValueError
-    with a line for the user. `Field(examples=[0.5])` gives the error lines something to propose.
+    `int | Literal["official"]` or `float | None`. It has a role (`hemacell.config.roles`), a default and a description.
+    Ranges come from `Field(gt=..., le=...)`; a rule that pydantic cannot express is a validator of the subclass, which
+    raises ValueError with a line for the user. `Field(examples=[0.5])` gives the error lines something to propose.
+
+        class SmallSettings(Settings):
+            crop: Key[float] = Field(0.55, gt=0, le=1, description="side of the central part", examples=[0.5])
+
+        SmallSettings.from_strings({"crop": "0.50"}).canonical()  # {"crop": "0.5"}
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    # A job's module defines many classes and uses one: the validators of the others are never built.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, defer_build=True)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -37,6 +44,8 @@ class JobSettings(BaseModel):
         for name, field in cls.model_fields.items():
             if field.is_required() or not field.description:
                 raise TypeError(f"{cls.__name__}.{name} needs a default and a description")
+            if role_of(field) is None:
+                raise TypeError(f"{cls.__name__}.{name} needs one role, such as Key[int] (hemacell.config.roles)")
             if type(None) in get_args(field.annotation) and field.default is not None:
                 # An empty text stands for the default, and None is written as an empty text.
                 raise TypeError(f"{cls.__name__}.{name} may be None, so None must be its default")
@@ -81,6 +90,23 @@ class JobSettings(BaseModel):
     def canonical(self) -> dict[str, str]:
         """Return every setting as text: `0.5`, `prcc,camelyon`, `true`, and an empty text for None."""
         return {name: canonical_text(getattr(self, name)) for name in type(self).model_fields}
+
+    @classmethod
+    def names(cls, *roles: Role) -> frozenset[str]:
+        """The names of the settings that have one of these roles."""
+        return with_roles(cls.model_fields, roles)
+
+    def texts(self, *roles: Role) -> dict[str, str]:
+        """The settings with one of these roles as text, as in `canonical`."""
+        wanted = self.names(*roles)
+        return {name: text for name, text in self.canonical().items() if name in wanted}
+
+    def inherited_by(self, other: type[Settings]) -> dict[str, Any]:
+        """What a job with these settings hands to a job with settings of another class: name -> value."""
+        fields = type(self).model_fields
+        return {
+            name: getattr(self, name) for name in other.model_fields if name in fields and is_inherited(fields[name])
+        }
 
 
 def _check_storable(name: str, value: str) -> None:
@@ -137,7 +163,7 @@ def unknown_name(what: str, name: str, known: list[str], prefix: str = "") -> st
     return f"unknown {what} '{prefix}{name}'; there are {', '.join(prefix + each for each in known)}"
 
 
-def _line(cls: type[JobSettings], detail: dict[str, Any]) -> str:
+def _line(cls: type[Settings], detail: dict[str, Any]) -> str:
     """Put one of pydantic's error records into words for the user."""
     location = detail["loc"]
     if detail["type"] == "value_error":  # raised by a validator of the subclass, which words it for the user

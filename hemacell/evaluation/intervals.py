@@ -18,6 +18,11 @@ def binomial_limits(counts: ArrayLike, total: ArrayLike, level: float = LEVEL) -
 
     Returns:
         Lower and upper limits in 0..1, of the shape of `counts`.
+
+    Examples:
+        >>> low, high = binomial_limits(0, 60)  # no mistake among 60 cells
+        >>> f"{low:.1%} to {high:.1%}"
+        '0.0% to 6.0%'
     """
     from statsmodels.stats.proportion import proportion_confint
 

@@ -1,27 +1,165 @@
-"""The numbers that are logged at the end of a job, from labels and probabilities or from pairs of images.
+"""The scores of a classifier, each declared once: what is logged, shown in reports and compared follows from here.
 
-torch and torchmetrics are imported where they are used: reading what was logged needs neither.
+A score is a function with a decorator. One that follows from the confusion matrix (`@confusion_metric`) takes many
+matrices at once, so that it can be resampled: it has an interval and paired differences between the arms of a study.
+One that needs the probabilities (`@probability_metric`) is only a number for each run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import log_loss, precision_recall_fscore_support, roc_auc_score
 
+from hemacell.evaluation.calibration_error import expected_calibration_error
 from hemacell.evaluation.checks import checked_probabilities
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Floats = NDArray[np.float64]
+Function = TypeVar("Function", bound=Callable)
+Direction = Literal["higher", "lower"]
 
-ECE_BINS = 15
-_IMAGES_AT_ONCE = 64  # SSIM holds about thirty float copies of what it is given
+
+class ConfusionCounts(NamedTuple):
+    """What confusion matrices say of each class; leading dimensions are any number of matrices."""
+
+    hits: Floats
+    """[..., C], correct predictions"""
+    support: Floats
+    """[..., C], labels"""
+    predicted: Floats
+    """[..., C], predictions"""
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """[..., C], classes among the labels."""
+        return self.support > 0
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """[..., C], classes among the labels or the predictions."""
+        return (self.support + self.predicted) > 0
+
+
+@dataclass(frozen=True)
+class Metric(Generic[Function]):
+    """One score of a classifier."""
+
+    name: str
+    """as logged, behind `test/` or `external/`"""
+    label: str
+    """in figures and tables"""
+    function: Function
+    direction: Direction = "higher"
+    """which values are better"""
+    in_study: bool = True
+    """whether the report of a study shows it"""
+
+
+#: Scores that follow from the confusion matrix: ConfusionCounts [..., C] -> [...].
+CONFUSION_METRICS: dict[str, Metric[Callable[[ConfusionCounts], Floats]]] = {}
+#: Scores that need the probabilities: int [N], float64 [N, C] -> a number, or None where the labels leave it undefined.
+PROBABILITY_METRICS: dict[str, Metric[Callable[[NDArray[np.int64], Floats], float | None]]] = {}
+
+
+def confusion_metric(
+    name: str, label: str, direction: Direction = "higher", in_study: bool = True
+) -> Callable[[Function], Function]:
+    """Register a score that follows from the confusion matrix; arguments as in `Metric`."""
+
+    def register(function: Function) -> Function:
+        CONFUSION_METRICS[_unused(name)] = Metric(name, label, function, direction, in_study)
+        return function
+
+    return register
+
+
+def probability_metric(
+    name: str, label: str, direction: Direction = "higher", in_study: bool = True
+) -> Callable[[Function], Function]:
+    """Register a score that needs the probabilities; arguments as in `Metric`."""
+
+    def register(function: Function) -> Function:
+        PROBABILITY_METRICS[_unused(name)] = Metric(name, label, function, direction, in_study)
+        return function
+
+    return register
+
+
+def _unused(name: str) -> str:
+    if name in CONFUSION_METRICS or name in PROBABILITY_METRICS:
+        raise ValueError(f"there is a metric named {name} already")
+    return name
+
+
+def study_metrics() -> dict[str, Metric]:
+    """The scores that a study reports, by name, in the order in which they are shown."""
+    every: list[Metric] = [*CONFUSION_METRICS.values(), *PROBABILITY_METRICS.values()]
+    return {each.name: each for each in every if each.in_study}
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether smaller values of a score are better."""
+    known = CONFUSION_METRICS.get(name) or PROBABILITY_METRICS.get(name)
+    return known is not None and known.direction == "lower"
+
+
+def metric_label(name: str) -> str:
+    """A score in words: `macro-F1` for `macro_f1`, `F1 of Monocyte` for `f1/Monocyte`; else its name."""
+    known = CONFUSION_METRICS.get(name) or PROBABILITY_METRICS.get(name)
+    return known.label if known else name.replace("f1/", "F1 of ")
+
+
+# --- the scores
+
+
+@confusion_metric("macro_f1", "macro-F1")
+def macro_f1(counts: ConfusionCounts) -> Floats:
+    """Mean F1 over the classes that occur among the labels or the predictions."""
+    both = counts.support + counts.predicted
+    f1 = ratio(2 * counts.hits, both, both > 0, otherwise=0.0)
+    return np.asarray(f1.sum(-1) / (both > 0).sum(-1))
+
+
+@confusion_metric("accuracy", "accuracy")
+def accuracy(counts: ConfusionCounts) -> Floats:
+    """Share of correct predictions."""
+    return np.asarray(counts.hits.sum(-1) / counts.support.sum(-1))
+
+
+@confusion_metric("balanced_accuracy", "balanced accuracy")
+def balanced_accuracy(counts: ConfusionCounts) -> Floats:
+    """Mean recall of the classes among the labels."""
+    recall = ratio(counts.hits, counts.support, counts.present, otherwise=0.0)
+    return np.asarray(recall.sum(-1) / counts.present.sum(-1))
+
+
+@probability_metric("auroc", "AUROC")
+def auroc(labels: NDArray[np.int64], probabilities: Floats) -> float | None:
+    """Mean over classes of the area under the ROC curve of one class against the rest."""
+    areas = one_vs_rest_auroc(labels, probabilities)
+    return float(np.mean(list(areas.values()))) if areas else None
+
+
+@probability_metric("ece", "ECE", direction="lower")
+def ece(labels: NDArray[np.int64], probabilities: Floats) -> float:
+    """Expected calibration error (see `expected_calibration_error`)."""
+    return expected_calibration_error(labels, probabilities)
+
+
+@probability_metric("nll", "negative log-likelihood", direction="lower", in_study=False)
+def nll(labels: NDArray[np.int64], probabilities: Floats) -> float:
+    """Mean negative log-likelihood in nats."""
+    from sklearn.metrics import log_loss
+
+    return float(log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))
+
+
+# --- all of them
 
 
 def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, float]:
-    """Scores of a classifier, under the names that are logged behind `test/` or `external/`.
+    """All registered scores of a classifier, under the names that are logged behind `test/` or `external/`.
 
     A score that the labels leave undefined is left out; nothing is ever NaN. In particular, where a class has no
     image among the labels (another laboratory's folder may lack one):
@@ -37,37 +175,64 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, classes:
         classes: C names, C >= 2.
 
     Returns:
-        `accuracy`, `balanced_accuracy` (mean recall), `macro_f1`, `f1/<Class>`, `precision/<Class>` (0 for a class
-        that was never predicted), `recall/<Class>`, `auroc` (mean of one class against the rest; left out where there
-        is only one class), `ece` (see `expected_calibration_error`) and `nll` (mean negative log-likelihood in nats).
+        Every score of `CONFUSION_METRICS` and `PROBABILITY_METRICS`, `f1/<Class>`, `precision/<Class>` (0 for a class
+        that was never predicted) and `recall/<Class>`.
 
     Raises:
-        ValueError: labels or probabilities that are none (see `checks`).
+        ValueError: labels or probabilities that are not valid (see `checks`).
+
+    Examples:
+        >>> scores = classification_metrics([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], ["Basophil", "Monocyte"])
+        >>> round(scores["accuracy"], 3), round(scores["f1/Monocyte"], 3)
+        (0.667, 0.667)
     """
     y, p = checked_probabilities(labels, probabilities, len(classes))
-    predicted = p.argmax(1)
-    indices = np.arange(len(classes))
-    precision, recall, f1, support = precision_recall_fscore_support(y, predicted, labels=indices, zero_division=0)
-    occurs = support > 0
-    counted = occurs | np.isin(indices, predicted)
+    counts = confusion_counts(y, p.argmax(1), len(classes))
+    found: dict[str, float | None] = {name: float(value) for name, value in confusion_metrics(counts, classes).items()}
+    found |= {each.name: each.function(y, p) for each in PROBABILITY_METRICS.values()}
+    return {name: value for name, value in found.items() if value is not None and not np.isnan(value)}
 
-    metrics = {
-        "accuracy": float((predicted == y).mean()),
-        "balanced_accuracy": float(recall[occurs].mean()),
-        "macro_f1": float(f1[counted].mean()),
-        "ece": expected_calibration_error(y, p),
-        "nll": float(log_loss(y, p, labels=indices)),
-    }
-    areas = one_vs_rest_auroc(y, p)
-    if areas:
-        metrics["auroc"] = float(np.mean(list(areas.values())))
-    for index, name in enumerate(classes):
-        if counted[index]:
-            metrics[f"f1/{name}"] = float(f1[index])
-            metrics[f"precision/{name}"] = float(precision[index])
-        if occurs[index]:
-            metrics[f"recall/{name}"] = float(recall[index])
+
+def confusion_counts(labels: NDArray[np.int64], predicted: NDArray[np.int64], class_count: int) -> NDArray[np.int64]:
+    """Confusion matrices, int64 [..., C, C] with rows labelled and columns predicted.
+
+    Args:
+        labels: int [N].
+        predicted: int [..., N].
+        class_count: C.
+    """
+    entries = labels * class_count + predicted
+    flat = entries.reshape(-1, entries.shape[-1])
+    counts = np.stack([np.bincount(row, minlength=class_count**2) for row in flat])
+    return counts.reshape(*entries.shape[:-1], class_count, class_count)
+
+
+def confusion_metrics(counts: NDArray, classes: Sequence[str]) -> dict[str, Floats]:
+    """The scores that follow from the confusion matrix alone, for many matrices at once.
+
+    Args:
+        counts: [..., C, C] >= 0, rows labelled, columns predicted; each matrix with a sum above 0.
+        classes: C names.
+
+    Returns:
+        Every score of `CONFUSION_METRICS`, `f1/<Class>`, `precision/<Class>` and `recall/<Class>`, each [...], in
+        0..1; NaN where a score is undefined.
+    """
+    hits = np.einsum("...cc->...c", counts).astype(np.float64)
+    of = ConfusionCounts(hits, counts.sum(-1, dtype=np.float64), counts.sum(-2, dtype=np.float64))
+    metrics = {each.name: each.function(of) for each in CONFUSION_METRICS.values()}
+    f1 = ratio(2 * hits, of.support + of.predicted, of.counted)
+    precision = np.where(of.counted, ratio(hits, of.predicted, of.predicted > 0, otherwise=0.0), np.nan)
+    recall = ratio(hits, of.support, of.present)
+    for name, values in (("f1", f1), ("precision", precision), ("recall", recall)):
+        metrics |= {f"{name}/{label}": values[..., i] for i, label in enumerate(classes)}
     return metrics
+
+
+def ratio(a: NDArray, b: NDArray, where: NDArray, otherwise: float = np.nan) -> Floats:
+    """a / b, and another value where it is not defined."""
+    a, b, where = np.broadcast_arrays(a, b, where)
+    return np.divide(a, b, out=np.full(a.shape, otherwise), where=where)
 
 
 def one_vs_rest_auroc(labels: ArrayLike, probabilities: ArrayLike) -> dict[int, float]:
@@ -75,118 +240,10 @@ def one_vs_rest_auroc(labels: ArrayLike, probabilities: ArrayLike) -> dict[int, 
 
     Classes without an image among the labels, or with all of them, have no such curve and are left out.
     """
+    from sklearn.metrics import roc_auc_score  # here, for reading what was logged does not need it
+
     y, p = checked_probabilities(labels, probabilities)
     present = np.unique(y)
     if len(present) < 2:
         return {}
     return {int(index): float(roc_auc_score(y == index, p[:, index])) for index in present}
-
-
-def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = ECE_BINS) -> float:
-    """Expected calibration error of the top label (Naeini et al. 2015; Guo et al. 2017), by torchmetrics.
-
-    The mean over images of |accuracy - mean confidence| of their bin, in `bins` bins of equal width over 0..1.
-    Not scale-free: compare only values of equally many images.
-    """
-    # before torchmetrics, which imports torchvision
-    from hemacell.core import torchvision_compat  # noqa: F401  isort: skip
-    import torch
-    from torchmetrics.functional.classification import binary_calibration_error
-
-    y, p = checked_probabilities(labels, probabilities)
-    # torchmetrics would give a confidence of exactly 1 a sixteenth bin of its own
-    confidence = p.max(1).clip(max=np.nextafter(1.0, 0.0))
-    correct = (p.argmax(1) == y).astype(np.int64)
-    return float(binary_calibration_error(torch.from_numpy(confidence), torch.from_numpy(correct), n_bins=bins))
-
-
-@dataclass(frozen=True)
-class CalibrationBins:
-    """Equal-width bins of the top label's probability; `accuracy` and `confidence` are NaN where `count` is 0."""
-
-    edges: NDArray[np.float64]  # [B + 1], 0 to 1
-    count: NDArray[np.int64]  # [B]
-    accuracy: NDArray[np.float64]  # [B], share of right answers
-    confidence: NDArray[np.float64]  # [B], mean probability of the answer
-
-
-def calibration_bins(labels: ArrayLike, probabilities: ArrayLike, bins: int = ECE_BINS) -> CalibrationBins:
-    """The bins behind `expected_calibration_error`, for a reliability diagram. Same arguments."""
-    y, p = checked_probabilities(labels, probabilities)
-    confidence, correct = p.max(1), p.argmax(1) == y
-    edges = np.linspace(0, 1, bins + 1)
-    index = np.digitize(confidence, edges[1:-1])
-    count = np.bincount(index, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        accuracy = np.bincount(index, weights=correct, minlength=bins) / count
-        mean_confidence = np.bincount(index, weights=confidence, minlength=bins) / count
-    return CalibrationBins(edges, count, accuracy, mean_confidence)
-
-
-def image_metrics(original: "Tensor", reconstruction: "Tensor") -> dict[str, float]:
-    """How near reconstructions are to their originals.
-
-    Args:
-        original, reconstruction: float [N, 3, H, W] in 0..1 with H, W >= 11 (the window of SSIM).
-
-    Returns:
-        `ssim`: mean over images of the structural similarity (Wang et al. 2004, Gaussian window of 11 pixels,
-        sigma 1.5, data range 1, images mirrored at their edges). `psnr`: peak signal-to-noise ratio in decibels of
-        the squared error over all pixels of all images; left out where all are equal (it would be infinite). Both by
-        torchmetrics.
-
-    Raises:
-        ValueError: shapes or ranges other than these. With pixels in 0..255 or a wrong range SSIM would be wrong
-            without a sign of it.
-    """
-    # before torchmetrics, which imports torchvision
-    from hemacell.core import torchvision_compat  # noqa: F401  isort: skip
-    from torchmetrics.image import PeakSignalNoiseRatio
-
-    metrics = {"ssim": float(ssim_per_image(original, reconstruction).mean())}
-    ratio = PeakSignalNoiseRatio(data_range=1.0).to(original.device)
-    for a, b in _pairs(original, reconstruction):
-        ratio.update(b, a)
-    psnr = float(ratio.compute())
-    if np.isfinite(psnr):
-        metrics["psnr"] = psnr
-    return metrics
-
-
-def ssim_per_image(original: "Tensor", reconstruction: "Tensor") -> NDArray[np.float64]:
-    """Structural similarity of each pair, float64 [N]. Arguments and errors as for `image_metrics`."""
-    # before torchmetrics, which imports torchvision
-    from hemacell.core import torchvision_compat  # noqa: F401  isort: skip
-    import torch
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    parts = []
-    with torch.no_grad():
-        for a, b in _pairs(original, reconstruction):
-            scores = structural_similarity_index_measure(b, a, data_range=1.0, reduction="none")
-            assert isinstance(scores, torch.Tensor)  # a tuple only where the whole map is asked for
-            parts.append(scores.reshape(-1))
-    return torch.cat(parts).double().cpu().numpy()
-
-
-def _pairs(original: "Tensor", reconstruction: "Tensor") -> Iterator[tuple["Tensor", "Tensor"]]:
-    """Checked pairs of float32 batches, a few images at a time."""
-    if (
-        original.shape != reconstruction.shape
-        or original.ndim != 4
-        or min(original.shape[2:]) < 11
-        or not len(original)
-    ):
-        raise ValueError(
-            "two batches of one shape [N, 3, H, W] with N > 0 and H, W >= 11 expected, "
-            f"got {tuple(original.shape)} and {tuple(reconstruction.shape)}"
-        )
-    for start in range(0, len(original), _IMAGES_AT_ONCE):
-        pair = []
-        for name, batch in (("original", original), ("reconstruction", reconstruction)):
-            images = batch[start : start + _IMAGES_AT_ONCE].detach().float()
-            low, high = images.min().item(), images.max().item()
-            if not (low >= 0 and high <= 1):  # also false for NaN
-                raise ValueError(f"{name} must be float in 0..1, found {low:.3g}..{high:.3g}")
-            pair.append(images)
-        yield pair[0], pair[1]

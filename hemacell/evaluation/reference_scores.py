@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hemacell.evaluation.checks import checked_probabilities
-from hemacell.evaluation.comparison.resampling import confusion_metrics, percentile_interval
+from hemacell.evaluation.comparison.resampling import percentile_interval
 from hemacell.evaluation.intervals import LEVEL
+from hemacell.evaluation.metrics import CONFUSION_METRICS, classification_metrics, confusion_metrics
 
-#: Scores over all classes, the one that is spoken of first at the head.
-OVERALL = ("macro_f1", "accuracy", "balanced_accuracy")
 #: With fewer images the bootstrap's interval is too narrow.
 FEW_IMAGES = 30
 #: With fewer images no drop is told by it.
@@ -74,16 +73,13 @@ def compare_with_reference(
     Raises:
         ValueError: labels or probabilities that are none (see `checks`).
     """
-    # scikit-learn, which showing a table needs not
-    from hemacell.evaluation.metrics import classification_metrics
-
     y, p = checked_probabilities(labels, probabilities, len(classes))
     c = len(classes)
     counts = np.bincount(y * c + p.argmax(1), minlength=c * c)
     here = classification_metrics(y, p, classes)
     resampled = confusion_metrics(resampled_confusions(counts, resamples, seed).reshape(-1, c, c), classes)
     support = np.bincount(y, minlength=c).tolist()
-    images = dict.fromkeys(OVERALL, len(y))
+    images = dict.fromkeys(CONFUSION_METRICS, len(y))
     images |= {f"f1/{name}": n for name, n in zip(classes, support, strict=True) if n}
     rows = []
     for metric, n in images.items():
@@ -105,7 +101,8 @@ def drop_in_words(rows: Sequence[MetricComparison]) -> str:
         return ""
 
     def importance(row: MetricComparison) -> tuple[int, float]:
-        return OVERALL.index(row.metric) if row.metric in OVERALL else len(OVERALL), row.difference or 0.0
+        overall = list(CONFUSION_METRICS)
+        return overall.index(row.metric) if row.metric in overall else len(overall), row.difference or 0.0
 
     first, *others = sorted(below, key=importance)
     also = f"; also lower: {', '.join(row.metric for row in others)}" if others else ""

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.tracking.runs.lifecycle import ui_hint
+from hemacell.tracking.runs.links import ui_hint
 from hemacell.tracking.runs.search import read_file
 
 if TYPE_CHECKING:
-    from hemacell.evaluation.comparison.records import RunRecord
-    from hemacell.evaluation.comparison.records import Comparison
+    from hemacell.evaluation.comparison.records import Comparison, RunRecord
     from hemacell.tracking.runs.tracker import Tracker
 
 #: What a comparison says, in words.
 ANSWER = "answer.txt"
-#: Means that the study's own run shows; the report has the others.
-_LOGGED = ("macro_f1", "accuracy", "balanced_accuracy", "auroc", "ece")
 
 
 def log_comparison(
@@ -78,10 +75,12 @@ def _baseline(records: Sequence[RunRecord], asked: str) -> str:
 
 
 def _means(comparison: Comparison) -> Mapping[str, float]:
+    from hemacell.evaluation.metrics import study_metrics
+
     return {
         f"{score.metric}/{slug(score.arm)}/{slug(score.amount)}": score.mean
         for score in comparison.scores
-        if score.metric in _LOGGED
+        if score.metric in study_metrics()
     }
 
 

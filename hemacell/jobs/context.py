@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from hemacell.config.base import JobSettings
+from hemacell.config.groups import StepSettings
+from hemacell.config.roles import IN_KEY, MAY_CHANGE, Role
 from hemacell.core.cache import cache_dir
 from hemacell.core.logging import configure_logging
 from hemacell.core.progress import end_lines
@@ -19,7 +20,7 @@ from hemacell.core.threads import available_cores
 from hemacell.data.sources.resolve import DataSource, resolve_data
 from hemacell.tracking.registry.lookup import DATA_KIND
 from hemacell.tracking.runs.finished import KEY, finished_run
-from hemacell.tracking.runs.lifecycle import EXECUTION, get_client, has_open_run, params_of, point_to_result, track
+from hemacell.tracking.runs.lifecycle import get_client, has_open_run, params_of, point_to_result, track
 from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -27,24 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Settings = TypeVar("Settings", bound=JobSettings)
-
-#: Settings that say how a job is driven and shown, not what it computes.
-NOT_IN_KEY = EXECUTION | {
-    "data",
-    "model",
-    "checkpoint_seconds",
-    "pretrain_data",
-    "external",
-    "threads",
-    "workers",
-    "data_license",
-    "output",
-}
+Own = TypeVar("Own", bound=StepSettings, covariant=True)
+Given = TypeVar("Given", bound=StepSettings)
 
 
 @dataclass(frozen=True)
-class RunContext(Generic[Settings]):
+class RunContext(Generic[Own]):
     """A job that is about to start.
 
     Attributes:
@@ -56,20 +45,18 @@ class RunContext(Generic[Settings]):
     """
 
     name: str
-    settings: Settings
+    settings: Own
     source: DataSource
     cache: Path
     threads: int
 
     def key(self, module: str, inputs: Mapping[str, str]) -> str:
         """The digest of all that decides this job's result (see `hemacell.core.provenance`)."""
-        values = {name: text for name, text in self.settings.canonical().items() if name not in NOT_IN_KEY}
-        return step_key(self.name, _sources(module), values, inputs, self.threads)
+        return step_key(self.name, _sources(module), self.settings.texts(*IN_KEY), inputs, self.threads)
 
     def finished(self, key: str) -> str | None:
         """The run that computed all this before, which is then announced; None where the settings ask for it again."""
-        asked: Any = self.settings
-        if asked.force or _resumed(asked):
+        if self.settings.force or self.settings.resume:
             return None
         run_id = finished_run(self.name, key)
         if run_id is not None:
@@ -83,17 +70,15 @@ class RunContext(Generic[Settings]):
         self, manifest: Manifest, key: str, tags: Mapping[str, object] | None = None, **params: object
     ) -> Iterator[Tracker]:
         """The run of this job: `hemacell.tracking.runs.lifecycle.track` with what is the same for all jobs."""
-        asked: Any = self.settings
         kind = {DATA_KIND: self.source.kind, "data.digest": manifest.digest, "threads": self.threads, KEY: key}
         with track(
             self.name,
             {**self.settings.canonical(), **params},
-            experiment=asked.experiment,
-            run_name=asked.run_name,
+            experiment=self.settings.experiment,
+            run_name=self.settings.run_name,
             tags={**kind, **(tags or {})},
-            resume=_resumed(asked),
-            # with the same threads for each run, it is the same study
-            may_change=EXECUTION | {"workers"},
+            resume=self.settings.resume,
+            may_change=self.settings.names(*MAY_CHANGE),
         ) as run:
             try:
                 yield run
@@ -113,7 +98,7 @@ class RunContext(Generic[Settings]):
 _sources = functools.lru_cache(sources_digest)
 
 
-def start_job(name: str, settings: Settings) -> RunContext[Settings]:
+def start_job(name: str, settings: Given) -> RunContext[Given]:
     """Settle settings (a resumed run's are its own), data folder and threads; announces the built-in sample.
 
     Raises:
@@ -121,31 +106,25 @@ def start_job(name: str, settings: Settings) -> RunContext[Settings]:
     """
     configure_logging()
     get_client()  # a server that is down is reported before any work
-    if _resumed(settings):
+    if settings.resume:
         settings = _settings_of_run(settings)
-    asked: Any = settings
     cache = cache_dir()
-    source = resolve_data(asked.data, cache)
+    source = resolve_data(settings.data, cache)
     if source.kind == "sample" and not has_open_run():
         logger.info(
             "data: the built-in sample, drawn by this package; its scores are no result (type data=DIR for real images)"
         )
-    return RunContext(name, settings, source, cache, asked.threads or available_cores())
+    return RunContext(name, settings, source, cache, settings.threads or available_cores())
 
 
-def _settings_of_run(given: Settings) -> Settings:
+def _settings_of_run(given: Given) -> Given:
     """The settings that the run to resume was started with; warns of others that were given."""
-    known = {key: text for key, text in params_of(_resumed(given)).items() if key in type(given).model_fields}
+    known = {key: text for key, text in params_of(given.resume).items() if key in type(given).model_fields}
     texts = given.canonical()
-    execution = {key: text for key, text in texts.items() if key in EXECUTION}
+    execution = given.texts(Role.EXECUTION)
     defaults = type(given)().canonical()
     typed = {key: text for key, text in texts.items() if text not in (defaults[key], known.get(key, text))}
-    ignored = ", ".join(f"{key}={text}" for key, text in typed.items() if key not in EXECUTION)
+    ignored = ", ".join(f"{key}={text}" for key, text in typed.items() if key not in execution)
     if ignored:
         logger.info(f"resume: the run goes on with its own settings; {ignored} is not used")
     return type(given).from_strings({**known, **execution})
-
-
-def _resumed(settings: JobSettings) -> str:
-    """Id of the run to go on with; '' also for a job that is too short to be resumed."""
-    return getattr(settings, "resume", "")

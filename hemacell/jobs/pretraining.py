@@ -7,9 +7,10 @@ import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from hemacell.config.jobs import CamelyonSettings, CellSettings, CommonSettings, PrccSettings
+from hemacell.config.groups import TrainingSettings
+from hemacell.config.jobs import CamelyonSettings, CellSettings, PrccSettings
 from hemacell.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Settings = TypeVar("Settings", bound=CellSettings)
-
 
 @dataclass(frozen=True)
 class PretrainingJob:
@@ -27,7 +26,7 @@ class PretrainingJob:
 
     run: str
     """Its function as `module:function`, which takes the settings; imported when it is needed."""
-    settings: type[CommonSettings]
+    settings: type[TrainingSettings]
 
 
 #: Name of an encoder -> the job that makes it.
@@ -42,7 +41,7 @@ def missing_encoders(choices: Iterable[Choice]) -> list[str]:
     return sorted({choice.name for choice in choices if choice.missing})
 
 
-def check_pretraining(job: RunContext[Settings], missing: Iterable[str]) -> None:
+def check_pretraining(job: RunContext[CellSettings], missing: Iterable[str]) -> None:
     """Check, before any work, that missing encoders can be made from the folder that is given.
 
     Raises:
@@ -61,12 +60,19 @@ def check_pretraining(job: RunContext[Settings], missing: Iterable[str]) -> None
             )
 
 
-def pretrain(job: RunContext[Settings], missing: Iterable[str]) -> None:
-    """Run the pretraining jobs of these encoders, as children of the open run."""
-    settings = job.settings
-    shared = {name: getattr(settings, name) for name in ("device", "precision", "threads", "checkpoint_seconds")}
-    shared["data"] = settings.pretrain_data or settings.data
+def pretrain(job: RunContext[CellSettings], missing: Iterable[str]) -> dict[str, str]:
+    """Run the pretraining jobs of these encoders, as children of the open run.
+
+    Returns:
+        Encoder -> address of the version that was registered: no alias leads to one that saw a part of the images
+        (`limit=`).
+    """
+    from hemacell.tracking.runs.lifecycle import registered_by
+
+    registered = {}
     for name in missing:
         logger.info(f"{job.name}: the encoder {name} is not registered yet; pretraining it first")
         pretraining = PRETRAINING_JOBS[name]
-        pkgutil.resolve_name(pretraining.run)(pretraining.settings.checked(**shared))
+        settings = pretraining.settings.checked(**job.settings.for_pretraining(pretraining.settings))
+        registered[name] = registered_by(pkgutil.resolve_name(pretraining.run)(settings))
+    return registered

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
+from hemacell.config.roles import Role
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
 from hemacell.data.sources.resolve import resolve_data
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Training steps of a run: factor x images^exponent. `full` is what wbc does by itself.
-STEPS = {"study": (42.0, 0.325), "full": (30.0, 0.41)}
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _ATTEMPTS = 2
 
@@ -105,17 +104,21 @@ def start_study(settings: StudySettings, name: str = "study") -> RunContext[Stud
     return replace(job, threads=job.settings.threads or max(1, job.threads // job.settings.workers))
 
 
-def plan(job: RunContext[StudySettings]) -> Study:
+def plan(job: RunContext[StudySettings], registered: Mapping[str, str] | None = None) -> Study:
     """Look up what the arms stand for, and list the runs.
 
     Draw by draw, so that a study that is stopped has whole draws. Within a draw the long runs come first, which keeps
     all workers busy until the end.
 
+    Args:
+        job: the study's.
+        registered: encoder -> address of the version to take, of those that were pretrained for this study.
+
     Raises:
         UserError: an unknown encoder or folder.
     """
     settings = job.settings
-    arms = _study_arms(job)
+    arms = _study_arms(job, registered or {})
     runs: list[PlannedRun] = []
     for draw in range(settings.first_draw, settings.first_draw + settings.draws):
         for fraction in sorted(settings.fractions, reverse=True):
@@ -123,7 +126,7 @@ def plan(job: RunContext[StudySettings]) -> Study:
     return Study(job, arms, runs)
 
 
-def _study_arms(job: RunContext[StudySettings]) -> list[StudyArm]:
+def _study_arms(job: RunContext[StudySettings], registered: Mapping[str, str]) -> list[StudyArm]:
     from hemacell.tracking.registry.encoders import choose
     from hemacell.tracking.registry.lookup import resolve
 
@@ -138,14 +141,15 @@ def _study_arms(job: RunContext[StudySettings]) -> list[StudyArm]:
         wanted = image_settings(own)
         if wanted not in read:
             read[wanted] = read_images(own, job.source.root)
-        arms.append(StudyArm(arm.name, arm.settings, own, choose(own.encoders, kind), start, read[wanted]))
+        arms.append(
+            StudyArm(arm.name, arm.settings, own, choose(own.encoders, kind, dict(registered)), start, read[wanted])
+        )
     return arms
 
 
 def image_settings(settings: CellSettings) -> tuple[str, ...]:
     """What decides which images there are: where it is equal, they are read once."""
-    texts = settings.canonical()
-    return tuple(texts[name] for name in ("data", "wbc_folder", "masks", "mask_from", "limit", "external"))
+    return tuple(settings.texts(Role.IMAGES, Role.RESOLVED).values())
 
 
 def _runs_of_draw(
@@ -167,20 +171,14 @@ def _runs_of_draw(
         if id(arm.images) not in drawn:
             drawn[id(arm.images)] = draw_images(own, arm.images, job.source.root)
         manifest = drawn[id(arm.images)]
-        if not own.steps:
-            own = own.model_copy(update={"steps": steps_for(len(manifest.part("train")), settings.step_budget)})
+        counting = own if any(name.startswith("steps") for name in arm.overrides) else settings
+        own = own.model_copy(update={"steps": counting.training_steps(len(manifest.part("train")))})
         key = ""
         if not missing_encoders(arm.choices):
             own_job = RunContext("wbc", own, job.source, job.cache, job.threads)
             key = run_key(own_job, manifest, arm.images.external, arm.choices, arm.start)
         runs.append(PlannedRun(arm.name, fraction, draw, arm.overrides, own, key))
     return runs
-
-
-def steps_for(images: int, budget: str) -> int:
-    """Training steps for this number of training images."""
-    factor, exponent = STEPS[budget]
-    return round(factor * images**exponent)
 
 
 def resume_stopped(study: Study) -> Study:

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
+from hemacell.evaluation.calibration_error import ECE_BINS
 from hemacell.evaluation.comparison.records import (
     MAIN_METRIC,
     Comparison,
@@ -22,9 +23,9 @@ from hemacell.evaluation.comparison.words import (
     difference_in_words,
     label_efficiency_in_words,
 )
-from hemacell.evaluation.metrics import ECE_BINS
+from hemacell.evaluation.metrics import metric_label, study_metrics
 from hemacell.reporting import figures
-from hemacell.reporting.figures.study import METRIC_WORDS, named, p_words, signed
+from hemacell.reporting.figures.study import named, p_words, signed
 
 #: A difference is called clear where Holm's p is not above this and the bootstrap interval leaves zero out.
 SIGNIFICANCE = 0.05
@@ -233,7 +234,7 @@ def _scores_table(comparison: Comparison) -> Table:
     for amount in comparison.amounts:
         rows = []
         for arm in comparison.arms:
-            scores = [comparison.score(arm, amount, metric) for metric in METRIC_WORDS]
+            scores = [comparison.score(arm, amount, metric) for metric in study_metrics()]
             there = next((score for score in scores if score is not None), None)
             if there is not None:
                 rows.append((arm_words(arm), _spread(there), *map(_score_words, scores)))
@@ -241,7 +242,7 @@ def _scores_table(comparison: Comparison) -> Table:
             groups.append(Group(_amount_heading(comparison, amount), tuple(rows)))
     return Table(
         f"Mean and 95 % interval on {comparison.images:,} {comparison.split} images",
-        ("arm", "interval over", *METRIC_WORDS.values()),
+        ("arm", "interval over", *(metric.label for metric in study_metrics().values())),
         tuple(groups),
         "labels",
         "Draws: other training images each; seeds: the same training images, another start; images: a single run, so "
@@ -412,7 +413,7 @@ def _confusion(comparison: Comparison) -> Section:
 
 def _majority_baseline(comparison: Comparison) -> Section:
     baseline = comparison.majority_baseline
-    scores = [f"{METRIC_WORDS.get(name, name)} {value:.3f}" for name, value in baseline.metrics.items()]
+    scores = [f"{metric_label(name)} {value:.3f}" for name, value in baseline.metrics.items()]
     text = (
         f"A classifier that always predicts {baseline.label}, the most frequent class of the {comparison.split} "
         f"images, has {_listed(scores)}. A model with lower scores has learnt nothing."

@@ -9,19 +9,20 @@ from torch import nn
 class EmaNetwork:
     """Keeps a slow copy of a network, which generalises better than the last weights (Polyak & Juditsky 1992).
 
-    The decay grows with the steps, so that the random initial weights are soon forgotten. Floating-point buffers
+    The decay grows with the steps, (step + 1) / (step + ramp) at most, so that the random initial weights are soon
+    forgotten. Floating-point buffers
     (BatchNorm's statistics) are averaged like the weights that they belong to; integer ones are copied.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: nn.Module, decay: float, ramp: float = 10.0) -> None:
         self.network = copy.deepcopy(network).eval()
         self.network.requires_grad_(False)
-        self.decay = decay
+        self.decay, self.ramp = decay, ramp
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Take in the weights after `step` (counted from 0)."""
-        decay = min(self.decay, (step + 1) / (step + 10))
+        decay = min(self.decay, (step + 1) / (step + self.ramp))
         slow, fast = [], []
         for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
             if mine.is_floating_point():

@@ -43,9 +43,13 @@ class LoopSettings:
     steps: int
     learning_rate: float
     weight_decay: float = 0.05
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.98
     schedule: Schedule = "onecycle"
+    warmup: float | None = None
     max_grad_norm: float = 1.0
     ema_decay: float = 0.99
+    ema_ramp: float = 10.0
     checkpoint_selection: str = "last"
     num_evals: int = 10
     checkpoint_seconds: float = 30.0
@@ -85,7 +89,7 @@ def _optimizer(network: nn.Module, settings: LoopSettings) -> torch.optim.Optimi
             {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=settings.learning_rate,
-        betas=(0.9, 0.98),
+        betas=(settings.adam_beta1, settings.adam_beta2),
     )
 
 
@@ -114,7 +118,7 @@ def fit(
     fabric = make_fabric(settings.device, settings.precision)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, settings)
-    averaged = EmaNetwork(network.to(fabric.device), settings.ema_decay)
+    averaged = EmaNetwork(network.to(fabric.device), settings.ema_decay, settings.ema_ramp)
     trained, optimizer = fabric.setup(network, optimizer)
     state = _State()
     if checkpoint is not None and checkpoint.exists():
@@ -123,7 +127,7 @@ def fit(
     window = _Throughput(task.images_per_step)
     for step in range(state.step, settings.steps):
         torch.manual_seed(seed_of(settings.seed, "step", step))
-        rate = learning_rate(step, settings.steps, settings.learning_rate, settings.schedule)
+        rate = learning_rate(step, settings.steps, settings.learning_rate, settings.schedule, settings.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate
         trained.train()

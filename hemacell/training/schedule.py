@@ -6,18 +6,24 @@ from typing import Literal
 Schedule = Literal["onecycle", "cosine"]
 
 
-def learning_rate(step: int, steps: int, peak: float, schedule: Schedule) -> float:
+#: Share of the steps in which the learning rate rises.
+WARMUP: dict[Schedule, float] = {"onecycle": 0.15, "cosine": 0.02}
+
+
+def learning_rate(step: int, steps: int, peak: float, schedule: Schedule, warmup: float | None = None) -> float:
     """The learning rate of one step.
 
-    `cosine` falls from the peak along half a cosine (Loshchilov & Hutter 2017) after a warm-up of 2 % of the steps;
-    `onecycle` rises for 15 % of the steps first (Smith & Topin 2019), which lets small data sets bear a higher peak.
+    It rises in a warm-up and falls from the peak along half a cosine. `cosine` (Loshchilov & Hutter 2017) has a short
+    warm-up, `onecycle` (Smith & Topin 2019) a long one, which lets small data sets bear a higher peak.
 
     Args:
         step: 0 <= step < steps.
         steps: of the whole training.
         peak: the largest value.
+        schedule: which of the two.
+        warmup: share of the steps in which it rises, 0 <= warmup < 1; None for the schedule's own (`WARMUP`).
     """
-    warmup = max(1, round(steps * (0.15 if schedule == "onecycle" else 0.02)))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    rising = max(1, round(steps * (WARMUP[schedule] if warmup is None else warmup)))
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))

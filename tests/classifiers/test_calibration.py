@@ -10,7 +10,7 @@ from hemacell.classifiers.model import ClassifierConfig
 from hemacell.classifiers.ood import statistics
 from hemacell.classifiers.probabilities import apply_temperature, log_probabilities, tta_probabilities
 from hemacell.core.errors import UserError
-from hemacell.data.augmentation import identity_augmentation
+from hemacell.data.augmentation import AugmentationConfig, identity_augmentation
 from hemacell.evaluation.selective import accepted, choose_confidence_threshold
 from hemacell.evaluation.temperature import fit_temperature
 from hemacell.training.tasks.cells import CellImages, CellTask
@@ -34,7 +34,16 @@ def made():
     val = CellImages(np.arange(60), RNG.integers(0, 3, 60), [])
     test = CellImages(np.arange(60, 80), RNG.integers(0, 3, 20), [])
     task = CellTask(
-        PIXELS, val, val, identity_augmentation(60), size=16, crop=0.8, batch_size=4, seed=0, precision="float32"
+        PIXELS,
+        val,
+        val,
+        identity_augmentation(60),
+        size=16,
+        crop=0.8,
+        batch_size=4,
+        seed=0,
+        jitter=AugmentationConfig(),
+        precision="float32",
     )
     torch.manual_seed(0)
     network = FusedClassifier(3, {}, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1)).eval()

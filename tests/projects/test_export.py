@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,14 +126,10 @@ def test_nothing_in_it_is_a_pickle(made):
     assert "onnxruntime==" in requirements and "torch" not in requirements
 
 
-def test_the_snippet_of_the_readme_runs(made, tmp_path, monkeypatch):
+def test_the_snippet_of_the_documentation_runs(made, tmp_path, monkeypatch):
     """As it stands there: on a picture, with the written file."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (start,) = [
-        place for place in range(len(readme)) if readme.startswith("    import numpy as np, onnxruntime", place)
-    ]
-    snippet = readme[start:].split("\n\n")[0]
-    code = "\n".join(line.removeprefix("    ") for line in snippet.splitlines())
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "onnx.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "cells.onnx").write_bytes(made.output.read_bytes())
     picture = Image.fromarray(pixels_of(made, 1)[0]).resize((91, 80))
     picture.save(tmp_path / "cell.jpg", quality=95)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from hemacell.evaluation.metrics import classification_metrics, expected_calibration_error
+from hemacell.evaluation.calibration_error import expected_calibration_error
+from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.predictions import read_predictions
 
 pytestmark = pytest.mark.slow

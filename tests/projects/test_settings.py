@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hemacell.core.errors import UserError
+from hemacell.data.augmentation import AugmentationConfig
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
@@ -125,9 +126,13 @@ def test_what_the_loop_is_told(handed):
         "learning_rate": 1e-4,
         "weight_decay": 0.01,
         "schedule": "cosine",
-        "clip": 0.5,
-        "average": 0.9,
-        "select": "best",
+        "max_grad_norm": 0.5,
+        "ema_decay": 0.9,
+        "checkpoint_selection": "best",
+        "adam_beta1": 0.8,
+        "adam_beta2": 0.95,
+        "warmup": 0.3,
+        "ema_ramp": 20.0,
         "num_evals": 3,
         "checkpoint_seconds": 1.5,
         "seed": 11,
@@ -144,6 +149,7 @@ def test_what_the_task_is_told(handed):
         label_smoothing=0.2,
         auxiliary_loss_weight=0.5,
         image_size=40,
+        jitter_zoom=1.3,
         crop=0.7,
         train_views=3,
         precision="float32",
@@ -156,8 +162,18 @@ def test_what_the_task_is_told(handed):
         40,
         0.7,
     )
+    assert task.jitter == AugmentationConfig(zoom=1.3, shift=0.02, stain=0.05, brightness=0.02)
     assert task.stored == 3 and task.precision == "float32"
     assert handed(decoded_size=48).task.pixels.shape[1:] == (48, 48, 3)
+
+
+def test_what_the_network_is_told(handed):
+    from hemacell.classifiers.fusion import Projection
+
+    given = {"dropout": 0.1, "embedding_dropout": 0.3, "branch_dropout": 0.4}
+    network = handed(**given, encoders=("random-prcc",)).network
+    (projection,) = (module for module in network.modules() if isinstance(module, Projection))
+    assert (network.dropout.p, projection.dropout.p, network.branch_dropout) == (0.1, 0.3, 0.4)
 
 
 def test_the_seed_decides_the_first_weights_and_the_draw_does_not(handed):
@@ -222,7 +238,7 @@ def test_init_starts_from_a_registered_classifier(handed, pipeline):
     cell = [name for name in weights if name.startswith("cell.") and weights[name].dtype.is_floating_point]
     assert all(started[name].equal(weights[name]) for name in cell)
     assert not all(begun[name].equal(weights[name]) for name in cell)
-    assert store.runs("tags.init = 'models:/hemacell-wbc/1'")
+    assert store.runs("tags.init_from = 'models:/hemacell-wbc/1'")
 
 
 @pytest.mark.slow
@@ -252,7 +268,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
         decoded_size=64,
         size=32,
         crop=0.5,
-        train_views=1,
+        views=1,
         temperature=1.0,
         confidence_threshold=0.5,
         encoders=(),

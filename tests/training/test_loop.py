@@ -133,7 +133,7 @@ class Cut(Exception):
 @pytest.mark.parametrize("select", ["last", "best"])
 @pytest.mark.parametrize("stops", [[1], [7], [2, 6, 11]], ids=["first step", "middle", "three times"])
 def test_an_interrupted_training_ends_with_the_very_same_numbers(stops, select, precision, tmp_path):
-    wanted = settings(select=select, precision=precision, checkpoint_seconds=0.0)
+    wanted = settings(checkpoint_selection=select, precision=precision, checkpoint_seconds=0.0)
     scores = [0.3, 0.8, 0.5, 0.6]  # the best is neither the first nor the last
     whole = fit(Task(list(scores)), network(), wanted)
     left, rows = list(scores), []

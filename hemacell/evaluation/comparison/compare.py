@@ -26,13 +26,13 @@ from hemacell.evaluation.comparison.records import (
 )
 from hemacell.evaluation.comparison.resampling import (
     MatchedPredictions,
-    confusion_metrics,
     image_weights,
     match_predictions,
     mean_over_draws,
     percentile_interval,
     resampled_metrics,
 )
+from hemacell.evaluation.metrics import CONFUSION_METRICS, confusion_metrics
 
 if TYPE_CHECKING:
     pass
@@ -219,7 +219,7 @@ def _differences(results: _Results) -> tuple[Difference, ...]:
     return tuple(
         difference
         for arm in grid.arms[1:]
-        for metric in (MAIN_METRIC, "accuracy", "balanced_accuracy", *there)
+        for metric in (*CONFUSION_METRICS, *there)
         for difference in _corrected(_difference(results, arm, grid.baseline, a, metric) for a in grid.amounts)
     )
 
@@ -292,5 +292,5 @@ def _majority_baseline(predictions: MatchedPredictions) -> MajorityBaseline:
     predicted = DummyClassifier(strategy="most_frequent").fit(nothing, predictions.labels).predict(nothing)
     always = replace(predictions, predicted=predicted[None])
     metrics = confusion_metrics(always.confusion()[0], predictions.classes)
-    kept = {name: float(metrics[name]) for name in ("accuracy", "balanced_accuracy", MAIN_METRIC)}
+    kept = {name: float(metrics[name]) for name in CONFUSION_METRICS}
     return MajorityBaseline(predictions.classes[int(predicted[0])], kept)

@@ -8,7 +8,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from hemacell.evaluation.comparison.resampling import LEVEL, macro_f1
+from hemacell.evaluation.intervals import LEVEL
+from hemacell.evaluation.metrics import ConfusionCounts, macro_f1
 
 _FLOATS_AT_ONCE = 8_000_000  # of one temporary array
 _ROUNDING = 1e-12  # differences that are equal may differ by so much
@@ -52,7 +53,7 @@ def permutation_p(
 
     def difference(of_arm: NDArray, of_baseline: NDArray) -> NDArray[np.float64]:
         """Mean over draws, [...], from tallies [..., n, 2, C]."""
-        a, b = (macro_f1(t[..., 0, :], support, t[..., 1, :]).mean(-1) for t in (of_arm, of_baseline))
+        a, b = (macro_f1(ConfusionCounts(t[..., 0, :], support, t[..., 1, :])).mean(-1) for t in (of_arm, of_baseline))
         return np.asarray(a - b)
 
     a, b = tally(arm), tally(baseline)

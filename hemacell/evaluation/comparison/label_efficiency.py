@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hemacell.evaluation.comparison.records import LabelEfficiency, Relation
-from hemacell.evaluation.comparison.resampling import LEVEL
+from hemacell.evaluation.intervals import LEVEL
 
 
 def labels_needed(labels: ArrayLike, curve: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:

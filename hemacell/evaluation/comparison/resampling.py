@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hemacell.core.errors import UserError
 from hemacell.evaluation.intervals import LEVEL
+from hemacell.evaluation.metrics import confusion_counts, confusion_metrics
 from hemacell.evaluation.predictions import Predictions
 
 _FLOATS_AT_ONCE = 8_000_000  # of one temporary array: 32 MB
@@ -36,9 +37,7 @@ class MatchedPredictions:
 
     def confusion(self) -> NDArray[np.int64]:
         """Counts [R, C, C], rows labelled, columns predicted."""
-        c = len(self.classes)
-        cells = self.labels * c + self.predicted
-        return np.stack([np.bincount(row, minlength=c * c).reshape(c, c) for row in cells])
+        return confusion_counts(self.labels, self.predicted, len(self.classes))
 
 
 def match_predictions(predictions: Sequence[Predictions], run_ids: Sequence[str]) -> MatchedPredictions:
@@ -104,49 +103,6 @@ def _rows(predictions: Predictions) -> dict[tuple[str, int, int], int]:
         rows[(*key, seen[key])] = row
         seen[key] += 1
     return rows
-
-
-def confusion_metrics(counts: NDArray, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """The scores of `classification_metrics` that follow from the confusion matrix alone, for many matrices at once.
-
-    Args:
-        counts: [..., C, C] >= 0, rows labelled, columns predicted; each matrix with a sum above 0.
-        classes: C names.
-
-    Returns:
-        `accuracy`, `balanced_accuracy`, `macro_f1`, `f1/<Class>`, `precision/<Class>` and `recall/<Class>`, each
-        [...], in 0..1; NaN where `classification_metrics` would leave a score out.
-    """
-    hits = np.einsum("...cc->...c", counts).astype(np.float64)
-    support, predicted = counts.sum(-1, dtype=np.float64), counts.sum(-2, dtype=np.float64)
-    there, counted = support > 0, (support + predicted) > 0
-    recall = _ratio(hits, support, there)
-    f1 = _ratio(2 * hits, support + predicted, counted)
-    precision = np.where(counted, _ratio(hits, predicted, predicted > 0, otherwise=0.0), np.nan)
-    metrics = {
-        "accuracy": hits.sum(-1) / support.sum(-1),
-        "balanced_accuracy": np.nansum(recall, -1) / there.sum(-1),
-        "macro_f1": macro_f1(hits, support, predicted),
-    }
-    for name, values in (("f1", f1), ("precision", precision), ("recall", recall)):
-        metrics |= {f"{name}/{label}": values[..., i] for i, label in enumerate(classes)}
-    return metrics
-
-
-def macro_f1(hits: NDArray, support: NDArray, predicted: NDArray) -> NDArray[np.float64]:
-    """Mean F1 over the classes that occur among the labels or the answers, as in `classification_metrics`.
-
-    Args:
-        hits, support, predicted: [..., C], numbers of right answers, of labels and of answers of each class.
-    """
-    both = support + predicted
-    counted = both > 0
-    return np.asarray(_ratio(2 * hits, both, counted, otherwise=0.0).sum(-1) / counted.sum(-1))
-
-
-def _ratio(a: NDArray, b: NDArray, where: NDArray, otherwise: float = np.nan) -> NDArray[np.float64]:
-    a, b, where = np.broadcast_arrays(a, b, where)
-    return np.divide(a, b, out=np.full(a.shape, otherwise), where=where)
 
 
 def image_weights(images: int, resamples: int, seed: int) -> NDArray[np.uint16]:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from hemacell.evaluation.comparison.records import Difference, LabelEfficiency, Relation
+from hemacell.evaluation.metrics import metric_label
 
 
 def amount_words(amount: str) -> str:
@@ -47,17 +48,14 @@ def some(values: Sequence[str], most: int = 3) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-_METRIC_WORDS = {"macro_f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
-
-
 def difference_in_words(difference: Difference) -> str:
     """`at 1 %: +0.08 macro-F1 [0.05, 0.11], p = 0.002`; p is Holm's where there is one."""
-    metric = _METRIC_WORDS.get(difference.metric) or difference.metric.replace("f1/", "F1 of ")
     numbers = (difference.low, difference.mean, difference.high)
     # a third digit where two say nothing, as in [0.00, 0.01]
     digits = 2 if difference.high - difference.low >= 0.02 and min(map(abs, numbers)) >= 0.005 else 3
     # + 0.0 makes -0.00 a 0.00
     low, mean, high = (round(number, digits) + 0.0 for number in numbers)
+    metric = metric_label(difference.metric)
     words = f"at {amount_words(difference.amount)}: {mean:+.{digits}f} {metric} [{low:.{digits}f}, {high:.{digits}f}]"
     if difference.n == 1:
         words += " over images only, of a single run"

@@ -81,7 +81,13 @@ def differential(
         needs_review: int [C], how many of these.
         unreadable: images that could not be read.
         confusion: int [C, C], the classifier's test: rows true, columns called; None leaves the correction out.
-        seed, resamples: of the bootstrap.
+        seed: of the bootstrap.
+        resamples: of the bootstrap, 200 or more.
+
+    Examples:
+        >>> count = differential("smear 1", ["Lymphocyte", "Neutrophil"], [38, 62], [1, 2], 0, [[98, 2], [1, 99]])
+        >>> count.raw.share.tolist(), count.corrected.share.round(3).tolist()
+        ([0.38, 0.62], [0.381, 0.619])
     """
     called = np.asarray(counts, dtype=np.int64)
     return Differential(

@@ -12,9 +12,10 @@ from sklearn.metrics import confusion_matrix as count_matrix
 from sklearn.metrics import roc_curve
 
 from hemacell.evaluation import selective
+from hemacell.evaluation.calibration_error import ECE_BINS, calibration_bins
 from hemacell.evaluation.checks import checked_labels, checked_probabilities
 from hemacell.evaluation.intervals import binomial_limits
-from hemacell.evaluation.metrics import ECE_BINS, calibration_bins, expected_calibration_error, one_vs_rest_auroc
+from hemacell.evaluation.metrics import one_vs_rest_auroc
 from hemacell.reporting.figures.style import (
     BLUE,
     GREEN,
@@ -144,7 +145,7 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, bins: int = ECE_BIN
     )
     upper.set_ylim(-0.02, 1.02)
     upper.set_ylabel("share right")
-    upper.set_title(f"expected calibration error {expected_calibration_error(labels, probabilities, bins):.4f}")
+    upper.set_title(f"expected calibration error {table.error:.4f}")
     upper.legend(loc="upper left")
 
     lower.bar(centre, count, 0.94 / bins, color=GREY)

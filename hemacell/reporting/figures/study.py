@@ -22,6 +22,7 @@ from hemacell.evaluation.comparison.records import (
     Score,
 )
 from hemacell.evaluation.comparison.words import amount_words, arm_words
+from hemacell.evaluation.metrics import lower_is_better, metric_label
 from hemacell.reporting.figures.style import (
     BLACK,
     BLUE,
@@ -35,14 +36,6 @@ from hemacell.reporting.figures.style import (
     styled,
 )
 
-#: Metrics for people.
-METRIC_WORDS = {
-    "macro_f1": "macro-F1",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "auroc": "AUROC",
-    "ece": "ECE",
-}
 _WIDTH = 7.2
 # An arm and its control share colour and marker: the control is dashed and hollow.
 _FAMILIES = {"prcc": (BLUE, "s"), "camelyon": (VERMILION, "^"), "prcc,camelyon": (GREEN, "D")}
@@ -126,15 +119,14 @@ def label_efficiency(comparison: Comparison, metric: str = MAIN_METRIC) -> Figur
             label=arm_words(arm),
             zorder=3,
         )
-    name = METRIC_WORDS.get(metric, metric)
-    _score_axis(axes, scores, metric, name)
+    _score_axis(axes, scores, metric)
     _amount_axis(axes, comparison, ticks)
     _draw_majority_baseline(axes, comparison, metric)
     over = " or ".join(dict.fromkeys(score.spread for score in scores))
     axes.set_title(f"mean and 95 % interval over {over}; faint: single runs")
     # The legend is in the order of the scores with the fewest labels, where the lines lie farthest apart.
     handles, words = axes.get_legend_handles_labels()
-    order = sorted(range(len(handles)), key=lambda i: starts[words[i]], reverse=metric != "ece")
+    order = sorted(range(len(handles)), key=lambda i: starts[words[i]], reverse=not lower_is_better(metric))
     axes.legend(
         [handles[i] for i in order],
         [words[i] for i in order],
@@ -179,7 +171,8 @@ def _amount_axis(axes: Axes, comparison: Comparison, places: dict[str, float]) -
     axes.set_xlabel("labelled training images (log scale; arms side by side)")
 
 
-def _score_axis(axes: Axes, scores: Sequence[Score], metric: str, name: str) -> None:
+def _score_axis(axes: Axes, scores: Sequence[Score], metric: str) -> None:
+    name = metric_label(metric)
     values = np.array([value for score in scores for value in score.values] + [score.mean for score in scores])
     values = values[np.isfinite(values)]
     axes.set_ylabel(name)
@@ -193,7 +186,7 @@ def _score_axis(axes: Axes, scores: Sequence[Score], metric: str, name: str) -> 
         if score.low is not None and score.high is not None:
             low = min(low, score.low if score.n != 2 else max(score.low, lowest))
             high = max(high, score.high if score.n != 2 else min(score.high, highest))
-    if metric == "ece":
+    if lower_is_better(metric):
         axes.set_ylim(0, 1.08 * high + 1e-3)
         return
     best = max(score.mean for score in scores)

@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from hemacell.config.groups import StepSettings
+from hemacell.config.roles import Role
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.git import git_tags
-from hemacell.tracking.runs.mlflow_environment import Launch, point_to_result, read_mlflow_environment
+from hemacell.tracking.runs.mlflow_environment import JOB, Launch, point_to_result, read_mlflow_environment
+from hemacell.tracking.runs.names import run_name as name_of_run
 from hemacell.tracking.runs.process import is_alive, mark_stale_runs, process_tags, this_host
 from hemacell.tracking.runs.tracker import Tracker, canonical, log_settings
 from hemacell.tracking.store import (
@@ -41,15 +44,12 @@ __all__ = [
     "point_to_result",
     "scores_of",
     "track",
-    "ui_hint",
 ]
 
-JOB, ERROR = "hemacell.job", "hemacell.error"
-
-# Settings that say how a run is driven, not what it computes: a resumed run may have others.
-EXECUTION = frozenset({"resume", "experiment", "run_name", "force", "dry_run"})
+ERROR = "hemacell.error"
 
 _TAG_LENGTH = 5000
+_EXECUTION = StepSettings.names(Role.EXECUTION)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -71,7 +71,7 @@ def track(
     tags: Mapping[str, object] | None = None,
     parent: str | None = None,
     resume: str = "",
-    may_change: frozenset[str] = EXECUTION,
+    may_change: frozenset[str] = _EXECUTION,
     go_on: str = "",
 ) -> Iterator[Tracker]:
     """Open a run of `job`, log its settings, and close it as FINISHED, FAILED or KILLED.
@@ -85,7 +85,7 @@ def track(
         job: `prcc`, `camelyon`, `wbc`, …
         settings: every setting of the job, logged as parameters in canonical text.
         experiment: experiment name given by the user, '' for the rules above.
-        run_name: '' lets MLflow make one up.
+        run_name: given by the user; '' names the run after its settings (see `hemacell.tracking.runs.names`).
         tags: further tags, such as `data.kind` and `threads`.
         parent: id of the parent run, None for the enclosing run, if any.
         resume: id of a run to reopen, '' for a new one.
@@ -114,6 +114,7 @@ def track(
     else:
         experiment_id = _experiment_id(client, job, experiment, parent, launch)
     how_to_go_on = go_on
+    texts = {key: canonical(value) for key, value in settings.items()}
 
     with _signals_raise(outermost=enclosing is None):
         tracker = None
@@ -123,7 +124,7 @@ def track(
             else:
                 run = mlflow.start_run(
                     experiment_id=experiment_id,
-                    run_name=run_name or None,
+                    run_name=run_name or (launch.run_name if enclosing is None else "") or name_of_run(job, texts),
                     nested=True,
                     parent_run_id=parent or None,
                     tags=all_tags,
@@ -189,14 +190,15 @@ def has_open_run() -> bool:
     return mlflow.active_run() is not None
 
 
-def ui_hint() -> str:
-    """The line that opens the MLflow pages on the store in use."""
-    import mlflow
+def registered_by(run_id: str) -> str:
+    """The address of the model that a run has registered, `models:/NAME/VERSION`.
 
-    uri = mlflow.get_tracking_uri()
-    if uri.startswith(("http://", "https://")):
-        return f"the runs are at {uri}"
-    return f"to look at the runs: mlflow ui --backend-store-uri {uri}   (then choose Model training)"
+    Raises:
+        UserError: there is no such run.
+    """
+    from hemacell.tracking.registry.registration import REGISTERED
+
+    return existing_run(get_client(), run_id).data.tags[REGISTERED]
 
 
 def encoders_of(run_id: str) -> dict[str, str]:

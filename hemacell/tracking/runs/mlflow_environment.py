@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
+from hemacell.tracking.runs.links import run_link
+from hemacell.tracking.runs.names import is_made_up, launch_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-RESULT = "hemacell.result"
+JOB, RESULT = "hemacell.job", "hemacell.result"
+#: What MLflow's pages show as the description of a run or an experiment, in Markdown.
+NOTE = "mlflow.note.content"
 DEFAULT_EXPERIMENT_ID = "0"
 
 #: Set by a study for its worker processes: the run that theirs are children of.
@@ -30,12 +34,14 @@ class Launch:
             through `mlflow.projects.run`; or of the study that this process works for.
         experiment_id: experiment that the user named, '' if none.
         experiment_name: the same as a name, which need not exist yet.
+        run_name: name that the user gave to that run (`mlflow run --run-name`), '' if none.
     """
 
     outer_run: str = ""
     parent: str = ""
     experiment_id: str = ""
     experiment_name: str = ""
+    run_name: str = ""
 
 
 _launch = Launch()
@@ -67,8 +73,12 @@ def read_mlflow_environment(client: MlflowClient) -> Launch:
                 raise
             raise UserError(f"MLFLOW_RUN_ID={run_id} names no run of this tracking store: unset it") from error
         chosen = outer.info.experiment_id
-        parent = outer.data.tags.get("mlflow.parentRunId", "")
-        _launch = Launch(run_id, parent, "" if chosen == DEFAULT_EXPERIMENT_ID else chosen)
+        _launch = Launch(
+            run_id,
+            outer.data.tags.get("mlflow.parentRunId", ""),
+            "" if chosen == DEFAULT_EXPERIMENT_ID else chosen,
+            run_name="" if is_made_up(outer.info.run_name or "") else outer.info.run_name,
+        )
     elif experiment_id or experiment_name:
         _launch = Launch(experiment_id=experiment_id, experiment_name=experiment_name)
     return _launch
@@ -82,7 +92,18 @@ def child_environment(parent: str) -> dict[str, str]:
 
 
 def point_to_result(client: MlflowClient, run_id: str) -> None:
-    """Tag the run of `mlflow run`, if there is one, with the id of the run that holds the results."""
-    outer = read_mlflow_environment(client).outer_run
-    if outer:
-        client.set_tag(outer, RESULT, run_id)
+    """Make the run of `mlflow run`, if there is one, lead to the run that holds the results: by name, note and tag."""
+    launch = read_mlflow_environment(client)
+    if not launch.outer_run:
+        return
+    result = client.get_run(run_id)
+    name = result.info.run_name or run_id
+    client.set_tag(launch.outer_run, RESULT, run_id)
+    client.set_tag(
+        launch.outer_run,
+        NOTE,
+        f"The command, as `mlflow run` started it. What it computed is in run [{name}]({run_link(result)}).",
+    )
+    if not launch.run_name:
+        job = result.data.tags.get(JOB, "hemacell")
+        client.update_run(launch.outer_run, name=launch_name(job, name))

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hemacell.config.base import JobSettings
+from hemacell.config.jobs import PredictSettings
+from hemacell.config.roles import MAY_CHANGE, Role
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
 from hemacell.core.logging import configure_logging
@@ -27,7 +28,6 @@ from hemacell.tracking.registry.lookup import DATA_KIND, RegisteredModel, fetch
 from hemacell.tracking.runs import differential, saliency
 from hemacell.tracking.runs.finished import KEY
 from hemacell.tracking.runs.lifecycle import (
-    EXECUTION,
     JOB,
     existing_run,
     get_client,
@@ -52,18 +52,13 @@ OUTPUT_DIGEST, FACTS = "output.sha256", "hemacell.facts"
 MOST_THUMBNAILS, ALL_THUMBNAILS = 12, 1200
 #: An output that is smaller is stored with the run; of a larger one only path and digest are.
 MOST_STORED = 20 * 10**6
-# Settings that may be spelt otherwise when a run goes on; what they mean is in the key.
-_MAY_CHANGE = EXECUTION | {
-    *("images", "output", "model", "device", "threads"),
-    *("differential", "seed", "resamples", "explain"),
-}
 
 
 @dataclass(frozen=True)
 class Prediction:
     """A job that is about to start, or found to be done."""
 
-    settings: Any
+    settings: PredictSettings
     inputs: Inputs
     output: Path
     model: RegisteredModel
@@ -108,7 +103,7 @@ class Prediction:
                 run_name=self.settings.run_name,
                 tags=self._tags(),
                 resume=before,
-                may_change=_MAY_CHANGE,
+                may_change=self.settings.names(*MAY_CHANGE),
                 go_on="the same command goes on where it was",
             ) as run:
                 parts.keep(run.run_id)
@@ -134,7 +129,7 @@ class Prediction:
         }
 
 
-def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
+def prepare(settings: PredictSettings, inputs: Inputs) -> Prediction:
     """Settle model, output and threads, and find out what of it is done; imports no torch.
 
     Raises:
@@ -142,36 +137,34 @@ def prepare(settings: JobSettings, inputs: Inputs) -> Prediction:
             tracking server is down; or the output cannot be written or is there already and is something else.
     """
     configure_logging()
-    asked: Any = settings
-    output = check_output(asked.output)
+    output = check_output(settings.output)
     if output == inputs.source:
-        raise UserError(f"output={asked.output} is the table of the images itself: name another file")
+        raise UserError(f"output={settings.output} is the table of the images itself: name another file")
     mark_stale_runs(get_client())
     kind = inputs.kind()
-    model = find_classifier(asked.model, kind)
+    model = find_classifier(settings.model, kind)
     if kind == "sample":
         logger.info("images: of the built-in sample, drawn by this package; these answers are no result")
-    threads = asked.threads or available_cores()
+    threads = settings.threads or available_cores()
     facts = {
         "model": model.uri,
         "model_id": model.model_id,
         "images": inputs.digest(),
-        **{name: text for name, text in settings.canonical().items() if name in ("crop", "precision", "batch")},
-        "device": asked.device,
+        **settings.texts(Role.KEY),
         "threads": str(threads),
         "format": output.suffix.lower(),
         "sources": sources_digest("hemacell.prediction.predict_images"),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    done, whole = _there_already(asked, output, key, facts) if output.exists() else ("", False)
+    done, whole = _there_already(settings, output, key, facts) if output.exists() else ("", False)
     if not done:
-        for added in _added(asked):
+        for added in _added(settings):
             for file, tag in zip(added.files_of(output), added.DIGESTS, strict=True):
-                _check_own(asked, file, tag, key, facts)
+                _check_own(settings, file, tag, key, facts)
     return Prediction(settings, inputs, output, model, threads, facts, key, done, whole)
 
 
-def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str]) -> tuple[str, bool]:
+def _there_already(asked: PredictSettings, output: Path, key: str, facts: Mapping[str, str]) -> tuple[str, bool]:
     """The run that did all this already, and whether the output is of this very job; refuses what is neither."""
     own = _check_own(asked, output, OUTPUT_DIGEST, key, facts)
     if asked.force:
@@ -187,7 +180,7 @@ def _there_already(asked: Any, output: Path, key: str, facts: Mapping[str, str])
     return "", True
 
 
-def _check_own(asked: Any, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
+def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
     """The runs of this very job that wrote a file; none where it is not there. Refuses somebody else's, without force.
 
     Args:
@@ -210,7 +203,7 @@ def _check_own(asked: Any, file: Path, tag: str, key: str, facts: Mapping[str, s
     raise UserError(f"{file} is there already and {what}: type force=true to overwrite it, or name another output")
 
 
-def _added(asked: Any) -> list[ModuleType]:
+def _added(asked: PredictSettings) -> list[ModuleType]:
     """What is asked for beside the output; each says which files it writes and where their digests are noted."""
     return [*[differential] * asked.differential, *[saliency] * (asked.explain > 0)]
 

@@ -54,7 +54,7 @@ def log_selective_prediction(
         What becomes of the images, and the metrics without prefix.
     """
     from hemacell.classifiers.probabilities import apply_temperature
-    from hemacell.evaluation.metrics import expected_calibration_error
+    from hemacell.evaluation.calibration_error import expected_calibration_error
     from hemacell.evaluation.selective import accepted, risk_coverage
     from hemacell.prediction.table import OOD_THRESHOLD
     from hemacell.reporting import figures

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,14 +106,3 @@ def _inside_masks(manifest: Manifest, predicted: np.ndarray, pixels: np.ndarray,
         return {}
     means = {"cam_inside": float(shares[told].mean()), "cam_inside_by_chance": float(by_chance[told].mean())}
     return {**means, "cam_images": int(told.sum())}
-
-
-def score_table(rows: Sequence[tuple[str, Mapping[str, float]]], keys: Sequence[str]) -> str:
-    """A short table for the screen: a row a thing, a column a score; a score that is missing is a dash."""
-    width = max(len(name) for name, _ in rows)
-    head = " ".join([" " * width, *(f"{key:>18}" for key in keys)])
-    lines = [
-        " ".join([f"{name:<{width}}", *(f"{scores[key]:>18.3f}" if key in scores else f"{'-':>18}" for key in keys)])
-        for name, scores in rows
-    ]
-    return "\n".join([head, *lines])

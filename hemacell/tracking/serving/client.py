@@ -52,6 +52,15 @@ class Classifier:
 
         Raises:
             TypeError, ValueError: something that is no image: another type, another shape, pixels that are no uint8.
+
+        Examples:
+            >>> import hemacell
+            >>> table = hemacell.load("models:/hemacell-wbc@sample").predict(["cell.jpg", "missing.jpg"])
+            >>> list(table.columns)  # doctest: +NORMALIZE_WHITESPACE
+            ['class', 'probability', 'p_Basophil', 'p_Eosinophil', 'p_Lymphocyte', 'p_Monocyte', 'p_Neutrophil',
+             'needs_review', 'why']
+            >>> bool(table["needs_review"][1]), table["why"][1]
+            (True, 'cannot be opened: No such file or directory')
         """
         if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]

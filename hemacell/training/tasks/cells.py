@@ -26,10 +26,6 @@ from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 
-#: What the trainable branch sees on top of a stored view: turned any way, but moved and stained only a little, since
-#: the embedding beside it does not follow.
-JITTER = AugmentationConfig(zoom=1.1, shift=0.02, stain=0.05, brightness=0.02)
-
 
 @dataclass(frozen=True, eq=False)
 class CellImages:
@@ -98,6 +94,8 @@ class CellTask:
         size, crop: see `tta_probabilities`.
         batch_size: images a step.
         seed: picks batches, views and jitter.
+        jitter: what the cell network sees on top of a stored view: turned any way, but moved and stained only a little,
+            since the embedding beside it does not follow.
         label_smoothing: share of a label that is spread over all classes.
         class_weights: float [classes] for the loss, or None.
         sampler_weights: float [len(train)], chances of the images to be drawn, or None for each once a round.
@@ -119,6 +117,7 @@ class CellTask:
         crop: float,
         batch_size: int,
         seed: int,
+        jitter: AugmentationConfig,
         label_smoothing: float = 0.1,
         class_weights: np.ndarray | None = None,
         sampler_weights: np.ndarray | None = None,
@@ -127,7 +126,7 @@ class CellTask:
         device: torch.device | str = "cpu",
     ) -> None:
         self.pixels, self.train, self.val, self.views = pixels, train, val, views
-        self.size, self.crop, self.seed = size, crop, seed
+        self.size, self.crop, self.seed, self.jitter = size, crop, seed, jitter
         self.label_smoothing, self.auxiliary_loss_weight, self.precision = (
             label_smoothing,
             auxiliary_loss_weight,
@@ -144,7 +143,9 @@ class CellTask:
         generator = generator_of(self.seed, "views", step)
         chosen = self.order(step)
         view = torch.randint(self.stored, (len(chosen),), generator=generator)
-        seen = self.views[view * len(self.train) + chosen].then(random_augmentation(len(chosen), JITTER, generator))
+        seen = self.views[view * len(self.train) + chosen].then(
+            random_augmentation(len(chosen), self.jitter, generator)
+        )
         rows = self.train.rows[chosen.numpy()]
         images = apply_augmentation(torch.from_numpy(self.pixels[rows]).to(self.device), seen, self.size, self.crop)
         embeddings = [

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hemacell.core.random import generator_of
 from hemacell.encoders.autoencoder import reconstruct, reconstruction_loss
-from hemacell.evaluation.metrics import image_metrics
+from hemacell.evaluation.image_metrics import image_metrics
 from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 

@@ -10,16 +10,14 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from hemacell.core.errors import UserError
 from hemacell.evaluation.comparison.resampling import (
     MatchedPredictions,
-    confusion_metrics,
     draw_weights,
     image_weights,
-    macro_f1,
     match_predictions,
     mean_over_draws,
     percentile_interval,
     resampled_metrics,
 )
-from hemacell.evaluation.metrics import classification_metrics
+from hemacell.evaluation.metrics import ConfusionCounts, classification_metrics, confusion_metrics, macro_f1
 from hemacell.evaluation.predictions import Predictions
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
@@ -53,7 +51,9 @@ def test_many_matrices_at_once_are_scored_as_one_by_one():
     for i in np.ndindex(4, 3):
         for name, value in confusion_metrics(counts[i], CLASSES).items():
             np.testing.assert_array_equal(together[name][i], value)
-    np.testing.assert_allclose(macro_f1(np.einsum("...cc->...c", counts), counts.sum(-1), counts.sum(-2)).shape, (4, 3))
+    np.testing.assert_allclose(
+        macro_f1(ConfusionCounts(np.einsum("...cc->...c", counts), counts.sum(-1), counts.sum(-2))).shape, (4, 3)
+    )
 
 
 @pytest.mark.parametrize(("runs", "images", "classes"), [(1, 20, 2), (4, 80, 5), (3, 30, 7)])

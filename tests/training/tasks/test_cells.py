@@ -25,7 +25,7 @@ from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import EncoderConfig, random_encoder
 from hemacell.training.loop import LoopSettings, fit
 from hemacell.training.tasks import cells as module
-from hemacell.training.tasks.cells import JITTER, CellImages, CellTask, cell_images, training_augmentation
+from hemacell.training.tasks.cells import CellImages, CellTask, cell_images, training_augmentation
 
 WIDTHS = {"prcc": 3, "camelyon": 2}
 COUNT, VIEWS = 10, 3
@@ -56,8 +56,11 @@ def darker_views():
     return concatenate(parts)
 
 
+JITTER = AugmentationConfig(zoom=1.1, shift=0.02, stain=0.05, brightness=0.02)
+
+
 def task(**changes):
-    wanted = {"size": 16, "crop": 1.0, "batch_size": 8, "seed": 0, "precision": "float32"}
+    wanted = {"size": 16, "crop": 1.0, "batch_size": 8, "seed": 0, "jitter": JITTER, "precision": "float32"}
     return CellTask(PIXELS, cells(), cells(np.array([6, 10]), np.array([1, 2])), darker_views(), **(wanted | changes))
 
 
@@ -111,7 +114,8 @@ def test_the_cell_network_is_shown_the_stored_view_and_the_jitter_on_top(monkeyp
     pixels = np.random.default_rng(0).integers(1, 256, (12, 24, 24, 3), dtype=np.uint8)
     views = random_augmentation(COUNT * VIEWS, AugmentationConfig(), torch.Generator().manual_seed(0))
     jitter = random_augmentation(8, JITTER, torch.Generator().manual_seed(1))
-    made = CellTask(pixels, cells(), cells(), views, size=16, crop=0.6, batch_size=8, seed=0, precision="float32")
+    sizes = {"size": 16, "crop": 0.6, "batch_size": 8}
+    made = CellTask(pixels, cells(), cells(), views, **sizes, seed=0, jitter=JITTER, precision="float32")
     for wanted in (identity_augmentation(8), jitter):
         monkeypatch.setattr(module, "random_augmentation", lambda *_, wanted=wanted: wanted)
         notes = Notes()
