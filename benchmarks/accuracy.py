@@ -17,7 +17,7 @@ from hemacell.core.cache import cache_dir
 from hemacell.data.sources.resolve import resolve_data
 from hemacell.tracking.registry.encoders import PRETRAINED
 from hemacell.tracking.registry.lookup import find
-from hemacell.tracking.runs.lifecycle import scores_of
+from hemacell.tracking.runs.existing import scores_of
 from projects import camelyon, prcc, wbc
 
 

@@ -11,7 +11,7 @@ import statistics
 
 from hemacell.config.jobs import StudySettings
 from hemacell.jobs.study import compute, plan, start_study
-from hemacell.tracking.runs.lifecycle import scores_of
+from hemacell.tracking.runs.existing import scores_of
 from projects import wbc
 
 FIRST_DRAW = 100

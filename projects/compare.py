@@ -21,6 +21,7 @@ def run(settings: CompareSettings) -> str:
     from hemacell.tracking.runs.lifecycle import track
     from hemacell.tracking.runs.names import comparison
     from hemacell.tracking.runs.search import read_runs, records_of_study, runs_by_filter, runs_with
+    from hemacell.tracking.schema import DATA_KIND
 
     configure_logging()
     if settings.study:
@@ -37,7 +38,7 @@ def run(settings: CompareSettings) -> str:
         settings.canonical(),
         experiment=settings.experiment or "hemacell-study",
         run_name=settings.run_name or comparison([record.arm for record in records]),
-        tags={"data.kind": data_kinds(records)},
+        tags={DATA_KIND: data_kinds(records)},
     ) as parent:
         log_comparison(
             parent,

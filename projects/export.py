@@ -13,6 +13,7 @@ import logging
 
 from hemacell.cli import main
 from hemacell.config.jobs import ExportSettings
+from hemacell.tracking.schema import MODEL_DATA_KIND
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def run(settings: ExportSettings) -> str:
     from hemacell.tracking.registry.classifiers import classes_of, find_classifier
     from hemacell.tracking.registry.lookup import fetch
     from hemacell.tracking.registry.onnx_exports import (
-        FILE_DIGEST,
+        ONNX_DIGEST,
         check_free,
         export_of_run,
         follow_aliases,
@@ -49,7 +50,7 @@ def run(settings: ExportSettings) -> str:
     key = job.key("projects.export", {"model": model.model_id, "data": images.digest})
     run_id = job.finished(key)
     if output:
-        check_free(output, export_of_run(run_id).tags[FILE_DIGEST] if run_id else "", settings.force)
+        check_free(output, export_of_run(run_id).tags[ONNX_DIGEST] if run_id else "", settings.force)
     if not run_id:
         with job.open(images, key) as opened:
             run_id = opened.run_id
@@ -81,7 +82,7 @@ def _export(job, run, model, folder, images) -> None:
     set_threads(job.threads)
     run.model_inputs([model.uri], "classifier")
     run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "check")
-    run.tags({"model.data_kind": model.data_kind})
+    run.tags({MODEL_DATA_KIND: model.data_kind})
 
     predictor = load_for_use(folder)
     cells = decoding.decode(

@@ -22,7 +22,7 @@ def run(settings: MainSettings) -> str:
     from hemacell.data.sources import course
     from hemacell.jobs.context import start_job
     from hemacell.reporting.tables import score_table
-    from hemacell.tracking.runs.lifecycle import scores_of
+    from hemacell.tracking.runs.existing import scores_of
     from hemacell.tracking.runs.links import ui_hint
 
     job = start_job("main", settings)
@@ -57,7 +57,7 @@ def run(settings: MainSettings) -> str:
 
 
 def _all_jobs(settings, parent) -> None:
-    from hemacell.tracking.runs.lifecycle import scores_of
+    from hemacell.tracking.runs.existing import scores_of
     from projects import camelyon, prcc, wbc
 
     logger.info("1/4 pretraining on kidney tiles (prcc)")

@@ -21,6 +21,7 @@ def run(settings: StudySettings) -> str:
     from hemacell.jobs.pretraining import check_pretraining, pretrain
     from hemacell.jobs.study_overview import overview
     from hemacell.tracking.runs.search import records_of_study
+    from hemacell.tracking.schema import KEY
     from projects import wbc
 
     job = jobs.start_study(settings)
@@ -38,7 +39,7 @@ def run(settings: StudySettings) -> str:
         jobs.log_images(study, parent)
         if study.missing:
             study = jobs.plan(job, pretrain(job, study.missing))
-            parent.tags({"hemacell.key": study.key})
+            parent.tags({KEY: study.key})
         jobs.decode_images(study)
         computed = jobs.compute(study, parent, wbc.run)
         log_comparison(parent, records_of_study(parent.run_id), baseline=job.settings.baseline)

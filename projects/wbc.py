@@ -30,7 +30,7 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
     from hemacell.jobs.wbc_inputs import draw_images, read_images, run_key
     from hemacell.tracking.registry.encoders import choose
     from hemacell.tracking.registry.lookup import resolve
-    from hemacell.tracking.runs.lifecycle import encoders_of
+    from hemacell.tracking.runs.existing import encoders_of
 
     job = start_job("wbc", settings)
     settings = job.settings

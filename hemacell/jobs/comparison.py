@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.tracking.runs.links import ui_hint
 from hemacell.tracking.runs.search import read_file
+from hemacell.tracking.schema import ANSWER
 
 if TYPE_CHECKING:
     from hemacell.evaluation.comparison.records import Comparison, RunRecord
     from hemacell.tracking.runs.tracker import Tracker
-
-#: What a comparison says, in words.
-ANSWER = "answer.txt"
 
 
 def log_comparison(

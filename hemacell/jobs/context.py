@@ -18,10 +18,13 @@ from hemacell.core.progress import end_lines
 from hemacell.core.provenance import sources_digest, step_key
 from hemacell.core.threads import available_cores
 from hemacell.data.sources.resolve import DataSource, resolve_data
-from hemacell.tracking.registry.lookup import DATA_KIND
-from hemacell.tracking.runs.finished import KEY, finished_run
-from hemacell.tracking.runs.lifecycle import get_client, has_open_run, params_of, point_to_result, track
+from hemacell.tracking.runs.existing import params_of
+from hemacell.tracking.runs.finished import finished_run
+from hemacell.tracking.runs.lifecycle import has_open_run, track
+from hemacell.tracking.runs.mlflow_environment import point_to_result
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import DATA_DIGEST, DATA_KIND, KEY, THREADS
+from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
@@ -70,7 +73,7 @@ class RunContext(Generic[Own]):
         self, manifest: Manifest, key: str, tags: Mapping[str, object] | None = None, **params: object
     ) -> Iterator[Tracker]:
         """The run of this job: `hemacell.tracking.runs.lifecycle.track` with what is the same for all jobs."""
-        kind = {DATA_KIND: self.source.kind, "data.digest": manifest.digest, "threads": self.threads, KEY: key}
+        kind = {DATA_KIND: self.source.kind, DATA_DIGEST: manifest.digest, THREADS: self.threads, KEY: key}
         with track(
             self.name,
             {**self.settings.canonical(), **params},

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import BAD_IMAGES, CHANNEL_STAT, CONFLICTS, DUPLICATES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ def report_problems(manifest: Manifest) -> dict[str, int]:
         logger.warning(f"{copies} images lie in more than one split, file for file: test scores are too good")
     if conflicts:
         logger.warning(f"{conflicts} images have more than one label")
-    return {"data.duplicates_across_splits": copies, "data.conflicting_labels": conflicts}
+    return {DUPLICATES: copies, CONFLICTS: conflicts}
 
 
 def report_unreadable(run: Tracker, unreadable: Sequence[tuple[str, str]]) -> None:
@@ -41,7 +42,7 @@ def report_unreadable(run: Tracker, unreadable: Sequence[tuple[str, str]]) -> No
     logger.warning(
         f"{len(unreadable)} images could not be read and are left out (bad_images.txt); the first: {path}: {reason}"
     )
-    run.text("".join(f"{' '.join(path.splitlines())}\t{reason}\n" for path, reason in unreadable), "bad_images.txt")
+    run.text("".join(f"{' '.join(path.splitlines())}\t{reason}\n" for path, reason in unreadable), BAD_IMAGES)
 
 
 def log_channel_stats(run: Tracker, pixels: np.ndarray, rows: np.ndarray) -> None:
@@ -52,5 +53,5 @@ def log_channel_stats(run: Tracker, pixels: np.ndarray, rows: np.ndarray) -> Non
     texts = {
         name: ",".join(f"{value:.4f}" for value in values) for name, values in (("mean", mean), ("std", deviation))
     }
-    run.tags({f"data.channel_{name}": text for name, text in texts.items()})
+    run.tags({CHANNEL_STAT.format(name): text for name, text in texts.items()})
     logger.info(f"channels (red, green, blue) of the training images: mean {texts['mean']}, deviation {texts['std']}")

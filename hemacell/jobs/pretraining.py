@@ -67,7 +67,7 @@ def pretrain(job: RunContext[CellSettings], missing: Iterable[str]) -> dict[str,
         Encoder -> address of the version that was registered: no alias leads to one that saw a part of the images
         (`limit=`).
     """
-    from hemacell.tracking.runs.lifecycle import registered_by
+    from hemacell.tracking.runs.existing import registered_by
 
     registered = {}
     for name in missing:

@@ -19,6 +19,7 @@ from hemacell.jobs.context import RunContext, start_job
 from hemacell.jobs.data_checks import report_problems
 from hemacell.jobs.pretraining import missing_encoders
 from hemacell.jobs.wbc_inputs import Images, draw_images, read_images, run_key
+from hemacell.tracking.schema import STUDY_RUNS
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
@@ -265,7 +266,7 @@ def compute(study: Study, parent: Tracker, wbc: Callable[[WbcSettings, Images], 
     """
     from hemacell.jobs.study_overview import to_do
     from hemacell.tracking.runs.mlflow_environment import child_environment
-    from hemacell.tracking.runs.search import RUNS, finished_runs_of_keys, stopped_children
+    from hemacell.tracking.runs.search import finished_runs_of_keys, stopped_children
 
     job = study.job
     # Under force=true only what this very study has computed counts, which matters where it was stopped.
@@ -274,7 +275,7 @@ def compute(study: Study, parent: Tracker, wbc: Callable[[WbcSettings, Images], 
     left = [run for run in study.runs if run.name not in computed.run_ids]
     counts = f"{len(study.runs)} runs, {len(computed.run_ids)} done"
     logger.info(f"{job.name}: {counts}, {to_do(job, left)}; run {parent.run_id}")
-    parent.json(computed.listing, RUNS)
+    parent.json(computed.listing, STUDY_RUNS)
     if not left:
         return computed
     stopped = stopped_children(parent.run_id)
@@ -310,8 +311,6 @@ class _Report:
 
     def outcome(self, outcome: Outcome, running: Sequence[str]) -> None:
         """Log the end of one attempt at a run."""
-        from hemacell.tracking.runs.search import RUNS
-
         name = outcome.task.name
         if outcome.error:
             again = "; it is tried again later" if outcome.attempt < _ATTEMPTS else ""
@@ -322,7 +321,7 @@ class _Report:
             self.computed.failed[name] = outcome.error
         else:
             self.computed.run_ids[name] = outcome.result
-            self.parent.json(self.computed.listing, RUNS)
+            self.parent.json(self.computed.listing, STUDY_RUNS)
         self.done += self.steps[name]
         self.show(running)
 

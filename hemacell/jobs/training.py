@@ -11,8 +11,8 @@ from torch import nn
 from hemacell.core.progress import Progress
 from hemacell.jobs.context import RunContext
 from hemacell.reporting import figures
-from hemacell.tracking.runs.results import HISTORY
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import HISTORY, LOSS_CURVES
 from hemacell.training.loop import LoopSettings, Task, Trained, fit
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,6 @@ def train(job: RunContext[Any], run: Tracker, task: Task, network: nn.Module, st
         checkpoint=job.checkpoint(run),
     )
     run.json(trained.history, HISTORY)
-    run.figure(figures.loss_curves(trained.history), "loss_curves.png")
+    run.figure(figures.loss_curves(trained.history), LOSS_CURVES)
     run.metrics({"train_seconds": trained.seconds}, steps)
     return trained

@@ -457,7 +457,7 @@ def test_a_model_of_the_sample_answers_for_the_samples_own_images(trained, sampl
     images = sorted((drawn / "Basophil").iterdir())[:3]
     run, table = predict(trained, drawn / "Basophil", tmp_path / "a.csv", model=SAMPLE_MODEL, differential=True)
     assert len(table) == 12 and set(table["model"]) == {"models:/hemacell-wbc/2"}
-    assert run.data.tags["data.kind"] == run.data.tags["model.kind"] == "sample"
+    assert run.data.tags["data.kind"] == run.data.tags["model.data_kind"] == "sample"
     assert "drawn by this package; these answers are no result" in capsys.readouterr().err
     assert "This is no result" in (tmp_path / "a.differential.html").read_text()
     # a table of somewhere else that names only these, and a link to their folder
@@ -467,7 +467,7 @@ def test_a_model_of_the_sample_answers_for_the_samples_own_images(trained, sampl
         run, table = predict(trained, images, tmp_path / f"{images.name}.csv", model=SAMPLE_MODEL)
         assert len(table) == count and run.data.tags["data.kind"] == "sample"
     run, _ = predict(trained, cells / "smear a" / "00.jpg", tmp_path / "b.csv")
-    assert run.data.tags["data.kind"] == run.data.tags["model.kind"] == "folder"
+    assert run.data.tags["data.kind"] == run.data.tags["model.data_kind"] == "folder"
 
 
 @pytest.mark.slow

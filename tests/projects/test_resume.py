@@ -95,7 +95,7 @@ def test_a_killed_run_goes_on_to_the_very_same_numbers(own, start):
 
     # the next start, whatever it is, marks the run
     with own.here():
-        from hemacell.tracking.runs.lifecycle import mark_stale_runs
+        from hemacell.tracking.runs.process import mark_stale_runs
 
         assert mark_stale_runs(own.client) == [run_id]
     assert own.client.get_run(run_id).info.status == "KILLED"

@@ -9,8 +9,9 @@ import pytest
 
 from hemacell.core.errors import UserError
 from hemacell.tracking import registry
-from hemacell.tracking.registry.registration import DECISION, REQUIREMENTS
+from hemacell.tracking.registry.registration import REQUIREMENTS
 from hemacell.tracking.runs.lifecycle import track
+from hemacell.tracking.schema import DECISION
 
 CARD = "# Two kinds of cell\n\nMade up for a test."
 

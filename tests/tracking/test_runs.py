@@ -12,9 +12,10 @@ import pytest
 
 import hemacell
 from hemacell.core.errors import UserError
-from hemacell.tracking.runs import lifecycle, process
-from hemacell.tracking.runs.finished import KEY, finished_run
+from hemacell.tracking.runs import existing, lifecycle, process
+from hemacell.tracking.runs.finished import finished_run
 from hemacell.tracking.runs.tracker import canonical
+from hemacell.tracking.schema import KEY
 
 # Says when its run is open, then waits to be stopped.
 WAITING_JOB = """
@@ -199,7 +200,7 @@ def test_resume_reopens_the_run(store):
         assert get(first.run_id).info.status == "RUNNING" and "hemacell.error" not in get(first.run_id).data.tags
     found = get(first.run_id)
     assert second.run_id == first.run_id and found.info.status == "FINISHED"
-    assert found.data.params == {"fraction": "0.5", "resume": ""} == lifecycle.params_of(first.run_id)
+    assert found.data.params == {"fraction": "0.5", "resume": ""} == existing.params_of(first.run_id)
     assert [m.value for m in first.client.get_metric_history(first.run_id, "train/loss")] == [2.0, 1.0]
 
 
@@ -219,7 +220,7 @@ def test_what_cannot_be_resumed(store):
     with pytest.raises(UserError, match="was deleted"), lifecycle.track("prcc", {}, resume=run.run_id):
         pass
     with pytest.raises(UserError, match="there is no run"):
-        lifecycle.params_of("0" * 32)
+        existing.params_of("0" * 32)
 
 
 def test_a_run_that_still_runs_is_not_resumed(store, job):
@@ -304,7 +305,7 @@ def test_the_next_start_marks_what_sigkill_left(store, job, monkeypatch):
     elsewhere = mlflow.MlflowClient().create_run("0", tags={**process.process_tags(), process.HOST: "x"}).info.run_id
     with lifecycle.track("prcc", {}) as alive:
         assert [get(run).info.status for run in (run_id, outer)] == ["KILLED", "KILLED"]
-        assert lifecycle.mark_stale_runs(alive.client) == []
+        assert process.mark_stale_runs(alive.client) == []
     assert get(elsewhere).info.status == "RUNNING" and get(alive.run_id).info.status == "FINISHED"
     with lifecycle.track("wbc", {"fraction": 0.5}, resume=run_id):
         pass

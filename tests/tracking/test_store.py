@@ -13,7 +13,8 @@ import pytest
 
 from hemacell.core.errors import UserError
 from hemacell.tracking import store
-from hemacell.tracking.runs import git, lifecycle
+from hemacell.tracking.runs import lifecycle
+from hemacell.tracking.runs.git import git_tags
 
 
 def test_without_a_setting_runs_go_to_the_projects_sqlite(quiet, tmp_path, monkeypatch, empty_database):
@@ -115,17 +116,17 @@ def test_the_commit_and_whether_it_is_what_ran(tmp_path, monkeypatch, state, tag
     (package / "__init__.py").touch()
     monkeypatch.setattr(hemacell, "__file__", str(package / "__init__.py"))
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    assert git.git_tags() == {}, "not in a checkout"
-    subprocess.run([*git, "init_from", "-q"], check=True)
-    assert git.git_tags() == {}, "in somebody else's checkout"
+    assert git_tags() == {}, "not in a checkout"
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert git_tags() == {}, "in somebody else's checkout"
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "a"], check=True)
     if state != "clean":
         (package / ("__init__.py" if state == "changed" else "new.py")).write_text("x = 1\n")
-    found = git.git_tags()
+    found = git_tags()
     assert found["git.dirty"] == tags and len(found["git.commit"]) == 40
 
 
 def test_no_git_is_fine(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert git.git_tags() == {}
+    assert git_tags() == {}

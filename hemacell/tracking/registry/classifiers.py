@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.tracking.registry.lookup import CHAMPION, DataKind, RegisteredModel, alias_for, find, resolve
-from hemacell.tracking.registry.registration import EXPORT_OF, MODEL_TYPE
+from hemacell.tracking.registry.lookup import DataKind, RegisteredModel, alias_for, find, resolve
+from hemacell.tracking.schema import CHAMPION, CLASSIFIER, EXPORT_OF, MODEL_DATA_KIND, MODEL_TYPE, SEEN_IN_TRAINING
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
-
-NAME = "hemacell-wbc"
 
 # The files of hemacell.classifiers.model, which imports torch.
 _DESCRIPTION, _TRAINED_ON = "classifier.json", "training_images.json"
@@ -40,7 +38,7 @@ def find_classifier(model: str, kind: DataKind | None = None) -> RegisteredModel
     if made != "classifier":
         raise UserError(
             f"{found.uri} is no classifier of hemacell{', but an encoder' if made == 'encoder' else ''}: "
-            f"give one such as models:/{NAME}@{CHAMPION}"
+            f"give one such as models:/{CLASSIFIER}@{CHAMPION}"
         )
     return found
 
@@ -51,12 +49,12 @@ def default_classifier(kind: DataKind) -> RegisteredModel:
     Raises:
         UserError: none is registered yet; the line says how to make one.
     """
-    found = find(NAME, kind)
+    found = find(CLASSIFIER, kind)
     if found is None:
         train = "-P fraction=0.5" if kind == "sample" else "-P data=DIR"
         raise UserError(
             f"no classifier of {'the built-in sample' if kind == 'sample' else 'real images'} is registered in this "
-            f"store as models:/{NAME}@{alias_for(kind)}. Make one: mlflow run . -e wbc {train}"
+            f"store as models:/{CLASSIFIER}@{alias_for(kind)}. Make one: mlflow run . -e wbc {train}"
         )
     return found
 
@@ -87,7 +85,7 @@ def doubts(model: RegisteredModel, folder: Path, images: Manifest) -> tuple[dict
         lines.append(f"{model.uri} does not say which images it learnt from; these may be among them")
     elif seen:
         lines.append(f"{seen} of {len(images)} images are among those that it learnt from: these scores are too good")
-    return {"data.seen_in_training": "unknown" if seen is None else seen, "model.data_kind": model.data_kind}, lines
+    return {SEEN_IN_TRAINING: "unknown" if seen is None else seen, MODEL_DATA_KIND: model.data_kind}, lines
 
 
 def seen_in_training(folder: Path, images: Manifest) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hemacell.core.errors import UserError
+from hemacell.tracking.schema import CHAMPION, DATA_KIND, SAMPLE
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 DataKind = Literal["sample", "folder"]
 ModelType = Literal["encoder", "classifier"]
-
-CHAMPION, SAMPLE = "champion", "sample"
-DATA_KIND = "data.kind"
 
 # The key of the model's own folder among the artifacts of the logged model; served_*.py read it by this name.
 FOLDER = "model"

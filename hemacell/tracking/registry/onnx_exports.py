@@ -16,17 +16,18 @@ import numpy as np
 from hemacell.classifiers.onnx_file import BATCH, INPUT, OUTPUTS
 from hemacell.core.errors import UserError
 from hemacell.prediction.output import sha256_of
-from hemacell.tracking.registry.lookup import CHAMPION, DATA_KIND, SAMPLE, RegisteredModel, card_of, resolve
-from hemacell.tracking.registry.registration import EXPORT_OF, MODEL_TYPE, REGISTERED, attach_card
-from hemacell.tracking.runs.lifecycle import existing_run, get_client
+from hemacell.tracking.registry.lookup import RegisteredModel, card_of, resolve
+from hemacell.tracking.registry.registration import attach_card
+from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import CHAMPION, DATA_KIND, EXPORT_OF, MODEL_TYPE, ONNX_DIGEST, REGISTERED, SAMPLE
+from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
     from hemacell.classifiers.model import ClassifierConfig
 
-FILE_DIGEST = "onnx.sha256"
 _REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy", "pandas")
 _MODEL_FILE = "model.onnx"  # as MLflow names it
 
@@ -47,7 +48,7 @@ def register_onnx(
     import onnx
 
     name = f"{model.name}-onnx"
-    tags = {MODEL_TYPE: "onnx", EXPORT_OF: model.uri, FILE_DIGEST: sha256_of(file)}
+    tags = {MODEL_TYPE: "onnx", EXPORT_OF: model.uri, ONNX_DIGEST: sha256_of(file)}
     if model.data_kind:
         tags[DATA_KIND] = model.data_kind
     logged = mlflow.onnx.log_model(
@@ -67,7 +68,7 @@ def register_onnx(
     attach_card(run, logged.model_id, name, version, card)
     for key, value in tags.items():
         run.client.set_model_version_tag(name, version, key, value)
-    run.tags({REGISTERED: f"models:/{name}/{version}", FILE_DIGEST: tags[FILE_DIGEST]})
+    run.tags({REGISTERED: f"models:/{name}/{version}", ONNX_DIGEST: tags[ONNX_DIGEST]})
     return resolve(f"models:/{name}/{version}")
 
 
@@ -104,7 +105,7 @@ def check_free(output: Path, digest: str, force: bool) -> None:
 
 def write_onnx(export: RegisteredModel, output: Path) -> None:
     """Write a registered export as a file, which appears whole or not at all."""
-    if output.exists() and sha256_of(output) == export.tags[FILE_DIGEST]:
+    if output.exists() and sha256_of(output) == export.tags[ONNX_DIGEST]:
         return
     with _fetched(export) as file:
         temporary = output.with_name(f"{output.name}.new")

@@ -17,28 +17,23 @@ from typing import TYPE_CHECKING
 import hemacell
 from hemacell.core.errors import UserError
 from hemacell.prediction.table import prediction_columns
-from hemacell.tracking.registry.lookup import (
+from hemacell.tracking.registry.lookup import FOLDER, DataKind, ModelType, RegisteredModel, fetch, find, resolve
+from hemacell.tracking.runs.tracker import Tracker, canonical
+from hemacell.tracking.schema import (
     CHAMPION,
     DATA_KIND,
-    FOLDER,
+    DECISION,
+    MODEL_TYPE,
+    REGISTERED,
     SAMPLE,
-    DataKind,
-    ModelType,
-    RegisteredModel,
-    fetch,
-    find,
-    resolve,
+    VAL_DIGEST,
+    VAL_SCORE,
 )
-from hemacell.tracking.runs.tracker import Tracker, canonical
 from hemacell.tracking.serving.payload import COLUMN
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
-
-MODEL_TYPE, VAL_SCORE, VAL_DIGEST, DECISION = "hemacell.model", "val.score", "val.digest", "champion.decision"
-REGISTERED = "hemacell.registered"
-EXPORT_OF = "export.of"  # of an ONNX export: the classifier that it was made of
 
 # What a served model imports, and nothing that only training needs.
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "timm", "safetensors", "pydantic", "numpy", "pandas", "pillow")

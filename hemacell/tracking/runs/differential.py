@@ -15,9 +15,9 @@ from hemacell.core.errors import UserError
 from hemacell.prediction.output import appearing, sha256_of
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs import artifacts
-from hemacell.tracking.runs.lifecycle import existing_run
-from hemacell.tracking.runs.results import PREDICTIONS
+from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import PREDICTIONS
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
 from hemacell.tracking.registry.lookup import exists, resolve
-from hemacell.tracking.registry.registration import REGISTERED
-from hemacell.tracking.runs.lifecycle import JOB
+from hemacell.tracking.schema import JOB, KEY, REGISTERED
 from hemacell.tracking.store import experiment_ids, get_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-KEY = "hemacell.key"
 
 
 def finished_run(job: str, key: str) -> str | None:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import hemacell
+from hemacell.tracking.schema import GIT_COMMIT, GIT_DIRTY
 
 _TIMEOUT_S = 10
 
@@ -24,7 +25,7 @@ def git_tags() -> dict[str, str]:
     changes = _git(package.parent, "status", "--porcelain")
     if commit is None or changes is None:
         return {}
-    return {"git.commit": commit, "git.dirty": "true" if changes else "false"}
+    return {GIT_COMMIT: commit, GIT_DIRTY: "true" if changes else "false"}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.links import run_link
 from hemacell.tracking.runs.names import is_made_up, launch_name
+from hemacell.tracking.schema import JOB, NOTE, PARENT, RESULT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-JOB, RESULT = "hemacell.job", "hemacell.result"
-#: What MLflow's pages show as the description of a run or an experiment, in Markdown.
-NOTE = "mlflow.note.content"
 DEFAULT_EXPERIMENT_ID = "0"
 
 #: Set by a study for its worker processes: the run that theirs are children of.
-PARENT = "HEMACELL_PARENT_RUN"
+PARENT_VARIABLE = "HEMACELL_PARENT_RUN"
 
 _VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
@@ -48,11 +46,11 @@ _launch = Launch()
 
 
 def read_mlflow_environment(client: MlflowClient) -> Launch:
-    """Take MLflow's run and experiment variables out of the environment, and remember what they said.
+    """Take MLflow's run and experiment variables out of the environment, and remember their values.
 
     Left in, `MLFLOW_RUN_ID` makes `start_run` reopen the run of `mlflow run`, whose shell-quoted parameters collide
     with ours, and children of this process would do the same. The first job of a process finds the variables; later
-    jobs in it are told the same.
+    jobs in it get the same.
 
     `mlflow run` always sets an experiment id; it is the user's choice only where it is not Default.
 
@@ -61,7 +59,7 @@ def read_mlflow_environment(client: MlflowClient) -> Launch:
     """
     global _launch
     run_id, experiment_id, experiment_name = (os.environ.pop(name, "") for name in _VARIABLES)
-    if parent := os.environ.pop(PARENT, ""):
+    if parent := os.environ.pop(PARENT_VARIABLE, ""):
         _launch = Launch(parent=parent)
     elif run_id:
         from mlflow.exceptions import MlflowException
@@ -75,7 +73,7 @@ def read_mlflow_environment(client: MlflowClient) -> Launch:
         chosen = outer.info.experiment_id
         _launch = Launch(
             run_id,
-            outer.data.tags.get("mlflow.parentRunId", ""),
+            outer.data.tags.get(PARENT, ""),
             "" if chosen == DEFAULT_EXPERIMENT_ID else chosen,
             run_name="" if is_made_up(outer.info.run_name or "") else outer.info.run_name,
         )
@@ -88,7 +86,7 @@ def child_environment(parent: str) -> dict[str, str]:
     """The variables of a worker process whose runs are children of the run `parent`, in the same store."""
     import mlflow
 
-    return {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), PARENT: parent}
+    return {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), PARENT_VARIABLE: parent}
 
 
 def point_to_result(client: MlflowClient, run_id: str) -> None:

@@ -24,19 +24,25 @@ from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output, sha256_of
 from hemacell.prediction.summary import Tally, tallied
 from hemacell.tracking.registry.classifiers import find_classifier
-from hemacell.tracking.registry.lookup import DATA_KIND, RegisteredModel, fetch
+from hemacell.tracking.registry.lookup import RegisteredModel, fetch
 from hemacell.tracking.runs import differential, saliency
-from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.lifecycle import (
-    JOB,
-    existing_run,
-    get_client,
-    mark_stale_runs,
-    point_to_result,
-    track,
-)
+from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.runs.lifecycle import track
+from hemacell.tracking.runs.mlflow_environment import point_to_result
+from hemacell.tracking.runs.process import mark_stale_runs
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.store import experiment_ids
+from hemacell.tracking.schema import (
+    DATA_DIGEST,
+    DATA_KIND,
+    FACTS,
+    JOB,
+    KEY,
+    MODEL_DATA_KIND,
+    OUTPUT_DIGEST,
+    OUTPUT_PATH,
+    THREADS,
+)
+from hemacell.tracking.store import experiment_ids, get_client
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -47,7 +53,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME = "predict"
-OUTPUT_DIGEST, FACTS = "output.sha256", "hemacell.facts"
 #: Pictures in the page of a differential count: for each class of a smear, and in the whole page.
 MOST_THUMBNAILS, ALL_THUMBNAILS = 12, 1200
 #: An output that is smaller is stored with the run; of a larger one only path and digest are.
@@ -104,7 +109,7 @@ class Prediction:
                 tags=self._tags(),
                 resume=before,
                 may_change=self.settings.names(*MAY_CHANGE),
-                go_on="the same command goes on where it was",
+                advice="the same command goes on where it was",
             ) as run:
                 parts.keep(run.run_id)
                 try:
@@ -120,12 +125,12 @@ class Prediction:
     def _tags(self) -> dict[str, object]:
         return {
             DATA_KIND: self.inputs.kind(),
-            "data.digest": self.facts["images"],
-            "threads": self.threads,
-            "model.kind": self.model.data_kind,
+            DATA_DIGEST: self.facts["images"],
+            THREADS: self.threads,
+            MODEL_DATA_KIND: self.model.data_kind,
             KEY: self.key,
             FACTS: json.dumps(self.facts),
-            "output.path": self.output,
+            OUTPUT_PATH: self.output,
         }
 
 
@@ -250,7 +255,7 @@ def log_predictions(job: Prediction, run: Tracker) -> Tally:
     shares = {"images": tally.images, "unreadable": tally.all_unreadable, "needs_review": tally.review_share}
     run.metrics({**counts, **shares})
     digest = sha256_of(job.output)
-    run.tags({OUTPUT_DIGEST: digest, "output.path": job.output})
+    run.tags({OUTPUT_DIGEST: digest, OUTPUT_PATH: job.output})
     if job.output.stat().st_size < MOST_STORED:
         run.artifact(job.output)
     else:

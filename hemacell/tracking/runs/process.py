@@ -7,12 +7,11 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from hemacell.tracking.schema import ERROR, HOST, PID, STARTED
 from hemacell.tracking.store import experiment_ids
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-HOST, PID, STARTED = "hemacell.host", "hemacell.pid", "hemacell.started"
 
 # The start time is derived from the boot time, which the system's clock may shift a little.
 _CLOCK_SLACK_S = 5.0
@@ -50,8 +49,8 @@ def is_alive(tags: Mapping[str, str]) -> bool:
 def mark_stale_runs(client: MlflowClient) -> list[str]:
     """Mark runs as KILLED which are RUNNING but whose process, on this host, is gone.
 
-    After SIGKILL or a power cut nobody was left to do it. The run that `mlflow run` made carries the tags of the job
-    inside it and is marked too. Runs of other hosts are left alone.
+    After SIGKILL or a power cut no process was left to do it. The run that `mlflow run` made carries the tags of the
+    job inside it and is marked too. Runs of other hosts are left alone.
 
     Returns:
         The ids of the runs that were marked.
@@ -64,6 +63,6 @@ def mark_stale_runs(client: MlflowClient) -> list[str]:
     )
     gone = [run for run in running if {PID, STARTED} <= run.data.tags.keys() and not is_alive(run.data.tags)]
     for run in gone:
-        client.set_tag(run.info.run_id, "hemacell.error", "its process ended without a word (SIGKILL or a power cut)")
+        client.set_tag(run.info.run_id, ERROR, "its process ended without closing it (SIGKILL or a power cut)")
         client.set_terminated(run.info.run_id, status="KILLED")
     return [run.info.run_id for run in gone]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hemacell.core.errors import UserError
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.artifacts import files_of
-from hemacell.tracking.runs.lifecycle import existing_run
+from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import PREDICTIONS
 
 if TYPE_CHECKING:
     from hemacell.classifiers.grad_cam import GradCAM
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREDICTIONS = "predictions.json"
-#: The rows that were reported in training, in one file: a comparison of many runs reads them at once.
-HISTORY = "history.json"
 #: Masked images whose heat is looked at: a share deviates by 0.15 between images, its mean over so many by 0.01.
 MOST_MASKED = 300
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.tracking.runs.artifacts import files_of
-from hemacell.tracking.runs.finished import KEY
-from hemacell.tracking.runs.lifecycle import JOB, existing_run, mark_stale_runs
-from hemacell.tracking.runs.results import HISTORY, PREDICTIONS
+from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.runs.process import mark_stale_runs
+from hemacell.tracking.schema import HISTORY, JOB, KEY, PARENT, PREDICTIONS, STUDY_RUNS
 from hemacell.tracking.store import experiment_ids, get_client
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from hemacell.evaluation.comparison.records import RunRecord
 
-#: On a study's run: its finished runs, also those that another study has computed.
-RUNS = "runs.json"
-PARENT = "mlflow.parentRunId"
 _IS_WBC = f"tags.`{JOB}` = 'wbc'"
 _READERS = 8
 _MOST = 5000
@@ -105,7 +102,7 @@ def records_of_study(run_id: str) -> list[RunRecord]:
             "for single runs type runs=A,B"
         )
     try:
-        listed = json.loads(read_file(run_id, RUNS))
+        listed = json.loads(read_file(run_id, STUDY_RUNS))
     except (MlflowException, OSError):
         listed = []
     if not listed:

@@ -1,0 +1,65 @@
+"""Every name under which something is stored in MLflow: tags, parameters, metrics, files, models and their aliases."""
+
+# --- tags of a run: which job, of which process, and how it ended
+JOB = "hemacell.job"
+KEY = "hemacell.key"
+"""digest of inputs, settings and code: equal for runs that compute the same"""
+ERROR = "hemacell.error"
+HOST, PID, STARTED = "hemacell.host", "hemacell.pid", "hemacell.started"
+RESULT = "hemacell.result"
+"""on the run that `mlflow run` makes: the run that holds the result"""
+REGISTERED = "hemacell.registered"
+"""address of the model version that the run has registered"""
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+"""what MLflow's pages show as the description of a run or an experiment, in Markdown"""
+THREADS = "threads"
+GIT_COMMIT, GIT_DIRTY = "git.commit", "git.dirty"
+
+# --- tags of a run: its images
+DATA_KIND = "data.kind"
+"""`sample` or `folder`"""
+DATA_DIGEST = "data.digest"
+DUPLICATES, CONFLICTS = "data.duplicates_across_splits", "data.conflicting_labels"
+CHANNEL_STAT = "data.channel_{}"
+SEEN_IN_TRAINING = "data.seen_in_training"
+DRAW_DIGEST, DRAW_LABELS = "draw.digest", "draw.labels"
+
+# --- tags of a run: models that it used
+MODEL_INPUT = "{role}.{name}"
+ENCODER = "encoder."
+"""prefix; then an encoder's slug"""
+INIT_FROM = "init_from"
+MODEL_DATA_KIND = "model.data_kind"
+
+# --- tags of a run of predict
+OUTPUT_DIGEST, OUTPUT_PATH, FACTS = "output.sha256", "output.path", "hemacell.facts"
+
+# --- tags of a registered version
+MODEL_TYPE = "hemacell.model"
+"""`encoder`, `classifier` or `onnx`"""
+VAL_SCORE, VAL_DIGEST = "val.score", "val.digest"
+CLASSES, CLASSES_DIGEST = "classes", "classes.digest"
+METHOD = "method"
+DECISION = "champion.decision"
+"""why the version became champion, or did not"""
+EXPORT_OF = "export.of"
+"""of an ONNX export: the classifier that it was made from"""
+ONNX_DIGEST = "onnx.sha256"
+
+# --- aliases and names of registered models
+CHAMPION, SAMPLE = "champion", "sample"
+CLASSIFIER = "hemacell-wbc"
+EXPERIMENT = "hemacell-{job}"
+
+# --- files of a run
+PREDICTIONS = "predictions.json"
+#: The rows that were reported in training, in one file: a comparison of many runs reads them at once.
+HISTORY = "history.json"
+#: On a study's run: its finished runs, also those that another study has computed.
+STUDY_RUNS = "runs.json"
+#: On a study's run or a comparison's: what it says, in words.
+ANSWER = "answer.txt"
+BAD_IMAGES = "bad_images.txt"
+MODEL_SUMMARY = "model_summary.txt"
+LOSS_CURVES = "loss_curves.png"
