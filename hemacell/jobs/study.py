@@ -328,7 +328,8 @@ class _Report:
     def show(self, running: Sequence[str]) -> None:
         """Show how far the study is, and which runs are in progress."""
         count = f"{len(self.computed.run_ids)} of {len(self.computed.planned)} runs"
-        self.progress(self.done, sum(self.steps.values()), f"; {count}; now {'; '.join(running) or 'none'}")
+        now = f"; now {'; '.join(running)}" if running else ""
+        self.progress(self.done, sum(self.steps.values()), f"; {count}{now}")
 
 
 def _compute_one(wbc: Callable[[WbcSettings, Images], str], texts: dict[str, str]) -> str:
