@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError, in_one_line
+from hemacell.core.text import slug
 from hemacell.tracking.runs.links import ui_hint
 from hemacell.tracking.runs.search import read_file
 from hemacell.tracking.schema import ANSWER
@@ -102,8 +103,3 @@ def _copy(folder: Path, target: Path) -> None:
             shutil.copyfile(file, copy)  # not the modes: those of a temporary folder are for its owner alone
     except OSError as error:
         raise UserError(f"output={target}: cannot be written ({error.strerror or in_one_line(error)})") from error
-
-
-def slug(text: str) -> str:
-    """An arm or an amount as a part of a metric's name: MLflow refuses a comma and a plus."""
-    return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text).strip("-")

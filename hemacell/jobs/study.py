@@ -13,6 +13,7 @@ from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
 from hemacell.config.roles import Role
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
+from hemacell.core.text import slug
 from hemacell.data.sources.resolve import resolve_data
 from hemacell.execution.executor import Outcome, Task, get_executor
 from hemacell.jobs.context import RunContext, start_job
@@ -23,7 +24,7 @@ from hemacell.tracking.schema import STUDY_RUNS
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
-    from hemacell.tracking.registry.encoders import Choice
+    from hemacell.tracking.registry.encoders import EncoderSpec
     from hemacell.tracking.registry.lookup import RegisteredModel
     from hemacell.tracking.runs.tracker import Tracker
 
@@ -42,7 +43,7 @@ class StudyArm:
     """Settings in which the arm differs from the study."""
     settings: WbcSettings
     """Of its runs, but for fraction, draw, seed and steps."""
-    choices: Sequence[Choice]
+    encoders: Sequence[EncoderSpec]
     start: RegisteredModel | None
     images: Images
 
@@ -76,9 +77,9 @@ class Study:
     """In the order in which they are computed."""
 
     @property
-    def missing(self) -> list[str]:
+    def missing(self) -> list[EncoderSpec]:
         """Encoders that must be pretrained first."""
-        return missing_encoders(choice for arm in self.arms for choice in arm.choices)
+        return missing_encoders(spec for arm in self.arms for spec in arm.encoders)
 
     @property
     def images(self) -> Images:
@@ -91,7 +92,7 @@ class Study:
         if self.missing:
             return ""
         runs = hashlib.sha256("\n".join(run.key for run in self.runs).encode()).hexdigest()
-        return self.job.key("projects.study", {"runs": runs})
+        return self.job.key({"runs": runs})
 
 
 def start_study(settings: StudySettings, name: str = "study") -> RunContext[StudySettings]:
@@ -128,7 +129,6 @@ def plan(job: RunContext[StudySettings], registered: Mapping[str, str] | None = 
 
 
 def _study_arms(job: RunContext[StudySettings], registered: Mapping[str, str]) -> list[StudyArm]:
-    from hemacell.tracking.registry.encoders import choose
     from hemacell.tracking.registry.lookup import resolve
 
     settings, kind = job.settings, job.source.kind
@@ -142,9 +142,8 @@ def _study_arms(job: RunContext[StudySettings], registered: Mapping[str, str]) -
         wanted = image_settings(own)
         if wanted not in read:
             read[wanted] = read_images(own, job.source.root)
-        arms.append(
-            StudyArm(arm.name, arm.settings, own, choose(own.encoders, kind, dict(registered)), start, read[wanted])
-        )
+        encoders = resolve_encoders(own.encoders, kind, job.cache, used=registered)
+        arms.append(StudyArm(arm.name, arm.settings, own, encoders, start, read[wanted]))
     return arms
 
 
@@ -175,9 +174,10 @@ def _runs_of_draw(
         counting = own if any(name.startswith("steps") for name in arm.overrides) else settings
         own = own.model_copy(update={"steps": counting.training_steps(len(manifest.part("train")))})
         key = ""
-        if not missing_encoders(arm.choices):
+        if not missing_encoders(arm.encoders):
             own_job = RunContext("wbc", own, job.source, job.cache, job.threads)
-            key = run_key(own_job, manifest, arm.images.external, arm.choices, arm.start)
+            encoders = [replace(spec, seed=own.seed) for spec in arm.encoders]
+            key = run_key(own_job, manifest, arm.images.external, encoders, arm.start)
         runs.append(PlannedRun(arm.name, fraction, draw, arm.overrides, own, key))
     return runs
 
@@ -315,7 +315,7 @@ class _Report:
         if outcome.error:
             again = "; it is tried again later" if outcome.attempt < _ATTEMPTS else ""
             logger.info(f"{self.job.name}: {name} failed ({outcome.error}){again}")
-            self.parent.tags({f"hemacell.failed.{_tag(name)}.{outcome.attempt}": outcome.error[:500]})
+            self.parent.tags({f"hemacell.failed.{slug(name, keep='._- ')}.{outcome.attempt}": outcome.error[:500]})
             if again:
                 return
             self.computed.failed[name] = outcome.error
@@ -342,8 +342,3 @@ def _compute_one(wbc: Callable[[WbcSettings, Images], str], texts: dict[str, str
 
 
 _images_of_worker: dict[tuple[str, ...], Images] = {}
-
-
-def _tag(name: str) -> str:
-    """A run's name as a part of a tag's."""
-    return "".join(letter if letter.isalnum() or letter in "._- " else "-" for letter in name)

@@ -11,7 +11,7 @@ from hemacell.config.jobs import CellSettings, WbcSettings
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
     from hemacell.jobs.context import RunContext
-    from hemacell.tracking.registry.encoders import Choice
+    from hemacell.tracking.registry.encoders import EncoderSpec
     from hemacell.tracking.registry.lookup import RegisteredModel
 
 
@@ -59,7 +59,7 @@ def run_key(
     job: RunContext[WbcSettings],
     manifest: Manifest,
     external: Manifest | None,
-    choices: Sequence[Choice],
+    encoders: Sequence[EncoderSpec],
     start: RegisteredModel | None = None,
 ) -> str:
     """The digest of all that decides the result of a cell classifier.
@@ -68,13 +68,13 @@ def run_key(
         job: the job and its settings.
         manifest: the images of the draw.
         external: another laboratory's images.
-        choices: the encoders, all of them registered or built in.
+        encoders: all of them registered or built in.
         start: the classifier that the training starts from.
     """
     from hemacell.data.masks import masks_digest
 
-    inputs = {choice.slug: choice.identity for choice in choices}
+    inputs = {spec.slug: spec.identity for spec in encoders}
     inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
     if external is not None:
         inputs |= {"external": external.digest, "external masks": masks_digest(external)}
-    return job.key("projects.wbc", inputs | {"init_from": start.model_id if start else ""})
+    return job.key(inputs | {"init_from": start.model_id if start else ""})
