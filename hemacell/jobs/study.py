@@ -129,6 +129,7 @@ def plan(job: RunContext[StudySettings], registered: Mapping[str, str] | None = 
 
 
 def _study_arms(job: RunContext[StudySettings], registered: Mapping[str, str]) -> list[StudyArm]:
+    from hemacell.tracking.registry.encoders import resolve_encoders
     from hemacell.tracking.registry.lookup import resolve
 
     settings, kind = job.settings, job.source.kind

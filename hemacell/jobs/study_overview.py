@@ -38,9 +38,8 @@ def overview(study: Study) -> str:
     left = [run for run in study.runs if run.key not in done]
     lines.append(f"{len(study.runs)} runs, {len(study.runs) - len(left)} done, {to_do(study.job, left)}")
     if study.missing:
-        lines.append(
-            f"not registered yet, and pretrained first (5 to 10 minutes each): {', '.join(spec.name for spec in study.missing)}"
-        )
+        names = ", ".join(spec.name for spec in study.missing)
+        lines.append(f"not registered yet, and pretrained first (5 to 10 minutes each): {names}")
     return "\n".join(lines)
 
 
