@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.core.text import slug
-from hemacell.tracking.runs.links import ui_hint
 from hemacell.tracking.runs.search import read_file
 from hemacell.tracking.schema import ANSWER
 
@@ -60,7 +59,9 @@ def log_comparison(
         run.artifacts(Path(scratch))
         if output:
             _copy(Path(scratch), Path(output).expanduser())
-    run.text(_answer(comparisons[0]), ANSWER)
+    answer = _answer(comparisons[0])
+    run.summary = answer.replace("\n", "\n\n")
+    run.text(answer, ANSWER)
     run.metrics(_means(comparisons[0]))
     return comparisons
 
@@ -84,7 +85,7 @@ def _means(comparison: Comparison) -> Mapping[str, float]:
 
 
 def _answer(comparison: Comparison) -> str:
-    from hemacell.reporting.study_sections import answer
+    from hemacell.reporting.study_answer import answer
 
     return "\n".join([*answer(comparison), *(f"warning: {line}" for line in comparison.warnings)])
 
@@ -92,7 +93,7 @@ def _answer(comparison: Comparison) -> str:
 def summary(run_id: str) -> str:
     """For the screen: the result in words that a study or a comparison has logged, and where the report is."""
     answer = read_file(run_id, ANSWER).strip()
-    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}\n{ui_hint()}"
+    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}"
 
 
 def _copy(folder: Path, target: Path) -> None:
