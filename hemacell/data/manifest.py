@@ -1,7 +1,7 @@
 """The one table that says which images there are, what they show and which side of the split they are on."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 SPLITS = ("train", "val", "test")
 
@@ -17,7 +18,7 @@ class Row(NamedTuple):
     """One line of a manifest; the fields are its columns."""
 
     path: str
-    """Absolute path of the image file."""
+    """Where the image is: absolute path of its file, or what the source's `read` understands, such as `cells.npz#12`."""
     label: str
     """Class name, '' where the image has none."""
     split: str
@@ -27,7 +28,7 @@ class Row(NamedTuple):
     mask: str
     """Absolute path of the mask that is **applied** to this row when it is decoded; '' leaves the image as it is."""
     sha256: str
-    """Hex digest of the image file; of a masked copy, the digest of the image's and the mask's digests."""
+    """Hex digest of the image file (or of its pixels, where it is no file); of a masked copy, the digest of the image's and the mask's digests."""
     source: str
     """'original', 'masked' (a masked copy of an original) or 'extra' (from `mask_from`, masked or not)."""
 
@@ -45,6 +46,8 @@ class Manifest:
     """Class names in the order of the class indices; empty for images without labels."""
     name: str
     root: Path
+    read: Callable[[str], Image.Image] | None = None
+    """Reads the image of a row by its `path`; None where all are files."""
 
     def __post_init__(self) -> None:
         if tuple(self.table.columns) != COLUMNS:
@@ -57,11 +60,18 @@ class Manifest:
             raise ValueError(f"unknown splits: {unknown}")
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Row], classes: tuple[str, ...], name: str, root: Path) -> "Manifest":
+    def from_rows(
+        cls,
+        rows: Iterable[Row],
+        classes: tuple[str, ...],
+        name: str,
+        root: Path,
+        read: Callable[[str], Image.Image] | None = None,
+    ) -> "Manifest":
         """Build a manifest, sorted by content, so that neither file names nor folders decide the order of training."""
         ordered = sorted(rows, key=lambda row: (row.sha256, row.label, row.path))
         table = pd.DataFrame(ordered, columns=list(COLUMNS)).astype("str")
-        return cls(table, tuple(classes), name, Path(root))
+        return cls(table, tuple(classes), name, Path(root), read)
 
     def __len__(self) -> int:
         return len(self.table)
