@@ -30,7 +30,7 @@ from hemacell.reporting.figures.style import (
     LINE_STYLES,
     PALETTE,
     new_figure,
-    say,
+    show_text,
     styled,
 )
 
@@ -251,7 +251,7 @@ def paired_differences(comparison: Comparison) -> Figure:
     groups = [(amount, rows) for amount, rows in groups if rows]
     if not groups:
         figure = new_figure(_WIDTH, 1.6)
-        say(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
+        show_text(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
         return figure
     lines = sum(len(rows) + 1.15 for _, rows in groups)
     figure = new_figure(_WIDTH, 1.15 + 0.235 * lines)
@@ -333,7 +333,7 @@ def class_gains(comparison: Comparison) -> Figure:
             panels.append((amount, found))
     if not panels:
         figure = new_figure(_WIDTH, 1.6)
-        say(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
+        show_text(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
         return figure
     across = 2 if len(panels) > 1 and len(comparison.classes) <= 6 else 1
     down = math.ceil(len(panels) / across)
@@ -453,7 +453,7 @@ def training_curves(runs: Sequence[RunRecord], arms: Sequence[str] = ()) -> Figu
     drawn = [run for run in runs if run.history]
     if not drawn:
         figure = new_figure(_WIDTH, 1.6)
-        say(figure.subplots(), "no run has a history")
+        show_text(figure.subplots(), "no run has a history")
         return figure
     looks = _looks([*arms, *dict.fromkeys(run.arm for run in runs if run.arm not in arms)])
     labels = {run.amount: run.labels for run in drawn}
