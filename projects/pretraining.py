@@ -26,13 +26,13 @@ def check_pretraining(job: RunContext[CellSettings], encoders: Sequence[EncoderS
     from pathlib import Path
 
     from hemacell.core.errors import UserError
-    from hemacell.data.sources.course import has_part
+    from hemacell.data.sources.resolve import has_images
 
     root = Path(job.settings.pretrain_data or job.source.root)
     if not root.is_dir():
         raise UserError(f"pretrain_data={root}: no such folder; type a folder with CAM16_100cls_10mask or pRCC_nolabel")
     for spec in encoders:
-        if spec.missing and spec.entry and not has_part(root, spec.entry.job):
+        if spec.missing and spec.entry and not has_images(root, spec.entry.job):
             raise UserError(
                 f"encoders={spec.name}: it is not registered yet, and {root} has no images to pretrain it on; "
                 "type encoders=none or encoders=imagenet, or pretrain_data=DIR with a folder that has them"

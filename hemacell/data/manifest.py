@@ -18,7 +18,7 @@ class Row(NamedTuple):
     """One line of a manifest; the fields are its columns."""
 
     path: str
-    """Where the image is: absolute path of its file, or what the source's `read` understands, such as `cells.npz#12`."""
+    """Where the image is: absolute path of its file, or what its source reads, such as `cells.npz#12`."""
     label: str
     """Class name, '' where the image has none."""
     split: str
@@ -28,12 +28,23 @@ class Row(NamedTuple):
     mask: str
     """Absolute path of the mask that is **applied** to this row when it is decoded; '' leaves the image as it is."""
     sha256: str
-    """Hex digest of the image file (or of its pixels, where it is no file); of a masked copy, the digest of the image's and the mask's digests."""
+    """Hex digest of the image file, or of its pixels where it is no file.
+
+    Of a masked copy, the digest of the image's and the mask's digests.
+    """
     source: str
     """'original', 'masked' (a masked copy of an original) or 'extra' (from `mask_from`, masked or not)."""
 
 
 COLUMNS = Row._fields
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the images are, for the card of a model that is trained on them; '' where it is not known."""
+
+    license: str = ""
+    citation: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +57,7 @@ class Manifest:
     """Class names in the order of the class indices; empty for images without labels."""
     name: str
     root: Path
+    card: Card = Card()
     read: Callable[[str], Image.Image] | None = None
     """Reads the image of a row by its `path`; None where all are files."""
 
@@ -60,18 +72,11 @@ class Manifest:
             raise ValueError(f"unknown splits: {unknown}")
 
     @classmethod
-    def from_rows(
-        cls,
-        rows: Iterable[Row],
-        classes: tuple[str, ...],
-        name: str,
-        root: Path,
-        read: Callable[[str], Image.Image] | None = None,
-    ) -> "Manifest":
+    def from_rows(cls, rows: Iterable[Row], classes: tuple[str, ...], name: str, root: Path) -> "Manifest":
         """Build a manifest, sorted by content, so that neither file names nor folders decide the order of training."""
         ordered = sorted(rows, key=lambda row: (row.sha256, row.label, row.path))
         table = pd.DataFrame(ordered, columns=list(COLUMNS)).astype("str")
-        return cls(table, tuple(classes), name, Path(root), read)
+        return cls(table, tuple(classes), name, Path(root))
 
     def __len__(self) -> int:
         return len(self.table)

@@ -260,7 +260,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
     import torch
 
     from hemacell.classifiers.model import ClassifierConfig, Predictor, build_network
-    from hemacell.data.sources.course import folder_manifest
+    from hemacell.data.sources.class_folders import folder_manifest
     from projects.wbc import _score_external
 
     config = ClassifierConfig(

@@ -6,7 +6,7 @@ reads one image; the images need not be files. `docs/examples/add_a_source.py` i
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,17 +15,9 @@ from PIL import Image
 from hemacell.core.errors import UserError
 from hemacell.core.registry import Registry
 from hemacell.data.images import read_rgb
-from hemacell.data.manifest import Manifest
+from hemacell.data.manifest import Card, Manifest
 
 WBC_FOLDER = "WBC_100"
-
-
-@dataclass(frozen=True)
-class Card:
-    """What the images are, for the card of a model that is trained on them; '' where it is not known."""
-
-    license: str = ""
-    citation: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,6 +30,9 @@ class SourceOptions:
     """Add masked copies of training images, where there are masks."""
     mask_from: str = ""
     """Another part whose training images and masked copies are added."""
+
+
+DEFAULTS = SourceOptions()
 
 
 class Source(ABC):
@@ -68,7 +63,7 @@ class Source(ABC):
         """Names of the classes, in the order of the class indices; two or more, or none where there are no labels."""
 
     @abstractmethod
-    def manifest(self, options: SourceOptions = SourceOptions()) -> Manifest:
+    def manifest(self, options: SourceOptions) -> Manifest:
         """All images, with the splits that the source has ('train' for all where it has none).
 
         A row's `path` is where `read` finds it: the path of a file, or any text such as `cells.npz#12`. Its `sha256` is
@@ -89,7 +84,7 @@ class Source(ABC):
     def refuse(self, options: SourceOptions) -> None:
         """Raise UserError for an option that only the course layout knows."""
         for name in ("wbc_folder", "mask_from"):
-            if getattr(options, name) != getattr(SourceOptions(), name):
+            if getattr(options, name) != getattr(DEFAULTS, name):
                 raise UserError(
                     f"{name}={getattr(options, name)}: {self.root} is read as {self.name}, which has no such parts; "
                     f"leave {name} out"
@@ -116,6 +111,12 @@ def source(name: str, jobs: tuple[str, ...]) -> Callable[[type[Source]], type[So
         return SOURCES.add(name, cls)
 
     return register
+
+
+def read_source(found: Source, options: SourceOptions = DEFAULTS) -> Manifest:
+    """The manifest of a source, with its card and the way to read its images."""
+    read = None if type(found).read is Source.read else found.read
+    return replace(found.manifest(options), card=found.card, read=read)
 
 
 def find_source(root: Path, job: str) -> Source | None:

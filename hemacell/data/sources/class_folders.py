@@ -8,7 +8,7 @@ from hemacell.core.files import sha256_of_files
 from hemacell.data.images import is_image
 from hemacell.data.manifest import SPLITS, Manifest, Row
 from hemacell.data.sources.base import Source, SourceOptions, source
-from hemacell.data.sources.course import class_files, existing_folder, folders_in, has_folder, listing
+from hemacell.data.sources.course import CourseCells, class_files, existing_folder, folders_in, has_folder, listing
 
 
 @source("class folders", jobs=("wbc",))
@@ -17,15 +17,16 @@ class ClassFolders(Source):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        if not root.is_dir() or any(has_folder(root / split / "data") for split in SPLITS):
-            return False  # a part of the course layout, which has a name and perhaps masks
+        course = CourseCells.matches(root) or any(has_folder(root / split / "data") for split in SPLITS)
+        if course or not root.is_dir():  # the course layout, or a part of it
+            return False
         return len(_class_names(_tops(root))) > 1
 
     @property
     def classes(self) -> tuple[str, ...]:
         return _class_names(_tops(self.root))
 
-    def manifest(self, options: SourceOptions = SourceOptions()) -> Manifest:
+    def manifest(self, options: SourceOptions) -> Manifest:
         self.refuse(options)
         return _read(self.root, _tops(self.root), self.classes)
 
@@ -39,13 +40,14 @@ def folder_manifest(root: Path, classes: Iterable[str]) -> Manifest:
     classes = tuple(classes)
     root = existing_folder(Path(root).absolute())
     tops = dict.fromkeys(_tops(root), "test")
+    divided = any(has_folder(root / split) for split in SPLITS)
     if not any(has_folder(top / name) for top in tops for name in classes):
         inner = [
             name
             for name in folders_in(root)
             if any(has_folder(root / name / split / "data" / label) for split in SPLITS for label in classes)
         ]
-        hint = f"; type {root / inner[0]} instead" if inner and not any(has_folder(root / split) for split in SPLITS) else ""
+        hint = f"; type {root / inner[0]} instead" if inner and not divided else ""
         raise UserError(
             f"no class folders in {root}: expected {', '.join(classes)} (or data/<Class>, or train/data/<Class>), "
             f"found {listing(root)}{hint}"

@@ -9,7 +9,6 @@ Only `train` is required; `val`, `test` and the masks may be missing.
 
 import hashlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from hemacell.core.errors import UserError
@@ -102,7 +101,7 @@ class CourseCells(Source):
     def classes(self) -> tuple[str, ...]:
         return CLASSES
 
-    def manifest(self, options: SourceOptions = SourceOptions()) -> Manifest:
+    def manifest(self, options: SourceOptions) -> Manifest:
         return wbc_manifest(self.root, options.wbc_folder, options.masks, options.mask_from)
 
 
@@ -118,7 +117,7 @@ class CoursePatches(Source):
     def classes(self) -> tuple[str, ...]:
         return CAMELYON_CLASSES
 
-    def manifest(self, options: SourceOptions = SourceOptions()) -> Manifest:
+    def manifest(self, options: SourceOptions) -> Manifest:
         return camelyon_manifest(self.root, options.masks)
 
 
@@ -134,7 +133,7 @@ class CourseTiles(Source):
     def classes(self) -> tuple[str, ...]:
         return ()
 
-    def manifest(self, options: SourceOptions = SourceOptions()) -> Manifest:
+    def manifest(self, options: SourceOptions) -> Manifest:
         return prcc_manifest(self.root)
 
 

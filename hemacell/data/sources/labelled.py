@@ -7,7 +7,7 @@ from pathlib import Path
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.manifest import SPLITS, Manifest
-from hemacell.data.sources.base import WBC_FOLDER, find_source
+from hemacell.data.sources.base import WBC_FOLDER, find_source, read_source
 from hemacell.data.sources.class_folders import ClassFolders, folder_manifest
 from hemacell.data.sources.course import CLASSES, CourseCells, wbc_manifest
 from hemacell.data.splits import official_splits
@@ -38,7 +38,7 @@ def labelled_images(root: Path, classes: Sequence[str], wbc_folder: str = WBC_FO
     if source is not None and not isinstance(source, (CourseCells, ClassFolders)):
         if unknown := sorted(set(source.classes) - set(classes)):
             raise UserError(_unknown_classes(root, source.classes, classes, unknown))
-        return _as_test(official_splits(source.manifest()), classes, split)
+        return _as_test(official_splits(read_source(source)), classes, split)
     if (root / wbc_folder).is_dir() or wbc_folder != WBC_FOLDER:
         return _as_test(_of_the_course(root, classes, wbc_folder), classes, split)
     sides = [side for side in SPLITS if (root / side).is_dir()]

@@ -8,7 +8,7 @@ from typing import Literal
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.manifest import Manifest
-from hemacell.data.sources.base import SOURCES, Source, SourceOptions, find_source
+from hemacell.data.sources.base import DEFAULTS, SOURCES, Source, SourceOptions, find_source, read_source
 from hemacell.data.sources.course import CourseCells, CoursePatches, CourseTiles
 from hemacell.data.sources.sample import lies_in_sample, sample_folder
 
@@ -22,21 +22,21 @@ class DataSource:
     root: Path
     kind: Literal["sample", "folder"]
 
-    def has(self, job: str) -> bool:
-        """Whether it has images for a job: `wbc`, `camelyon` or `prcc`."""
-        return find_source(self.root, job) is not None
 
-    def source(self, job: str) -> Source:
-        """The source of the images for a job; where none is recognised, the one whose error names what is expected."""
-        return find_source(self.root, job) or _EXPECTED[job](self.root)
+def has_images(root: Path, job: str) -> bool:
+    """Whether a file or folder has images for a job: `wbc`, `camelyon` or `prcc`."""
+    return find_source(root, job) is not None
 
-    def manifest(self, job: str, options: SourceOptions = SourceOptions()) -> Manifest:
-        """The images for a job, with the splits found on the disk.
 
-        Raises:
-            UserError: there are none, or not as the job needs them.
-        """
-        return self.source(job).manifest(options)
+def read_manifest(root: Path, job: str, options: SourceOptions = DEFAULTS) -> Manifest:
+    """The images for a job, with the splits that the source has (see `splits.official_splits`).
+
+    Where no source is recognised, the error says what the course layout expects.
+
+    Raises:
+        UserError: there are no images for the job, or not as the source needs them.
+    """
+    return read_source(find_source(root, job) or _EXPECTED[job](Path(root).absolute()), options)
 
 
 def resolve_data(data: str, cache: Path) -> DataSource:

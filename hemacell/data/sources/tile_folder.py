@@ -5,7 +5,7 @@ from pathlib import Path
 from hemacell.data.images import is_image
 from hemacell.data.manifest import Manifest
 from hemacell.data.sources.base import Source, SourceOptions, source
-from hemacell.data.sources.course import tile_manifest
+from hemacell.data.sources.course import CourseTiles, tile_manifest
 
 
 @source("a folder of tiles", jobs=("prcc",))
@@ -14,12 +14,12 @@ class TileFolder(Source):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return root.is_dir() and any(map(is_image, root.iterdir()))
+        return root.is_dir() and not CourseTiles.matches(root) and any(map(is_image, root.iterdir()))
 
     @property
     def classes(self) -> tuple[str, ...]:
         return ()
 
-    def manifest(self, options: SourceOptions = SourceOptions()) -> Manifest:
+    def manifest(self, options: SourceOptions) -> Manifest:
         self.refuse(options)
         return tile_manifest(self.root, self.root.name, self.root.parent)
