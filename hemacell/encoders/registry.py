@@ -88,7 +88,8 @@ def encoder(
         name: as it is typed in `encoders`; one that ends in a colon stands for all names that begin like it.
         label: its name for people.
         control: the name of the encoder that it is judged against; `random` makes one, `random-NAME`.
-        colour, marker: how figures draw it, as matplotlib takes them; without them the next that is free.
+        colour: how figures draw it, as matplotlib takes it; without it the next that is free.
+        marker: the same for the marker.
         registered_name: the registered model that a pretraining job makes of it; the function then describes what
             that job makes by default.
         job: that job's name (a module of `projects`).

@@ -92,9 +92,7 @@ def check(words: list[str]) -> None:
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         assert set(words[1:]) <= set(targets), f"targets are {targets}"
     elif words[0] == "pip":
-        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["dynamic"][
-            "optional-dependencies"
-        ]
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         named = [name for word in words for name in re.findall(r"\.\[(.*)\]", word)]
         assert set(named) <= set(extras), f"extras are {sorted(extras)}"
     elif words[0] == "mlflow":
