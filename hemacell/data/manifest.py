@@ -99,6 +99,13 @@ class Manifest:
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index.get(label, -1) for label in self.table["label"]], dtype=np.int64)
 
+    @property
+    def names(self) -> list[str]:
+        """The name of each row in tables: its file relative to `root`, or the text that it is read by."""
+        if self.read is not None:
+            return list(self.table["path"])
+        return [Path(path).relative_to(self.root).as_posix() for path in self.table["path"]]
+
     def select(self, rows: np.ndarray | list[int] | list[bool]) -> "Manifest":
         """The rows of a boolean mask [N] or of an array of positions, in that order."""
         chosen = np.asarray(rows)
