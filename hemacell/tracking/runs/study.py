@@ -17,7 +17,6 @@ from hemacell.core.errors import UserError, in_one_line
 from hemacell.core.text import slug
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.existing import existing_run
-from hemacell.tracking.runs.links import ui_hint
 from hemacell.tracking.runs.process import mark_stale_runs
 from hemacell.tracking.schema import DATA_KIND, HISTORY, JOB, KEY, PARENT, PREDICTIONS
 from hemacell.tracking.store import experiment_ids, get_client
@@ -324,7 +323,9 @@ def log_comparison(
         run.artifacts(Path(scratch))
         if output:
             _copy(Path(scratch), Path(output).expanduser())
-    run.text(_answer(comparisons[0]), ANSWER)
+    answer = _answer(comparisons[0])
+    run.summary = answer.replace("\n", "\n\n")
+    run.text(answer, ANSWER)
     run.metrics(
         {
             f"{score.metric}/{slug(score.arm)}/{slug(score.amount)}": score.mean
@@ -336,7 +337,7 @@ def log_comparison(
 
 
 def _answer(comparison: Comparison) -> str:
-    from hemacell.reporting.study_sections import answer
+    from hemacell.reporting.study_answer import answer
 
     return "\n".join([*answer(comparison), *(f"warning: {line}" for line in comparison.warnings)])
 
@@ -381,7 +382,7 @@ def shown(run_id: str) -> str:
     """For the screen: the answer in words that a study or a comparison has left, and where the report is."""
     with files_of(existing_run(get_client(), run_id)) as fetched:
         answer = fetched(ANSWER).read_text(encoding="utf-8").strip()
-    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}\n{ui_hint()}"
+    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}"
 
 
 def _copy(folder: Path, target: Path) -> None:
