@@ -53,6 +53,8 @@ class RunRecord:
     """`git.commit`, `data.digest`, `threads`, `data.duplicates_across_splits`, …"""
     val_images: int = 0
     """Number of labelled val images; 0 where it is not known."""
+    arm_settings: tuple[str, ...] = ("encoders",)
+    """The settings that the arm stands for."""
 
 
 @dataclass(frozen=True)
