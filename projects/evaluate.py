@@ -44,18 +44,17 @@ def run(settings: EvaluateSettings) -> str:
 
 
 def _evaluate(job, run, model, folder, images) -> None:
+    from hemacell.classifiers.folder import load_folder
     from hemacell.classifiers.grad_cam import GradCAM
-    from hemacell.classifiers.loading import load_for_use
-    from hemacell.classifiers.probabilities import apply_temperature
     from hemacell.core.errors import UserError
     from hemacell.core.progress import Progress
     from hemacell.core.threads import set_threads
     from hemacell.data import decoding
     from hemacell.evaluation.classification import Acceptance
+    from hemacell.evaluation.temperature import apply_temperature
     from hemacell.jobs.data_checks import report_problems, report_unreadable
     from hemacell.jobs.evaluation import compare_with_own_test, evaluate_and_log
     from hemacell.prediction.scoring import predict_with_progress
-    from hemacell.prediction.table import OOD_THRESHOLD
     from hemacell.tracking.registry.classifiers import doubts
 
     settings = job.settings
@@ -65,7 +64,7 @@ def _evaluate(job, run, model, folder, images) -> None:
     tags, doubtful = doubts(model, folder, images)
     run.tags({**report_problems(images), **tags})
 
-    predictor = load_for_use(folder, settings.precision, settings.device, settings.crop)
+    predictor = load_folder(folder, settings.precision, settings.device, settings.crop)
     cells = decoding.decode(
         images, predictor.config.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
@@ -75,14 +74,14 @@ def _evaluate(job, run, model, folder, images) -> None:
     found = predict_with_progress(predictor, cells.array, Progress("scoring"))
     config = predictor.config
     uncalibrated = apply_temperature(found.probabilities, 1 / config.temperature)
-    acceptance = Acceptance(config.confidence_threshold, uncalibrated, found.distance > OOD_THRESHOLD)
+    acceptance = Acceptance(config.confidence_threshold, uncalibrated, found.is_ood)
     evaluation = evaluate_and_log(
         run,
         cells.manifest,
         found.probabilities,
         cells.array,
         acceptance=acceptance,
-        grad_cam=GradCAM.of(predictor.network, config),
+        grad_cam=GradCAM.if_possible(predictor),
     )
     facts = {
         "images": f"{len(cells)} of {images.root} (sha256 of the set {images.digest[:16]}…)",

@@ -34,8 +34,11 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
     """Register an untrained classifier under a run that claims these test scores; returns (version, folder)."""
     import torch
 
-    from hemacell.classifiers.model import ClassifierConfig, build_network, save_folder
-    from hemacell.classifiers.ood import Reference, statistics
+    from hemacell.classifiers.description import ClassifierConfig
+    from hemacell.classifiers.folder import save_folder
+    from hemacell.classifiers.methods import METHODS
+    from hemacell.classifiers.model import ClassifierModel
+    from hemacell.classifiers.ood import MahalanobisDetector
     from hemacell.encoders.frozen import EncoderConfig, random_encoder
     from hemacell.tracking import registry
     from hemacell.tracking.runs.lifecycle import track
@@ -51,18 +54,17 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
         views=2,
         temperature=0.7,
         confidence_threshold=0.5,
-        widths=(8, 8, 16, 16),
-        blocks=(1, 1, 1, 1),
-        projection=8,
+        hyperparameters={"widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "projection": 8},
         encoders=("prcc",) if encoder else (),
     )
     with own.here(), registry.scratch() as folder, track("wbc", {}) as run:
         run.metrics({f"test/{metric}": value for metric, value in own_scores.items()})
-        network = build_network(config, [each.width for each in encoders])
+        network = METHODS["fusion"].build(config, [each.width for each in encoders])
+        model = ClassifierModel(config, network, encoders)
         pixels = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
-        seen = statistics(network.cell, pixels, np.arange(len(pixels)), size=32, crop=0.6)
-        known = Reference.fit(seen, np.arange(9) % 2).limited(seen, 0)
-        save_folder(folder, config, network, encoders, known, sorted(trained_on))
+        features = model.features(pixels, np.arange(len(pixels)))
+        detector = MahalanobisDetector.fit(features, np.arange(9) % 2).with_false_positive_rate(features, 0)
+        save_folder(folder, model.calibrated(detector), sorted(trained_on))
         version = registry.register(
             folder,
             name,
@@ -243,8 +245,8 @@ def test_unreadable_images_are_listed_and_left_out(made, other_laboratory, tmp_p
 def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory, sample, tmp_path, capsys):
     from PIL import Image
 
+    from hemacell.classifiers.folder import load_folder
     from hemacell.classifiers.grad_cam import GradCAM
-    from hemacell.classifiers.model import load_folder
     from hemacell.data.images import inside, read_mask, read_rgb, to_square
 
     folder = tmp_path / "masked"
