@@ -114,7 +114,9 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     from hemacell.data.balance import balanced, class_weights
     from hemacell.encoders.embeddings import StoredViews
     from hemacell.evaluation.metrics import classification_metrics
+    from hemacell.evaluation.paired import right_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
+    from hemacell.jobs.rescoring import right_of_model
     from hemacell.jobs.training import train
     from hemacell.reporting import model_card
     from hemacell.reporting.model_card import Score
@@ -247,7 +249,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         run.artifact(folder / "classifier.json")
         if settings.register_model:
             flagged = log_ood_images(run, predictor, pixels, tested.distance, steps)
-            version = registry.register(
+            registry.register(
                 folder,
                 CLASSIFIER,
                 run=run,
@@ -255,7 +257,8 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
                 kind=job.source.kind,
                 trial=settings.limit > 0,
                 val_score=val_scores["macro_f1"],
-                val_digest=parts["val"].digest,
+                val_images=right_by_image(parts["val"], found.val.probabilities),
+                classes=manifest.classes,
                 cache=job.cache,
                 tags={"fraction": settings.fraction, "draw": settings.draw, "encoders": settings.encoders},
                 card=model_card.classifier_card(
@@ -266,9 +269,8 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
                     {choice.name: choice.uri for choice in choices},
                     reliability_in_words(config, found.promised, kept, scores["test"] | relied, flagged),
                 ),
-                rescore=lambda champion: _score_champion(job, champion, everything, parts["val"]),
+                rescore=lambda champion: right_of_model(champion, everything, parts["val"], job.cache, settings),
             )
-            logger.info(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
     job.cleanup(run)
     print(score_table(list(scores.items()), ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"]))
     logger.info(f"wbc: accepted without review from {config.confidence_threshold:.2f} on; on test {kept.in_words()}")
@@ -295,18 +297,6 @@ def _score_external(job, run, external, predictor, steps) -> dict[str, float]:
     log_selective_prediction(run, decoded.manifest.labels, answers, looking.config, "external", steps)
     explain = GradCAM.of(looking.network, looking.config)
     return log_classification(run, decoded.manifest, answers.probabilities, decoded.array, "external", steps, explain)
-
-
-def _score_champion(job, folder, everything, val) -> float:
-    """Macro-F1 of the present champion on this run's val images."""
-    from hemacell.classifiers.model import load_folder
-    from hemacell.data import decoding
-    from hemacell.evaluation.metrics import classification_metrics
-
-    champion = load_folder(folder, job.settings.precision)
-    cells = decoding.decode(everything, champion.config.decoded_size, job.cache, job.settings.max_bad)
-    answers = champion.predict_pixels(cells.array[cells.rows(val)])
-    return classification_metrics(val.labels, answers.probabilities, val.classes)["macro_f1"]
 
 
 if __name__ == "__main__":
