@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from hemacell.config.jobs import StudySettings
 from hemacell.jobs.context import start_job
-from hemacell.tracking.registry.encoders import choose
+from hemacell.tracking.registry.encoders import resolve_encoders
 from hemacell.tracking.runs.existing import scores_of
 from projects.grid import compute, plan
 from projects.wbc import read_images
@@ -39,8 +39,8 @@ def main() -> None:
         settings = job.settings
         job = replace(job, threads=max(1, job.threads // settings.workers))
         images = images or read_images(settings, job.source.root)
-        choices = {arm: choose(arm, job.source.kind) for arm in settings.arm_list}
-        cells = plan(job, images, choices)
+        encoders = {arm: resolve_encoders(arm, job.source.kind, job.cache) for arm in settings.arm_list}
+        cells = plan(job, images, encoders)
         with job.open(images.everything, "") as parent:
             runs, failed = compute(job, parent, cells)
         for line in failed:

@@ -25,7 +25,8 @@ from hemacell.data.sources import course
 from hemacell.data.splits import official_splits
 from hemacell.data.subsets import limit
 from hemacell.encoders.embeddings import StoredViews
-from hemacell.encoders.frozen import default_config, random_encoder
+from hemacell.encoders.frozen import random_encoder
+from hemacell.encoders.registry import ENCODERS
 from hemacell.training.loop import LoopSettings, fit
 from hemacell.training.tasks.cells import CellTask, cell_images, training_augmentation
 
@@ -50,8 +51,8 @@ def main() -> None:
         cells = decoding.decode(manifest, settings.decoded_size, cache)
         _row("read back", len(cells), lambda: np.asarray(cells.array).copy())
         encoders = {
-            name: random_encoder(default_config(kind)).with_crop(settings.encoder_size, settings.crop)
-            for name, kind in (("prcc", "autoencoder"), ("camelyon", "backbone"))
+            name: random_encoder(ENCODERS[name].source(name).config).with_crop(settings.encoder_size, settings.crop)
+            for name in ("prcc", "camelyon")
         }
         part = cells.manifest
         for name, encoder in encoders.items():

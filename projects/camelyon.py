@@ -13,8 +13,6 @@ from hemacell.config.jobs import CamelyonSettings
 
 logger = logging.getLogger(__name__)
 
-ENCODER = "hemacell-camelyon-encoder"
-
 
 def run(settings: CamelyonSettings) -> str:
     """Fine-tune, evaluate, log and register; returns the id of the run that holds the result."""
@@ -27,7 +25,7 @@ def run(settings: CamelyonSettings) -> str:
     manifest = splits.official_splits(course.camelyon_manifest(job.source.root, job.settings.masks == "on"))
     if job.settings.limit:
         manifest = limit(manifest, job.settings.limit)
-    key = job.key("projects.camelyon", {"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})
+    key = job.key({"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})
     return job.finished(key) or _train(job, manifest, key)
 
 
@@ -50,7 +48,9 @@ def _train(job, manifest, key) -> str:
     from hemacell.data import decoding, splits
     from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
-    from hemacell.encoders.frozen import EncoderConfig, save_encoder
+    from hemacell.encoders.camelyon import REGISTERED_NAME
+    from hemacell.encoders.description import EncoderConfig
+    from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
     from hemacell.evaluation.paired import right_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
@@ -112,7 +112,7 @@ def _train(job, manifest, key) -> str:
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, backbone.state_dict()),
-                ENCODER,
+                REGISTERED_NAME,
                 run=run,
                 model="encoder",
                 kind=job.source.kind,

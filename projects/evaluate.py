@@ -33,7 +33,7 @@ def run(settings: EvaluateSettings) -> str:
     if settings.limit:
         images = limit(images, settings.limit)
     inputs = {"model": model.model_id, "data": images.digest, "masks": masks_digest(images)}
-    key = job.key("projects.evaluate", inputs)
+    key = job.key(inputs)
     run_id = job.finished(key)
     if not run_id:
         with job.open(images, key) as opened:

@@ -47,7 +47,7 @@ def run(settings: ExportSettings) -> str:
     images = labelled_images(job.source.root, classes_of(folder), settings.wbc_folder)
     if settings.limit:
         images = limit(images, settings.limit)
-    key = job.key("projects.export", {"model": model.model_id, "data": images.digest})
+    key = job.key({"model": model.model_id, "data": images.digest})
     run_id = job.finished(key)
     if output:
         check_free(output, export_of_run(run_id).tags[ONNX_DIGEST] if run_id else "", settings.force)

@@ -7,16 +7,17 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
+from hemacell.core.text import slug
 
 if TYPE_CHECKING:
     from hemacell.execution.local import Outcome
     from hemacell.jobs.context import RunContext
-    from hemacell.tracking.registry.encoders import Choice
+    from hemacell.tracking.registry.encoders import EncoderSpec
     from hemacell.tracking.runs.tracker import Tracker
     from projects.wbc import Images
 
@@ -45,7 +46,7 @@ class Planned:
 
 
 def plan(
-    job: RunContext[StudySettings], images: Images, choices: Mapping[tuple[str, ...], Sequence[Choice]]
+    job: RunContext[StudySettings], images: Images, encoders: Mapping[tuple[str, ...], Sequence[EncoderSpec]]
 ) -> list[Planned]:
     """The cells in the order in which they are computed: draw by draw, so that a study that is stopped has whole draws.
 
@@ -66,9 +67,10 @@ def plan(
             for arm in settings.arm_list:
                 cell = WbcSettings.checked(**own, encoders=arm)
                 cell = cell.model_copy(update={"run_name": Planned(",".join(arm), fraction, draw, cell, "").name})
-                known = not any(choice.missing for choice in choices[arm])
+                known = not any(spec.missing for spec in encoders[arm])
                 cell_job = RunContext("wbc", cell, job.source, job.cache, job.threads)
-                key = run_key(cell_job, manifest, images, choices[arm]) if known else ""
+                specs = [replace(spec, seed=cell.seed) for spec in encoders[arm]]
+                key = run_key(cell_job, manifest, images, specs) if known else ""
                 planned.append(Planned(",".join(arm), fraction, draw, cell, key))
     return planned
 
@@ -76,7 +78,7 @@ def plan(
 def study_key(job: RunContext[StudySettings], cells: Sequence[Planned]) -> str:
     """The digest of all that decides a study's result."""
     both = hashlib.sha256("".join(cell.key for cell in cells).encode()).hexdigest()
-    return job.key("projects.study", {"cells": both})
+    return job.key({"cells": both})
 
 
 def seconds_left(job: RunContext[StudySettings], cells: Sequence[Planned]) -> float:
@@ -155,7 +157,7 @@ def compute(
         if outcome.error:
             again = "; it is tried again later" if outcome.attempt == 1 else ""
             logger.info(f"{job.name}: {name} failed ({outcome.error}){again}")
-            parent.tags({f"hemacell.failed.{_tag(name)}.{outcome.attempt}": outcome.error[:500]})
+            parent.tags({f"hemacell.failed.{slug(name, keep='._- ')}.{outcome.attempt}": outcome.error[:500]})
             if outcome.attempt == 1:
                 return
             failed[name] = outcome.error
@@ -199,8 +201,3 @@ def _environment(job: RunContext[StudySettings], parent: Tracker) -> dict[str, s
         "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
         PARENT_VARIABLE: parent.run_id,
     }
-
-
-def _tag(name: str) -> str:
-    """A cell's name as a part of a tag's."""
-    return "".join(letter if letter.isalnum() or letter in "._- " else "-" for letter in name)

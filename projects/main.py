@@ -37,7 +37,7 @@ def run(settings: MainSettings) -> str:
             f"{job.source.root}: this job is the quick demonstration, and encoders trained so briefly on real images "
             "would be taken by later jobs; type -e wbc -P data=DIR, or unset HEMACELL_DATA"
         )
-    key = job.key("projects.main", parts)
+    key = job.key(parts)
     run_id = job.finished(key)
     if not run_id:
         with job.open(cells, key) as parent:

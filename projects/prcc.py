@@ -14,8 +14,6 @@ from hemacell.config.jobs import PrccSettings
 
 logger = logging.getLogger(__name__)
 
-ENCODER = "hemacell-prcc-encoder"
-
 
 def run(settings: PrccSettings) -> str:
     """Pretrain, evaluate, log and register; returns the id of the run that holds the result."""
@@ -29,7 +27,7 @@ def run(settings: PrccSettings) -> str:
         from hemacell.data.subsets import limit
 
         manifest = limit(manifest, job.settings.limit)
-    key = job.key("projects.prcc", {"data": manifest.digest})
+    key = job.key({"data": manifest.digest})
     return job.finished(key) or _train(job, manifest, key)
 
 
@@ -41,8 +39,10 @@ def _train(job, manifest, key) -> str:
     from hemacell.core.threads import set_threads
     from hemacell.data import decoding, splits
     from hemacell.encoders.autoencoder import Autoencoder, reconstruct
-    from hemacell.encoders.frozen import EncoderConfig, save_encoder
+    from hemacell.encoders.description import EncoderConfig
+    from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.patch_pca import PatchPCA
+    from hemacell.encoders.prcc import REGISTERED_NAME
     from hemacell.evaluation.image_metrics import image_metrics, ssim_per_image
     from hemacell.evaluation.paired import mean_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_unreadable
@@ -116,7 +116,7 @@ def _train(job, manifest, key) -> str:
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, trained.network.state_dict()),
-                ENCODER,
+                REGISTERED_NAME,
                 run=run,
                 model="encoder",
                 kind=job.source.kind,

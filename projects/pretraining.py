@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hemacell.config.groups import TrainingSettings
-from hemacell.config.jobs import CamelyonSettings, CellSettings, PrccSettings
+from hemacell.config.jobs import JOBS, CellSettings
 
 if TYPE_CHECKING:
     from hemacell.jobs.context import RunContext
-    from hemacell.tracking.registry.encoders import Choice
+    from hemacell.tracking.registry.encoders import EncoderSpec
 
 logger = logging.getLogger(__name__)
 
 
-def check_pretraining(job: RunContext[CellSettings], choices: Sequence[Choice]) -> None:
+def check_pretraining(job: RunContext[CellSettings], encoders: Sequence[EncoderSpec]) -> None:
     """Say at once that an encoder is neither registered nor can be made from this folder.
 
     Raises:
@@ -30,31 +31,28 @@ def check_pretraining(job: RunContext[CellSettings], choices: Sequence[Choice]) 
     root = Path(job.settings.pretrain_data or job.source.root)
     if not root.is_dir():
         raise UserError(f"pretrain_data={root}: no such folder; type a folder with CAM16_100cls_10mask or pRCC_nolabel")
-    for choice in choices:
-        if choice.missing and not has_part(root, choice.name):
+    for spec in encoders:
+        if spec.missing and spec.entry and not has_part(root, spec.entry.job):
             raise UserError(
-                f"encoders={choice.name}: it is not registered yet, and {root} has no images to pretrain it on; "
+                f"encoders={spec.name}: it is not registered yet, and {root} has no images to pretrain it on; "
                 "type encoders=none or encoders=imagenet, or pretrain_data=DIR with a folder that has them"
             )
 
 
-def pretrain(job: RunContext[CellSettings], names: Sequence[str]) -> dict[str, str]:
-    """Run the pretraining jobs of these names, as children of the open run.
+def pretrain(job: RunContext[CellSettings], encoders: Sequence[EncoderSpec]) -> dict[str, str]:
+    """Run the pretraining jobs of these encoders, as children of the open run.
 
     Returns:
-        The address of the version that each has registered: of one that saw a part of the images (`limit=`) no alias
-        tells.
+        Slug of each encoder -> address of the version that was registered: of one that saw a part of the images
+        (`limit=`) no alias tells.
     """
     from hemacell.tracking.runs.existing import registered_by
-    from projects import camelyon, prcc
 
-    jobs: dict[str, tuple[type[TrainingSettings], Callable[[Any], str]]] = {
-        "prcc": (PrccSettings, prcc.run),
-        "camelyon": (CamelyonSettings, camelyon.run),
-    }
     made = {}
-    for name in names:
-        logger.info(f"{job.name}: the encoder {name} is not registered yet; pretraining it first")
-        settings, run = jobs[name]
-        made[name] = registered_by(run(settings.checked(**job.settings.for_pretraining(settings))))
+    for spec in encoders:
+        assert spec.entry is not None  # of a registered model nothing is missing
+        logger.info(f"{job.name}: the encoder {spec.name} is not registered yet; pretraining it first")
+        recipe, settings = importlib.import_module(f"projects.{spec.entry.job}"), JOBS[spec.entry.job]
+        assert issubclass(settings, TrainingSettings)
+        made[spec.slug] = registered_by(recipe.run(settings.checked(**job.settings.for_pretraining(settings))))
     return made

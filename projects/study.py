@@ -24,7 +24,7 @@ def run(settings: StudySettings) -> str:
     from hemacell.core.errors import UserError
     from hemacell.jobs.context import start_job
     from hemacell.jobs.data_checks import report_problems
-    from hemacell.tracking.registry.encoders import choose
+    from hemacell.tracking.registry.encoders import resolve_encoders
     from hemacell.tracking.runs.study import shown, stopped_run
     from projects.grid import compute, overview, plan, study_key
     from projects.pretraining import check_pretraining, pretrain
@@ -34,14 +34,14 @@ def run(settings: StudySettings) -> str:
     settings = job.settings
     # The cores are shared by the workers; the number of threads is part of what a cell depends on.
     job = replace(job, threads=settings.threads or max(1, job.threads // settings.workers))
-    choices = {arm: choose(arm, job.source.kind) for arm in settings.arm_list}
-    for each in choices.values():
+    encoders = {arm: resolve_encoders(arm, job.source.kind, job.cache) for arm in settings.arm_list}
+    for each in encoders.values():
         check_pretraining(job, each)
-    missing = sorted({choice.name for each in choices.values() for choice in each if choice.missing})
+    missing = list({spec.name: spec for each in encoders.values() for spec in each if spec.missing}.values())
     images = read_images(settings, job.source.root)
-    cells = plan(job, images, choices)
+    cells = plan(job, images, encoders)
     if settings.dry_run:
-        print(overview(job, cells, missing))
+        print(overview(job, cells, [spec.name for spec in missing]))
         return ""
 
     key = "" if missing else study_key(job, cells)
@@ -59,8 +59,8 @@ def run(settings: StudySettings) -> str:
                 parent.data_input(manifest.digest32, manifest.name, str(manifest.root), manifest.counts(), context)
         if missing:
             pretrain(job, missing)
-            choices = {arm: choose(arm, job.source.kind) for arm in settings.arm_list}
-            cells = plan(job, images, choices)
+            encoders = {arm: resolve_encoders(arm, job.source.kind, job.cache) for arm in settings.arm_list}
+            cells = plan(job, images, encoders)
             parent.tags({"hemacell.key": study_key(job, cells)})
         _decode(job, images)
         runs, failed = compute(job, parent, cells)

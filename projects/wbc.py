@@ -34,7 +34,7 @@ class Images(NamedTuple):
 def run(settings: WbcSettings, images: Images | None = None) -> str:
     """Train, test, log and register; returns the id of the run that holds the result."""
     from hemacell.jobs.context import start_job
-    from hemacell.tracking.registry.encoders import choose
+    from hemacell.tracking.registry.encoders import resolve_encoders
     from hemacell.tracking.registry.lookup import resolve
     from hemacell.tracking.runs.existing import encoders_of
     from projects.pretraining import check_pretraining, pretrain
@@ -42,21 +42,23 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
     job = start_job("wbc", settings)
     settings = job.settings
     start = resolve(settings.init_from, job.source.kind) if settings.init_from else None
-    choices = choose(settings.encoders, job.source.kind, encoders_of(settings.resume))
-    check_pretraining(job, choices)
+    used = encoders_of(settings.resume)
+    encoders = resolve_encoders(settings.encoders, job.source.kind, job.cache, settings.seed, used)
+    check_pretraining(job, encoders)
     images = images or read_images(settings, job.source.root)
     manifest = drawn(settings, images, job.source.root)
 
-    missing = [choice.name for choice in choices if choice.missing]
-    key = "" if missing else run_key(job, manifest, images, choices, start)
+    missing = [spec for spec in encoders if spec.missing]
+    key = "" if missing else run_key(job, manifest, images, encoders, start)
     done = job.finished(key) if key else None
     if done:
         return done
     with job.open(manifest, key, fraction="" if settings.labels_per_class else settings.fraction) as run:
         if missing:
-            choices = choose(settings.encoders, job.source.kind, pretrain(job, missing))
-            run.tags({"hemacell.key": run_key(job, manifest, images, choices, start)})
-        return _train(job, run, choices, start, images.everything, manifest, images.external)
+            used = pretrain(job, missing)
+            encoders = resolve_encoders(settings.encoders, job.source.kind, job.cache, settings.seed, used)
+            run.tags({"hemacell.key": run_key(job, manifest, images, encoders, start)})
+        return _train(job, run, encoders, start, images.everything, manifest, images.external)
 
 
 def read_images(settings: CellSettings, root: Path) -> Images:
@@ -86,18 +88,18 @@ def drawn(settings: WbcSettings, images: Images, root: Path) -> Manifest:
     return draw(images.everything, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
 
 
-def run_key(job, manifest, images, choices, start=None) -> str:
+def run_key(job, manifest, images, encoders, start=None) -> str:
     """The digest of all that decides the result of a cell classifier."""
     from hemacell.data.masks import masks_digest
 
-    inputs = {choice.slug: choice.identity for choice in choices}
+    inputs = {spec.slug: spec.identity for spec in encoders}
     inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
     if images.external:
         inputs |= {"external": images.external.digest, "external masks": masks_digest(images.external)}
-    return job.key("projects.wbc", inputs | {"init_from": start.model_id if start else ""})
+    return job.key(inputs | {"init_from": start.model_id if start else ""})
 
 
-def _train(job, run, choices, start, everything, manifest, external) -> str:
+def _train(job, run, specs, start, everything, manifest, external) -> str:
     from typing import cast
 
     import torch
@@ -122,7 +124,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     from hemacell.reporting.model_card import Score
     from hemacell.reporting.tables import score_table
     from hemacell.tracking import registry
-    from hemacell.tracking.registry.encoders import load_chosen
+    from hemacell.tracking.registry.encoders import load_encoders
     from hemacell.tracking.runs.reliability import (
         log_calibration,
         log_intervals,
@@ -141,8 +143,8 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     draw = manifest.part("train")
     labels = int((draw.table["source"] != "masked").sum())
     run.tags({**report_problems(everything), "draw.digest": draw.digest, "draw.labels": labels})
-    run.model_inputs([choice.uri for choice in choices if choice.model])
-    run.tags({f"encoder.{choice.slug}": choice.uri for choice in choices} | ({"init_from": start.uri} if start else {}))
+    run.model_inputs([spec.uri for spec in specs if spec.model])
+    run.tags({f"encoder.{spec.slug}": spec.uri for spec in specs} | ({"init_from": start.uri} if start else {}))
     run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
 
     cells = decoding.decode(
@@ -152,7 +154,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
     readable = manifest.readable(cells.manifest)
     parts = {split: readable.part(split) for split in ("train", "val", "test")}
     divided = calibration_split(parts["val"].labels)  # where val is too small for that, it is said before the training
-    encoders = load_chosen(choices, job.source.kind, job.cache, settings.encoder_size, settings.crop, settings.seed)
+    encoders = load_encoders(specs, job.cache, settings.encoder_size, settings.crop)
     encoders = [encoder.to(fabric.device) for encoder in encoders]
 
     # each stored view is embedded once, and read back ever after
@@ -188,7 +190,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
         views=settings.tta_views,
         temperature=1.0,
         confidence_threshold=0.0,
-        encoders=tuple(choice.slug for choice in choices),
+        encoders=tuple(spec.slug for spec in specs),
     )
     torch.manual_seed(settings.seed)
     network = build_network(config, [encoder.width for encoder in encoders], **settings.dropouts)
@@ -266,7 +268,7 @@ def _train(job, run, choices, start, everything, manifest, external) -> str:
                     job,
                     readable,
                     {f"test/{name}": Score(value, *intervals.get(name, ())) for name, value in scores["test"].items()},
-                    {choice.name: choice.uri for choice in choices},
+                    {spec.name: spec.uri for spec in specs},
                     reliability_in_words(config, found.promised, kept, scores["test"] | relied, flagged),
                 ),
                 rescore=lambda champion: right_of_model(champion, everything, parts["val"], job.cache, settings),

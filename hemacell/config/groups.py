@@ -5,7 +5,7 @@ All numbers of the recipe stand here and there. Defaults that differ between job
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -71,7 +71,14 @@ Brightness = Key[
 
 
 class JobSettings(Settings):
-    """What all jobs have."""
+    """What all jobs have.
+
+    Attributes:
+        computed_by: names of the modules that compute the job's result, beside those that these import: a finished run
+            counts as long as their code is the same (`hemacell.core.provenance`).
+    """
+
+    computed_by: ClassVar[tuple[str, ...]] = ()
 
     experiment: Execution[str] = Field(
         "", description="MLflow experiment; by default the one of the job", examples=["NAME"]

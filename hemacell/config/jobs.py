@@ -45,6 +45,15 @@ class PrccSettings(OptimiserSettings, TrainingSettings):
     python -m projects.prcc --data DIR
     """
 
+    computed_by = (
+        "projects.prcc",
+        "hemacell.encoders.autoencoder",
+        "hemacell.encoders.patch_pca",
+        "hemacell.evaluation.metrics",
+        "hemacell.training.loop",
+        "hemacell.training.tasks.tiles",
+    )
+
     tile_size: Key[int] = Field(
         128, ge=32, multiple_of=16, description="side of the image that the network gets, in pixels"
     )
@@ -65,6 +74,14 @@ class CamelyonSettings(ClassSettings, AugmentationSettings, OptimiserSettings, T
 
     python -m projects.camelyon --data DIR
     """
+
+    computed_by = (
+        "projects.camelyon",
+        "hemacell.encoders.timm_backbone",
+        "hemacell.evaluation.metrics",
+        "hemacell.training.loop",
+        "hemacell.training.tasks.patches",
+    )
 
     arch: Key[str] = Field("tf_efficientnet_lite0", description="a timm model")
     weights: Key[str] = Field("imagenet", description="imagenet, none, or a .safetensors file")
@@ -126,6 +143,20 @@ class WbcSettings(CellSettings):
     python -m projects.wbc --fraction 0.01 --encoders none --draw 3
     """
 
+    computed_by = (
+        "projects.wbc",
+        "hemacell.classifiers.calibration",
+        "hemacell.classifiers.grad_cam",
+        "hemacell.classifiers.warm_start",
+        "hemacell.data.subsets",
+        "hemacell.encoders.embeddings",
+        "hemacell.evaluation.intervals",
+        "hemacell.evaluation.metrics",
+        "hemacell.evaluation.saliency",
+        "hemacell.evaluation.selective",
+        "hemacell.training.loop",
+    )
+
     fraction: Varied[float] = Field(1.0, gt=0, le=1, description="share of the training labels", examples=[0.5])
     labels_per_class: Varied[int | None] = Field(
         None, ge=1, description="labels per class, instead of fraction", examples=[10]
@@ -161,6 +192,11 @@ class StudySettings(CellSettings):
     python -m projects.study --data DIR --arms "none;prcc,camelyon" --draws 5 --workers 2
     python -m projects.study --data DIR --dry_run true
     """
+
+    computed_by = (
+        "projects.study",
+        "hemacell.evaluation.comparison.compare",
+    )
 
     fractions: Key[tuple[Annotated[float, Field(gt=0, le=1)], ...]] = Field(
         (0.01, 0.1, 0.5, 1.0), description="shares of the training labels", examples=["0.01,0.1"]
@@ -223,6 +259,17 @@ class EvaluateSettings(ComputeSettings, StepSettings):
     python -m projects.evaluate --model models:/hemacell-wbc/3 --data DIR --crop 1.0
     """
 
+    computed_by = (
+        "projects.evaluate",
+        "hemacell.classifiers.grad_cam",
+        "hemacell.classifiers.loading",
+        "hemacell.evaluation.metrics",
+        "hemacell.evaluation.reference_scores",
+        "hemacell.evaluation.saliency",
+        "hemacell.evaluation.selective",
+        "hemacell.prediction.scoring",
+    )
+
     model: Resolved[str] = Field(
         "hemacell-wbc",
         description="registered classifier; a bare name is its @champion, on the built-in sample its @sample",
@@ -281,6 +328,8 @@ class PredictSettings(ComputeSettings, JobSettings):
     python -m projects.predict --images cells.parquet --output predictions.parquet --differential true
     """
 
+    computed_by = ("hemacell.prediction.predict_images",)
+
     model: Resolved[str] = Field(
         "models:/hemacell-wbc@champion",
         description="registered classifier; the version that it means is noted in every row",
@@ -329,6 +378,11 @@ class ExportSettings(StepSettings):
     python -m projects.export --model models:/hemacell-wbc/3 --data DIR
     """
 
+    computed_by = (
+        "projects.export",
+        "hemacell.classifiers.onnx_file",
+    )
+
     model: Resolved[str] = Field(
         "models:/hemacell-wbc@champion",
         description="registered classifier; a bare name is its @champion, on the built-in sample its @sample",
@@ -344,6 +398,13 @@ class MainSettings(TrainingSettings):
 
     python -m projects.main
     """
+
+    computed_by = (
+        "projects.main",
+        *PrccSettings.computed_by,
+        *CamelyonSettings.computed_by,
+        *WbcSettings.computed_by,
+    )
 
     fraction: Varied[float] = Field(0.5, gt=0, le=1, description="share of the training labels")
     prcc_steps: Key[int] = Field(60, ge=1, description="steps of the autoencoder")

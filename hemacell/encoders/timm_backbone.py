@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hemacell.core import torchvision_compat  # noqa: F401  (must come before timm, which imports torchvision)
 from hemacell.core.errors import UserError, in_one_line
+from hemacell.encoders.architectures import RANDOM
 
 import timm  # isort: skip
 
@@ -66,6 +67,11 @@ def create_backbone(arch: str = PACKAGED_ARCH, weights: str = "imagenet", classe
     if not file.is_file() or file.suffix != ".safetensors":
         raise UserError(f"weights={weights}: expected imagenet, none or a .safetensors file, found no such file")
     return _from_file(arch, file, classes)
+
+
+def build(arch: str, weights: str = RANDOM) -> Backbone:
+    """A backbone as an encoder's network; arguments as for `create_backbone`, and `random` weights."""
+    return Backbone(create_backbone(arch, "none" if weights == RANDOM else weights))
 
 
 def _from_file(arch: str, file: Path, classes: int) -> nn.Module:

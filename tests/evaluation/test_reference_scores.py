@@ -23,7 +23,7 @@ from hemacell.evaluation.reference_scores import (
     resampled_confusions,
     text_table,
 )
-from hemacell.reporting.figures import reference_forest
+from hemacell.reporting.figures import reference_scores
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
@@ -165,7 +165,7 @@ def test_the_page_and_the_records():
 
 
 def test_the_picture_has_every_number_at_its_place():
-    axes = reference_forest(ROWS).axes[0]
+    axes = reference_scores(ROWS).axes[0]
     drawn = [(tuple(line.get_xdata()), tuple(line.get_ydata()), line.get_marker()) for line in axes.lines]
     for y, (one, marker) in enumerate(zip(ROWS, "voo", strict=True)):
         assert ((one.low, one.high), (y, y), "None") in drawn
@@ -174,12 +174,12 @@ def test_the_picture_has_every_number_at_its_place():
     left, right = axes.get_xlim()
     assert left < 0.721 and right > 1
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["macro_f1", "F1 Monocyte", "accuracy"]
-    figure = reference_forest(ROWS)
+    figure = reference_scores(ROWS)
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == ["here, 95 % interval", "here, all below own test", "own test"]
 
 
 def test_the_picture_where_the_own_scores_are_not_known():
-    figure = reference_forest([row("accuracy", 0.5, 0.4, 0.6)])
+    figure = reference_scores([row("accuracy", 0.5, 0.4, 0.6)])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["here, 95 % interval"]
     figure.canvas.draw()

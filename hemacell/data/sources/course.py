@@ -7,15 +7,14 @@
 Only `train` is required; `val`, `test` and the masks may be missing.
 """
 
-import difflib
 import hashlib
-import os
 import re
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hemacell.core.errors import UserError, no_text
+from hemacell.core.errors import UserError
+from hemacell.core.files import sha256_of_files
+from hemacell.core.text import did_you_mean
 from hemacell.data.images import SUFFIXES, UnreadableImage, check_mask_size, image_size
 from hemacell.data.manifest import SPLITS, Manifest, Row
 
@@ -79,7 +78,7 @@ def prcc_manifest(root: Path) -> Manifest:
         raise UserError(f"no images in {part}: expected files that end in {' '.join(SUFFIXES)}, at any depth")
     rows = [
         Row(str(path), "", "", prcc_group(path.stem) or digest, "", digest, "original")
-        for path, digest in zip(paths, digests_of(paths), strict=True)
+        for path, digest in zip(paths, sha256_of_files(paths), strict=True)
     ]
     return Manifest.from_rows(rows, (), PRCC_FOLDER, root)
 
@@ -113,7 +112,7 @@ def folder_manifest(root: Path, classes: Iterable[str]) -> Manifest:
     ]
     rows = [
         Row(str(path), label, "test", digest, "", digest, "original")
-        for (path, label), digest in zip(files, digests_of([path for path, _ in files]), strict=True)
+        for (path, label), digest in zip(files, sha256_of_files([path for path, _ in files]), strict=True)
     ]
     return Manifest.from_rows(rows, classes, root.name, root)
 
@@ -132,17 +131,10 @@ def prcc_group(stem: str) -> str:
     return field.group(1) if field else ""
 
 
-def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """'; did you mean X?' with the nearest of the options, or ''."""
-    by_lower = {option.lower(): option for option in options}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    return f"; did you mean {by_lower[near[0]]}?" if near else ""
-
-
 def data_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, str, str]]:
     """(path, class, sha256) of all images in the class folders of `folder`; classes may be missing."""
     files = [(path, name) for name, paths in _class_files(folder, classes, complete=False).items() for path in paths]
-    digests = digests_of([path for path, _ in files])
+    digests = sha256_of_files([path for path, _ in files])
     return [(path, name, digest) for (path, name), digest in zip(files, digests, strict=True)]
 
 
@@ -247,7 +239,7 @@ def _split_rows(
     if not _folder(folder):
         raise UserError(f"expected a folder data in {part / split}, found {_listing(part / split)}")
     files = [(path, name) for name, paths in _class_files(folder, classes, complete).items() for path in paths]
-    digests = digests_of([path for path, _ in files])
+    digests = sha256_of_files([path for path, _ in files])
     rows = [
         Row(str(path), name, split, digest, "", digest, source or "original")
         for (path, name), digest in zip(files, digests, strict=True)
@@ -259,7 +251,7 @@ def _split_rows(
     pairs = [(row, by_name[row.label, Path(row.path).stem]) for row in rows if _has(by_name, row)]
     for row, mask in pairs:
         _check_pair(Path(row.path), mask)
-    mask_digests = digests_of([mask for _, mask in pairs])
+    mask_digests = sha256_of_files([mask for _, mask in pairs])
     return rows + [
         row._replace(mask=str(mask), sha256=_joint_digest(row.sha256, digest), source=source or "masked")
         for (row, mask), digest in zip(pairs, mask_digests, strict=True)
@@ -298,18 +290,3 @@ def _check_pair(image: Path, mask: Path) -> None:
 
 def _joint_digest(image: str, mask: str) -> str:
     return hashlib.sha256((image + mask).encode()).hexdigest()
-
-
-def digests_of(paths: list[Path]) -> list[str]:
-    """sha256 (hex) of each file. Raises UserError where one cannot be read."""
-    if shown := next(filter(None, (no_text(str(path)) for path in paths)), ""):
-        raise UserError(f"{shown}: expected a name that is text, found bytes that are no UTF-8; rename the file")
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(_sha256, paths))
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; mend or remove the file") from error

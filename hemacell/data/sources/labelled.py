@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hemacell.core.errors import UserError
+from hemacell.core.text import did_you_mean
 from hemacell.data.manifest import SPLITS, Manifest
-from hemacell.data.sources.course import CLASSES, WBC_FOLDER, did_you_mean, folder_manifest, has_part, wbc_manifest
+from hemacell.data.sources.course import CLASSES, WBC_FOLDER, folder_manifest, has_part, wbc_manifest
 from hemacell.data.splits import official_splits
 
 ALL = "all"

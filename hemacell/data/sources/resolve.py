@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from hemacell.core.errors import UserError
-from hemacell.data.sources.course import did_you_mean
+from hemacell.core.text import did_you_mean
 from hemacell.data.sources.sample import lies_in_sample, sample_folder
 
 

@@ -9,8 +9,6 @@ Shapes are signed distances in pixels, turned into coverage by a soft step, whic
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
@@ -20,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from hemacell.core.errors import UserError
+from hemacell.core.files import atomic_folder, disk_error
 from hemacell.data.sources.course import CAMELYON_CLASSES, CAMELYON_FOLDER, CLASSES, PRCC_FOLDER, WBC_FOLDER
 
 RECIPE = 1  # raise it whenever the same seed would draw other pictures
@@ -67,22 +65,11 @@ def sample_folder(cache: Path, seed: int = 0) -> Path:
     folder = Path(cache) / f"sample-{RECIPE}-{seed}"
     if is_sample(folder):
         return folder
-    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        make_sample(temporary, seed)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not is_sample(folder):  # otherwise another process was quicker
-                raise
+        with atomic_folder(folder, is_sample) as temporary:
+            make_sample(temporary, seed)
     except OSError as error:
-        raise UserError(
-            f"cannot draw the built-in sample into {folder}: {error.strerror or error}; free some space, or set "
-            "HEMACELL_CACHE to another folder"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise disk_error(error, f"cannot draw the built-in sample into {folder}") from error
     return folder
 
 

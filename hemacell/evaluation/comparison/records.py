@@ -18,9 +18,6 @@ with a single run, the test images."""
 #: The metric that is tested; the others are shown with intervals.
 MAIN_METRIC = "macro_f1"
 
-#: For each arm, the arm that is as wide and saw none of the other tissue.
-CONTROLS = {"prcc": "random-prcc", "camelyon": "imagenet", "prcc,camelyon": "random-prcc,imagenet"}
-
 
 @dataclass(frozen=True)
 class RunRecord:

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
+from hemacell.encoders.registry import ENCODERS, NONE, control_of_arm
 from hemacell.evaluation.comparison.records import (
-    CONTROLS,
     MAIN_METRIC,
     Comparison,
     Difference,
@@ -25,20 +25,18 @@ from hemacell.evaluation.comparison.words import amount_words, arm_words
 from hemacell.evaluation.metrics import lower_is_better, metric_label
 from hemacell.reporting.figures.style import (
     BLACK,
-    BLUE,
     GREEN,
     GREY,
     LINE_STYLES,
     PALETTE,
-    VERMILION,
     new_figure,
-    say,
+    show_text,
     styled,
 )
 
 _WIDTH = 7.2
-# An arm and its control share colour and marker: the control is dashed and hollow.
-_FAMILIES = {"prcc": (BLUE, "s"), "camelyon": (VERMILION, "^"), "prcc,camelyon": (GREEN, "D")}
+# The first arm of several encoders.
+_PAIR = (GREEN, "D")
 _MARKERS = "vPX<>*ph"
 # The columns beside the forest plot: points from its right edge, and the side from which they are aligned.
 _COLUMNS = ((8, "left"), (152, "right"))
@@ -56,10 +54,13 @@ class _Look:
 
 def _looks(arms: Sequence[str]) -> dict[str, _Look]:
     """How each arm is drawn, the same in all figures: told apart by colour, and without it by marker and line."""
-    looks = {"none": _Look(BLACK, "-", "o", BLACK)}
-    for arm, (ink, marker) in _FAMILIES.items():
-        looks[arm] = _Look(ink, "-", marker, ink)
-        looks[CONTROLS[arm]] = _Look(ink, "--", marker, "white")
+    looks = {NONE: _Look(BLACK, "-", "o", BLACK)}
+    pairs = [arm for arm in arms if "," in arm and control_of_arm(arm)][:1]
+    drawn = {entry.name: (entry.colour, entry.marker) for entry in ENCODERS.values() if entry.colour}
+    for arm, (ink, marker) in (drawn | dict.fromkeys(pairs, _PAIR)).items():
+        looks[arm] = _Look(ink, "-", marker or "o", ink)
+        if control := control_of_arm(arm):  # shares colour and marker, dashed and hollow
+            looks[control] = _Look(ink, "--", marker or "o", "white")
     used = {looks[arm].colour for arm in arms if arm in looks}
     spare = [ink for ink in PALETTE if ink not in used] or list(PALETTE)
     others = [arm for arm in arms if arm not in looks]
@@ -250,7 +251,7 @@ def paired_differences(comparison: Comparison) -> Figure:
     groups = [(amount, rows) for amount, rows in groups if rows]
     if not groups:
         figure = new_figure(_WIDTH, 1.6)
-        say(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
+        show_text(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
         return figure
     lines = sum(len(rows) + 1.15 for _, rows in groups)
     figure = new_figure(_WIDTH, 1.15 + 0.235 * lines)
@@ -332,7 +333,7 @@ def class_gains(comparison: Comparison) -> Figure:
             panels.append((amount, found))
     if not panels:
         figure = new_figure(_WIDTH, 1.6)
-        say(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
+        show_text(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
         return figure
     across = 2 if len(panels) > 1 and len(comparison.classes) <= 6 else 1
     down = math.ceil(len(panels) / across)
@@ -452,7 +453,7 @@ def training_curves(runs: Sequence[RunRecord], arms: Sequence[str] = ()) -> Figu
     drawn = [run for run in runs if run.history]
     if not drawn:
         figure = new_figure(_WIDTH, 1.6)
-        say(figure.subplots(), "no run has a history")
+        show_text(figure.subplots(), "no run has a history")
         return figure
     looks = _looks([*arms, *dict.fromkeys(run.arm for run in runs if run.arm not in arms)])
     labels = {run.amount: run.labels for run in drawn}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import os
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hemacell.core.errors import UserError
+from hemacell.core.files import atomic_folder
+from hemacell.core.text import nearest
 from hemacell.tracking.schema import CHAMPION, DATA_KIND, SAMPLE
 from hemacell.tracking.store import get_client
 
@@ -118,17 +117,8 @@ def fetch(model: str | RegisteredModel, cache: Path) -> Path:
     target = cache / "models" / registered.model_id
     if not target.is_dir():
         get_client()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as partial:
-            mlflow.artifacts.download_artifacts(artifact_uri=registered.uri, dst_path=partial)
-            try:
-                os.rename(partial, target)
-            except OSError:
-                if not target.is_dir():
-                    raise
-            else:
-                # The context manager removes this folder when it leaves, whatever became of the first one.
-                Path(partial).mkdir()
+        with atomic_folder(target) as partial:
+            mlflow.artifacts.download_artifacts(artifact_uri=registered.uri, dst_path=str(partial))
     return _own_folder(target, registered)
 
 
@@ -209,7 +199,7 @@ def _check_name(client: MlflowClient, name: str) -> None:
     store = mlflow.get_registry_uri()
     if not names:
         raise UserError(f"there is no model {name!r}: nothing is registered yet in {store}; train one first")
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:10]
+    near = nearest(name, names, count=3) or sorted(names)[:10]
     raise UserError(f"there is no model {name!r} in {store}; registered are: {', '.join(near)}")
 
 

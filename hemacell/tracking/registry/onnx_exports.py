@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ import numpy as np
 
 from hemacell.classifiers.onnx_file import BATCH, INPUT, OUTPUTS
 from hemacell.core.errors import UserError
-from hemacell.prediction.output import sha256_of
+from hemacell.core.files import atomic_write, sha256_of
 from hemacell.tracking.registry.lookup import RegisteredModel, card_of, resolve
 from hemacell.tracking.registry.registration import attach_card
 from hemacell.tracking.runs.existing import existing_run
@@ -107,10 +106,8 @@ def write_onnx(export: RegisteredModel, output: Path) -> None:
     """Write a registered export as a file, which appears whole or not at all."""
     if output.exists() and sha256_of(output) == export.tags[ONNX_DIGEST]:
         return
-    with _fetched(export) as file:
-        temporary = output.with_name(f"{output.name}.new")
+    with _fetched(export) as file, atomic_write(output) as temporary:
         shutil.copyfile(file, temporary)
-        os.replace(temporary, output)
 
 
 @contextmanager

@@ -10,9 +10,11 @@ from hemacell.core.errors import UserError
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.schema import PREDICTIONS
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
+    from hemacell.evaluation.predictions import Predictions
     from hemacell.evaluation.reference_scores import MetricComparison
     from hemacell.tracking.runs.tracker import Tracker
 
@@ -33,6 +35,21 @@ def reference_scores_of(model: RegisteredModel) -> tuple[dict[str, float], str]:
     return scores, "" if scores else f"run {model.run_id}, which trained {model.uri}, has no test scores"
 
 
+def test_predictions_of(model: RegisteredModel) -> Predictions | None:
+    """A classifier's predictions on its own test images, from the run that trained it; None where they are gone."""
+    from mlflow.exceptions import MlflowException
+
+    from hemacell.evaluation.predictions import read_predictions
+
+    if not model.run_id:
+        return None
+    try:
+        with files_of(existing_run(get_client(), model.run_id)) as fetched:
+            return read_predictions(fetched(PREDICTIONS))
+    except (MlflowException, OSError, UserError):
+        return None
+
+
 def log_reference_comparison(
     run: Tracker, rows: Sequence[MetricComparison], facts: Mapping[str, str], warnings: Sequence[str]
 ) -> None:
@@ -47,7 +64,7 @@ def log_reference_comparison(
         warnings: shown below the table.
     """
     from hemacell.evaluation.reference_scores import as_records, markdown
-    from hemacell.reporting.figures import reference_forest
+    from hemacell.reporting.figures import reference_scores
 
     metrics: dict[str, float] = {}
     for row in rows:
@@ -58,7 +75,7 @@ def log_reference_comparison(
     run.tags({"below_own_test": [row.metric for row in rows if row.below_reference]})
     run.text(markdown(rows, facts, warnings), PAGE)
     run.json({"facts": dict(facts), "rows": as_records(rows), "warnings": list(warnings)}, RECORDS)
-    run.figure(reference_forest(rows), PICTURE)
+    run.figure(reference_scores(rows), PICTURE)
 
 
 def comparison_of(run_id: str) -> tuple[list[MetricComparison], list[str]]:

@@ -111,7 +111,7 @@ def log_ood_images(
     distances = {name: predictor.distances(made) for name, made in ood_images(np.asarray(cells[chosen])).items()}
     flagged = {name: float((found > OOD_THRESHOLD).mean()) for name, found in distances.items()}
     run.metrics({f"ood_images/{name}": share for name, share in flagged.items()}, step)
-    run.figure(figures.distances({"test cells": known, **distances}, OOD_THRESHOLD), "distances.png")
+    run.figure(figures.ood_distances({"test cells": known, **distances}, OOD_THRESHOLD), "distances.png")
     return flagged
 
 

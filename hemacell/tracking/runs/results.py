@@ -66,7 +66,9 @@ def log_classification(
     run.figure(figures.reliability(labels, probabilities), f"{folder}reliability.png")
     heat = (lambda rows: explain(pixels[rows], predicted[rows])) if explain else None
     crop = explain.crop if explain else 1.0
-    run.figure(figures.mistakes(pixels, labels, probabilities, classes, heat=heat, crop=crop), f"{folder}mistakes.png")
+    run.figure(
+        figures.mistakes(pixels, labels, probabilities, classes, saliency=heat, crop=crop), f"{folder}mistakes.png"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         names = [Path(path).relative_to(manifest.root).as_posix() for path in manifest.table["path"]]
         file = Path(scratch) / PREDICTIONS

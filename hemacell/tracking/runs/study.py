@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemacell.core.errors import UserError, in_one_line
+from hemacell.core.text import slug
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.runs.links import ui_hint
@@ -391,8 +392,3 @@ def _copy(folder: Path, target: Path) -> None:
             shutil.copyfile(file, copy)  # not the modes: those of a temporary folder are for its owner alone
     except OSError as error:
         raise UserError(f"output={target}: cannot be written ({error.strerror or in_one_line(error)})") from error
-
-
-def slug(text: str) -> str:
-    """An arm or an amount as a part of a metric's name: MLflow refuses a comma and a plus."""
-    return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text).strip("-")

@@ -1,4 +1,4 @@
-"""The differential count in MLflow: the classifier's own test answers, and the files beside the output."""
+"""The differential count of `predict`: corrected by the classifier's own test, as files beside the output."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hemacell.core.errors import UserError
-from hemacell.prediction.output import appearing, sha256_of
+from hemacell.core.files import atomic_write, sha256_of
+from hemacell.evaluation.metrics import confusion_counts
 from hemacell.tracking.registry.lookup import RegisteredModel
-from hemacell.tracking.runs import artifacts
-from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.runs.reference_scores import test_predictions_of
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.schema import PREDICTIONS
-from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
+    from hemacell.jobs.predict import PredictJob
     from hemacell.prediction.summary import Tally
-    from hemacell.tracking.runs.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +43,7 @@ def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
     )
 
 
-def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
+def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
     """Write the differential count beside the output, as a table and as a page, and store both with the run."""
     from hemacell.prediction.differential.identifiability import doubts
     from hemacell.prediction.differential.shares import differentials
@@ -55,7 +52,7 @@ def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
     asked, config = job.settings, job.config()
     tested = confusion_of(job.model, tally.classes)
     if tested is None:
-        logger.warning(f"the test answers of {job.model.uri} are gone with its run: the counts are not corrected")
+        logger.warning(f"the run with the test predictions of {job.model.uri} is gone: the counts are not corrected")
     counted = differentials(tally, tested, seed=asked.seed, resamples=asked.resamples)
     origin = Origin(
         model=job.model.uri,
@@ -70,8 +67,8 @@ def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
     )
     files = files_of(job.output)
     with ExitStack() as stack:
-        # their digests are on the run before they appear: whoever finds them then knows whose they are
-        table, page = (stack.enter_context(appearing(file, file.with_name(f".{file.name}.new"))) for file in files)
+        # their digests are on the run before they appear, so that it is known which run they belong to
+        table, page = (stack.enter_context(atomic_write(file)) for file in files)
         write_table(table, counted, tested)
         write_page(page, counted, tally, job.inputs, origin)
         digests = {name: sha256_of(file) for name, file in zip(DIGESTS, (table, page), strict=True)}
@@ -84,32 +81,20 @@ def log_differential(job: Prediction, run: Tracker, tally: Tally) -> None:
 
 
 def confusion_of(model: RegisteredModel, classes: Sequence[str]) -> NDArray[np.int64] | None:
-    """What a classifier called its own test images, from the run that trained it; None where that is gone.
+    """The confusion matrix of a classifier's own test, int [C, C] with rows labelled and columns predicted.
 
     Args:
         model: a registered classifier.
         classes: C names.
 
     Returns:
-        int [C, C], rows true, columns called.
+        None where the run that trained it is gone, or had other classes.
     """
-    from mlflow.exceptions import MlflowException
-
-    from hemacell.evaluation.predictions import read_predictions
-
-    if not model.run_id:
+    tested = test_predictions_of(model)
+    if tested is None or set(tested.classes) != set(classes):
         return None
-    try:
-        with artifacts.files_of(existing_run(get_client(), model.run_id)) as fetched:
-            tested = read_predictions(fetched(PREDICTIONS))
-    except (MlflowException, OSError, UserError):
-        return None
-    if set(tested.classes) != set(classes):
-        return None
-    place = np.array([list(classes).index(name) for name in tested.classes])
-    counts = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(counts, (place[tested.labels], place[tested.predicted]), 1)
-    return counts
+    index = np.array([list(classes).index(name) for name in tested.classes])
+    return confusion_counts(index[tested.labels], index[tested.predicted], len(classes))
 
 
 def _settings(asked: Any) -> str:

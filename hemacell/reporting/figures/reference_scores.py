@@ -1,4 +1,4 @@
-"""Scores on a folder of images beside the classifier's own test scores, as a forest plot."""
+"""Scores on a folder of images against the classifier's own test scores, as a forest plot."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from hemacell.reporting.figures.style import BLACK, BLUE, VERMILION, new_figure,
 
 
 @styled
-def reference_forest(rows: Sequence[MetricComparison]) -> Figure:
-    """A line a score: the 95 % interval and the score here, and the own test score as a hollow diamond.
+def reference_scores(rows: Sequence[MetricComparison]) -> Figure:
+    """One line for each score: the 95 % interval and the score here, and the own test score as a hollow diamond.
 
     Scores whose whole interval lies below the own one are drawn in another colour, with another marker.
 
@@ -46,7 +46,7 @@ def reference_forest(rows: Sequence[MetricComparison]) -> Figure:
     own_known = any(row.own is not None for row in rows)
     shown = [
         (BLUE, "o", BLUE, "here, 95 % interval", any(not row.below_reference for row in rows)),
-        (VERMILION, "v", VERMILION, "here, all below own test", any(row.below_reference for row in rows)),
+        (VERMILION, "v", VERMILION, "here, interval below own test", any(row.below_reference for row in rows)),
         (BLACK, "D", "none", "own test", own_known),
     ]
     handles = [

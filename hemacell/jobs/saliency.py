@@ -1,4 +1,4 @@
-"""Explained answers in MLflow: a picture beside the output of `predict`, of the images that a person should look at."""
+"""Saliency maps of `predict`: a figure beside the output, of the images that a person should review."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hemacell.prediction.output import appearing, read_output, sha256_of
+from hemacell.core.files import atomic_write, sha256_of
+from hemacell.prediction.output import read_output
 from hemacell.prediction.read_ahead import read_ahead, read_square
 from hemacell.prediction.summary import first_to_look_at
 from hemacell.tracking.runs.tracker import FIGURE_DPI, Tracker
 
 if TYPE_CHECKING:
-    from hemacell.tracking.runs.prediction import Prediction
+    from hemacell.jobs.predict import PredictJob
 
 logger = logging.getLogger(__name__)
 
@@ -24,25 +25,25 @@ _AHEAD = 16  # pictures that are read while others are put in place
 
 
 def files_of(output: Path) -> tuple[Path]:
-    """The picture that belongs to an output."""
+    """The figure that belongs to an output."""
     return (output.with_name(f"{output.stem}.explained.png"),)
 
 
 def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
-    """Whether the run with these tags has made the picture that is asked for, and it is there."""
+    """Whether the run with these tags has made the figure that is asked for, and it still exists."""
     return tags.get(SETTINGS) == _settings(asked) and all(
         file.is_file() and tags.get(name) == sha256_of(file)
         for name, file in zip(DIGESTS, files_of(output), strict=True)
     )
 
 
-def log_saliency(job: Prediction, run: Tracker) -> None:
-    """Draw `explain` images of the finished output with what spoke for their answers, and store it with the run.
+def log_saliency(job: PredictJob, run: Tracker) -> None:
+    """Draw `explain` images of the finished output with what supported their predictions; store the figure in the run.
 
     Those for review come first, then those that the classifier was least sure of. Only their files are read again.
     """
     from hemacell.classifiers.grad_cam import GradCAM
-    from hemacell.reporting.figures import explained
+    from hemacell.reporting.figures import saliency_maps
 
     predictor = job.predictor()
     config = predictor.config
@@ -63,8 +64,8 @@ def log_saliency(job: Prediction, run: Tracker) -> None:
     ]
     title = f"{_shortened(job.output.name)}: {len(chosen)} images, those for review first, then the least sure"
     (picture,) = files_of(job.output)
-    figure = explained(pixels, texts, title, heat, config.crop)
-    with appearing(picture, picture.with_name(f".{picture.name}.new")) as file:
+    figure = saliency_maps(pixels, texts, title, heat, config.crop)
+    with atomic_write(picture) as file:
         figure.savefig(file, format="png", dpi=FIGURE_DPI)
         run.tags({SETTINGS: _settings(job.settings), DIGESTS[0]: sha256_of(file)})  # before it appears: whose it is
     run.artifact(picture)

@@ -1,4 +1,4 @@
-"""How far pictures of several kinds lie from the cells that a classifier knows."""
+"""Out-of-distribution detection: how far images of several kinds lie from the training cells."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,17 @@ from numpy.typing import ArrayLike
 
 from hemacell.reporting.figures.style import BLUE, GREY, VERMILION, new_figure, styled
 
-_DOTS = 300  # of a kind: more are one blot
+_DOTS = 300  # for each kind: more would merge into one blot
 _SHOWN = (0.1, 1000.0)  # distances that are drawn where they lie; others at the border
 
 
 @styled
-def distances(kinds: Mapping[str, ArrayLike], limit: float) -> Figure:
-    """A line of dots a kind, on a logarithmic scale, with the share that lies beyond the limit.
+def ood_distances(kinds: Mapping[str, ArrayLike], limit: float) -> Figure:
+    """One line of dots for each kind of image, on a logarithmic scale, with the share beyond the limit.
 
     Args:
-        kinds: name -> float [N], distances above 0; the first kind are the cells that must not be flagged.
-        limit: distance above which a picture is flagged.
+        kinds: name -> float [N], distances above 0; the first kind are cells that should not be flagged.
+        limit: distance above which an image is flagged.
     """
     rng = np.random.default_rng(0)
     figure = new_figure(6.6, 1.1 + 0.36 * len(kinds))
@@ -36,5 +36,5 @@ def distances(kinds: Mapping[str, ArrayLike], limit: float) -> Figure:
     axes.set_ylim(len(kinds) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
-    axes.set_xlabel("distance from the known cells; beyond the dashed line a picture is flagged")
+    axes.set_xlabel("distance from the training cells; images beyond the dashed line are flagged")
     return figure

@@ -13,19 +13,19 @@ _KINDS = (("share", -0.16, BLUE, "o", "as counted, exact limits"), ("corrected",
 
 @styled
 def differential_shares(table: pd.DataFrame, most: int = 9) -> Figure:
-    """A panel a smear, a line a class: its share as counted and corrected, with 95 % limits.
+    """One panel per smear, one line per class: its share as counted and corrected, with 95 % limits.
 
     Args:
-        table: a row a smear and class with `smear`, `class`, `cells`, `note`, and `share` and `corrected` with `_low`
-            and `_high`, in 0 to 1; NaN where there is none, which is not drawn. A class with a note has a *.
-        most: panels at most, the first ones.
+        table: one row per smear and class with `smear`, `class`, `cells`, `note`, and `share` and `corrected` with
+            `_low` and `_high`, in 0 to 1; what is NaN is not drawn. A class with a note is marked by a *.
+        most: number of panels at most; the first smears are shown.
 
     Raises:
         ValueError: the table has no rows.
     """
     smears = list(dict.fromkeys(table["smear"]))
     if not smears:
-        raise ValueError("expected a smear or more, got a table without rows")
+        raise ValueError("expected at least one smear, got a table without rows")
     shown = smears[:most]
     columns = min(3, len(shown))
     bands = math.ceil(len(shown) / columns)

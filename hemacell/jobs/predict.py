@@ -1,4 +1,4 @@
-"""The job `predict` in MLflow: which classifier, what is done already, and what its run says at the end."""
+"""The steps of `predict`: which classifier, what is done already, classify, and what its run says at the end."""
 
 from __future__ import annotations
 
@@ -16,39 +16,36 @@ from hemacell.config.jobs import PredictSettings
 from hemacell.config.roles import MAY_CHANGE, Role
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
+from hemacell.core.files import sha256_of
 from hemacell.core.logging import configure_logging
 from hemacell.core.progress import end_lines
-from hemacell.core.provenance import sources_digest
+from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.core.threads import available_cores
+from hemacell.jobs import differential, saliency
 from hemacell.prediction.inputs import Inputs
-from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output, sha256_of
+from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import RegisteredModel, fetch
-from hemacell.tracking.runs import differential, saliency
-from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.runs.lifecycle import track
 from hemacell.tracking.runs.mlflow_environment import point_to_result
+from hemacell.tracking.runs.outputs import Writer, can_go_on, writers_of
 from hemacell.tracking.runs.process import mark_stale_runs
 from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import (
     DATA_DIGEST,
     DATA_KIND,
     FACTS,
-    JOB,
     KEY,
     MODEL_DATA_KIND,
     OUTPUT_DIGEST,
     OUTPUT_PATH,
     THREADS,
 )
-from hemacell.tracking.store import experiment_ids, get_client
+from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
     from hemacell.classifiers.model import ClassifierConfig, Predictor
-    from hemacell.prediction.predict_images import Speed
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +57,8 @@ MOST_STORED = 20 * 10**6
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """A job that is about to start, or found to be done."""
+class PredictJob:
+    """A run of `predict` that is about to start, or found to be done."""
 
     settings: PredictSettings
     inputs: Inputs
@@ -98,7 +95,7 @@ class Prediction:
 
         per_part = self.settings.batch * BATCHES_A_PART
         with open_parts(self.output, self.key, self.facts, len(self.inputs), per_part, self.settings.force) as parts:
-            before = _stopped(parts.note, self.key)
+            before = parts.note if can_go_on(NAME, parts.note, self.key) else ""
             if before:
                 logger.info(f"predict: going on with run {before}, which did not come to its end")
             with track(
@@ -122,6 +119,10 @@ class Prediction:
                     end_lines()
             parts.remove()
 
+    def report(self, run: Tracker) -> None:
+        """Tell the user where the result is."""
+        logger.info(f"predict: {self.output}; run {run.run_id}")
+
     def _tags(self) -> dict[str, object]:
         return {
             DATA_KIND: self.inputs.kind(),
@@ -134,7 +135,7 @@ class Prediction:
         }
 
 
-def prepare(settings: PredictSettings, inputs: Inputs) -> Prediction:
+def prepare(settings: PredictSettings, inputs: Inputs) -> PredictJob:
     """Settle model, output and threads, and find out what of it is done; imports no torch.
 
     Raises:
@@ -149,7 +150,7 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> Prediction:
     kind = inputs.kind()
     model = find_classifier(settings.model, kind)
     if kind == "sample":
-        logger.info("images: of the built-in sample, drawn by this package; these answers are no result")
+        logger.info("images: of the built-in sample, drawn by this package; these predictions are no result")
     threads = settings.threads or available_cores()
     facts = {
         "model": model.uri,
@@ -158,7 +159,8 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> Prediction:
         **settings.texts(Role.KEY),
         "threads": str(threads),
         "format": output.suffix.lower(),
-        "sources": sources_digest("hemacell.prediction.predict_images"),
+        "libraries": ", ".join(f"{name} {version}" for name, version in library_versions().items()),
+        "sources": sources_digest(*settings.computed_by),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     done, whole = _there_already(settings, output, key, facts) if output.exists() else ("", False)
@@ -166,27 +168,27 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> Prediction:
         for added in _added(settings):
             for file, tag in zip(added.files_of(output), added.DIGESTS, strict=True):
                 _check_own(settings, file, tag, key, facts)
-    return Prediction(settings, inputs, output, model, threads, facts, key, done, whole)
+    return PredictJob(settings, inputs, output, model, threads, facts, key, done, whole)
 
 
 def _there_already(asked: PredictSettings, output: Path, key: str, facts: Mapping[str, str]) -> tuple[str, bool]:
-    """The run that did all this already, and whether the output is of this very job; refuses what is neither."""
+    """The run that did all this already, and whether the output belongs to this very job; refuses any other file."""
     own = _check_own(asked, output, OUTPUT_DIGEST, key, facts)
     if asked.force:
         return "", False
     for run in own:
-        if run.info.status == "FINISHED" and all(each.is_there(asked, output, run.data.tags) for each in _added(asked)):
-            point_to_result(get_client(), run.info.run_id)
+        if run.finished and all(each.is_there(asked, output, run.tags) for each in _added(asked)):
+            point_to_result(get_client(), run.run_id)
             logger.info(
-                f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
+                f"predict: run {run.run_id} has done exactly this already, and {output} is there; "
                 "type force=true to do it again"
             )
-            return run.info.run_id, True
+            return run.run_id, True
     return "", True
 
 
-def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
-    """The runs of this very job that wrote a file; none where it is not there. Refuses somebody else's, without force.
+def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Writer]:
+    """The runs of this very job that wrote a file, if it exists. Without force, refuses a file of another job.
 
     Args:
         asked: the settings.
@@ -198,44 +200,34 @@ def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Ma
         raise UserError(f"{file} is a folder, and this job writes a file of that name: move it, or name another output")
     if asked.force or not file.exists():
         return []
-    runs = _runs_that_wrote(tag, sha256_of(file))
-    if own := [run for run in runs if run.data.tags.get(KEY) == key]:
+    runs = writers_of(NAME, tag, sha256_of(file))
+    if own := [run for run in runs if run.tags.get(KEY) == key]:
         return own
-    what = "is none that this job has written, or was changed since"
+    what = "was not written by this job, or was changed since"
     if runs:
-        before = json.loads(runs[0].data.tags.get(FACTS, "{}"))
-        what = f"was written by run {runs[0].info.run_id} with {in_words(before, facts)}"
+        before = json.loads(runs[0].tags.get(FACTS, "{}"))
+        what = f"was written by run {runs[0].run_id} with {in_words(before, facts)}"
     raise UserError(f"{file} is there already and {what}: type force=true to overwrite it, or name another output")
 
 
 def _added(asked: PredictSettings) -> list[ModuleType]:
-    """What is asked for beside the output; each says which files it writes and where their digests are noted."""
+    """What is asked for besides the output; each module names the files it writes and the tags of their digests."""
     return [*[differential] * asked.differential, *[saliency] * (asked.explain > 0)]
 
 
-def _runs_that_wrote(tag: str, digest: str) -> list[Run]:
-    client = get_client()
-    text = f"tags.`{JOB}` = '{NAME}' and tags.`{tag}` = '{digest}'"
-    return list(client.search_runs(experiment_ids(client), text, order_by=["attributes.start_time DESC"]))
+# --- the steps
 
 
-def _stopped(run_id: str, key: str) -> str:
-    """The run that an earlier process left behind, if it can go on, else ''."""
-    if not run_id:
-        return ""
-    try:
-        run = existing_run(get_client(), run_id)
-    except UserError:  # of another store, or deleted
-        return ""
-    own = run.data.tags.get(JOB) == NAME and run.data.tags.get(KEY) == key
-    return run_id if own and run.info.status in ("KILLED", "FAILED") else ""
+def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
+    """Classify what is not classified yet, and make the output of its parts; its digest is on the run beforehand."""
+    from hemacell.core.progress import Progress
+    from hemacell.prediction.predict_images import classify
 
-
-# --- what is logged
-
-
-def publish(job: Prediction, run: Tracker, parts: Parts, speed: Speed) -> None:
-    """Make the output of its parts; its digest is on the run before it appears."""
+    if job.whole:
+        logger.info(f"predict: {job.output} has these predictions already")
+        return
+    progress = Progress("classifying")
+    speed = classify(job.predictor(), job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
     if speed.images:
         run.metrics({"images_per_second": speed.images_per_second})
@@ -245,7 +237,7 @@ def publish(job: Prediction, run: Tracker, parts: Parts, speed: Speed) -> None:
         )
 
 
-def log_predictions(job: Prediction, run: Tracker) -> Tally:
+def log_predictions(job: PredictJob, run: Tracker) -> Tally:
     """Log what the output adds up to, and the output itself where it is small."""
     smears = len(set(job.inputs.smears))
     classes = job.config().classes
@@ -266,15 +258,3 @@ def log_predictions(job: Prediction, run: Tracker) -> Tally:
             f"in why); the first: {tally.first_unreadable}"
         )
     return tally
-
-
-def prediction_summary(tally: Tally) -> str:
-    """The counts for the screen."""
-    total = tally.total()
-    rows = [
-        (name, count, count / max(1, total.sum())) for name, count in zip(tally.classes, total.tolist(), strict=True)
-    ]
-    width = max(len(name) for name in tally.classes)
-    lines = [f"{name:<{width}} {count:>10} {share:>8.1%}" for name, count, share in rows]
-    head = f"{'':<{width}} {'images':>10} {'share':>8}"
-    return "\n".join([head, *lines, f"to be reviewed: {tally.review_share:.1%} of all images"])
