@@ -122,7 +122,7 @@ def _train(job, manifest, key) -> str:
                 kind=job.source.kind,
                 trial=settings.limit > 0,
                 val_score=val_score,
-                val_images=mean_by_image(tiles.manifest.select(rows["val"]), ssim_per_image(val, restored_val).numpy()),
+                val_images=mean_by_image(tiles.manifest.select(rows["val"]), ssim_per_image(val, restored_val)),
                 cache=job.cache,
                 card=model_card.encoder_card(
                     "pRCC autoencoder", job, manifest, {f"test/{k}": v for k, v in scores.items()}

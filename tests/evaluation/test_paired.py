@@ -40,13 +40,8 @@ def test_only_shared_images_count():
 
 
 def test_scores_by_image():
-    rows = [
-        ("a", "A", "", "", "1", "original"),
-        ("a", "A", "", "", "1", "original"),
-        ("b", "B", "", "", "2", "original"),
-    ]
-    order = ("path", "label", "split", "mask", "sha256", "source")
-    table = pd.DataFrame(rows, columns=list(order))[list(COLUMNS)]
+    cells = {"sha256": ["1", "1", "2"], "label": ["A", "A", "B"]}
+    table = pd.DataFrame({name: cells.get(name, ["", "", ""]) for name in COLUMNS})
     images = Manifest(table, ("A", "B"), "made up", Path("/"))
     assert mean_by_image(images, np.array([1.0, 0.5, 0.25])) == {"1": 0.75, "2": 0.25}
     assert right_by_image(images, np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])) == {"1": 0.5, "2": 1.0}
