@@ -54,10 +54,10 @@ def _train(job, manifest, key) -> str:
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
     from hemacell.evaluation.paired import right_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
+    from hemacell.jobs.evaluation import evaluate_and_log
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
-    from hemacell.tracking.runs.results import log_classification
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.patches import PatchTask, patch_probabilities
 
@@ -102,7 +102,8 @@ def _train(job, manifest, key) -> str:
         val_probabilities = patch_probabilities(
             trained.network, patches.array, rows["val"], settings.patch_size, 8, settings.precision
         )
-        scores = log_classification(run, parts["test"], probabilities, patches.array[rows["test"]], step=steps)
+        pixels = patches.array[rows["test"]]
+        scores = evaluate_and_log(run, parts["test"], probabilities, pixels, step=steps).scores
         run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), "roc.png")
 
         backbone = cast(Backbone, trained.network).network

@@ -23,7 +23,6 @@ def run(settings: MainSettings) -> str:
     from hemacell.jobs.context import start_job
     from hemacell.reporting.tables import score_table
     from hemacell.tracking.runs.existing import scores_of
-    from hemacell.tracking.runs.links import ui_hint
 
     job = start_job("main", settings)
     cells = course.wbc_manifest(job.source.root)
@@ -52,7 +51,7 @@ def run(settings: MainSettings) -> str:
         )
         for arm, encoders in ARMS.items()
     ]
-    print(f"\ntest scores, {job.settings.fraction:.0%} of the labels\n{score_table(rows, SHOWN)}\n\n{ui_hint()}")
+    print(f"\ntest scores, {job.settings.fraction:.0%} of the labels\n{score_table(rows, SHOWN)}")
     return run_id
 
 

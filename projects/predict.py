@@ -28,6 +28,7 @@ def run(settings: PredictSettings) -> str:
     with job.open() as (run, parts):
         classify_images(job, run, parts)
         tally = log_predictions(job, run)
+        run.summary = f"```\n{prediction_summary(tally)}\n```"
         if settings.differential:
             log_differential(job, run, tally)
         if settings.explain:

@@ -10,46 +10,39 @@ and makes the same number of steps; `benchmarks/accuracy.py` prints the scores t
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
-from hemacell.config.jobs import CellSettings, WbcSettings
+from hemacell.config.jobs import WbcSettings
 
 if TYPE_CHECKING:
-    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.wbc_inputs import Images
 
 logger = logging.getLogger(__name__)
 
 CLASSIFIER = "hemacell-wbc"
 
 
-class Images(NamedTuple):
-    """What is on disk, read once: a study hands the same to each of its cells."""
-
-    everything: Manifest
-    external: Manifest | None
-
-
 def run(settings: WbcSettings, images: Images | None = None) -> str:
     """Train, test, log and register; returns the id of the run that holds the result."""
     from hemacell.jobs.context import start_job
+    from hemacell.jobs.pretraining import check_pretraining, missing_encoders, pretrain
+    from hemacell.jobs.wbc_inputs import draw_images, read_images, run_key
     from hemacell.tracking.registry.encoders import resolve_encoders
     from hemacell.tracking.registry.lookup import resolve
     from hemacell.tracking.runs.existing import encoders_of
-    from projects.pretraining import check_pretraining, pretrain
 
     job = start_job("wbc", settings)
     settings = job.settings
     start = resolve(settings.init_from, job.source.kind) if settings.init_from else None
     used = encoders_of(settings.resume)
     encoders = resolve_encoders(settings.encoders, job.source.kind, job.cache, settings.seed, used)
-    check_pretraining(job, encoders)
+    missing = missing_encoders(encoders)
+    check_pretraining(job, missing)
     images = images or read_images(settings, job.source.root)
-    manifest = drawn(settings, images, job.source.root)
+    manifest = draw_images(settings, images, job.source.root)
 
-    missing = [spec for spec in encoders if spec.missing]
-    key = "" if missing else run_key(job, manifest, images, encoders, start)
+    key = "" if missing else run_key(job, manifest, images.external, encoders, start)
     done = job.finished(key) if key else None
     if done:
         return done
@@ -57,46 +50,8 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
         if missing:
             used = pretrain(job, missing)
             encoders = resolve_encoders(settings.encoders, job.source.kind, job.cache, settings.seed, used)
-            run.tags({"hemacell.key": run_key(job, manifest, images, encoders, start)})
+            run.tags({"hemacell.key": run_key(job, manifest, images.external, encoders, start)})
         return _train(job, run, encoders, start, images.everything, manifest, images.external)
-
-
-def read_images(settings: CellSettings, root: Path) -> Images:
-    """The cells with their splits, and the other laboratory's folder, as the settings name them."""
-    from hemacell.data import splits
-    from hemacell.data.sources import course
-    from hemacell.data.subsets import limit
-
-    everything = splits.official_splits(
-        course.wbc_manifest(root, settings.wbc_folder, settings.masks == "on", settings.mask_from)
-    )
-    if settings.limit:
-        everything = limit(everything, settings.limit)
-    external = course.folder_manifest(Path(settings.external), everything.classes) if settings.external else None
-    return Images(everything, external)
-
-
-def drawn(settings: WbcSettings, images: Images, root: Path) -> Manifest:
-    """The images of one draw: a part of the training images, all others as they are."""
-    from hemacell.data.subsets import draw
-
-    amount = (
-        {"labels_per_class": settings.labels_per_class}
-        if settings.labels_per_class
-        else {"fraction": settings.fraction}
-    )
-    return draw(images.everything, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
-
-
-def run_key(job, manifest, images, encoders, start=None) -> str:
-    """The digest of all that decides the result of a cell classifier."""
-    from hemacell.data.masks import masks_digest
-
-    inputs = {spec.slug: spec.identity for spec in encoders}
-    inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
-    if images.external:
-        inputs |= {"external": images.external.digest, "external masks": masks_digest(images.external)}
-    return job.key(inputs | {"init_from": start.model_id if start else ""})
 
 
 def _train(job, run, specs, start, everything, manifest, external) -> str:

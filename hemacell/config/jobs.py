@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from hemacell.config.arms import Arm, parse_arms
 from hemacell.config.base import example_text
 from hemacell.config.groups import (
     AugmentationSettings,
@@ -36,7 +37,8 @@ from hemacell.config.groups import (
     ViewSettings,
     WeightDecay,
 )
-from hemacell.config.roles import Display, Execution, Images, Key, Record, Resolved, Varied
+from hemacell.config.roles import Display, Execution, Images, Key, Record, Resolved, Role, Varied
+from hemacell.core.errors import UserError
 
 
 class PrccSettings(OptimiserSettings, TrainingSettings):
@@ -203,7 +205,7 @@ class StudySettings(CellSettings):
     )
     arms: Key[str] = Field(
         "none;prcc,camelyon",
-        description="values of encoders, separated by semicolons",
+        description="lists of encoders or 'name: setting=value, …', separated by semicolons",
         examples=["none;imagenet;prcc,camelyon"],
     )
     baseline: Baseline = ""
@@ -219,6 +221,9 @@ class StudySettings(CellSettings):
     workers: Resolved[int] = Field(
         1, ge=1, description="runs side by side, each in a process with its share of the cores"
     )
+    executor: Execution[str] = Field(
+        "local", description="where the runs are computed: local, in processes of this machine", examples=["local"]
+    )
     dry_run: Execution[bool] = Field(
         False, description="only show the grid, what is finished already, and the time that the rest will take"
     )
@@ -231,22 +236,26 @@ class StudySettings(CellSettings):
         return full.training_steps(images)
 
     @property
-    def arm_list(self) -> list[tuple[str, ...]]:
-        """The arms as values of `encoders`."""
-        return [tuple(name.strip() for name in arm.split(",") if name.strip()) for arm in self.arms.split(";")]
+    def arm_list(self) -> list[Arm]:
+        """The arms, in the order given.
+
+        Raises:
+            ValueError: as `parse_arms`.
+        """
+        # Fraction, draw and seed vary over the grid, and are the same for all arms.
+        return parse_arms(self.arms, WbcSettings.names(Role.KEY, Role.IMAGES) | {"encoders"})
 
     @model_validator(mode="after")
     def _grid(self) -> StudySettings:
-        arms = [",".join(arm) for arm in self.arm_list]
-        if not all(arms) or len(set(arms)) < len(arms):
-            raise ValueError(
-                f"arms: expected different values of encoders with a semicolon between, found '{self.arms}'; "
-                'type for example arms="none;prcc,camelyon"'
-            )
-        if mixed := [arm for arm in arms if "none" in arm.split(",") and arm != "none"]:
-            raise ValueError(f"arms: none stands alone, found '{mixed[0]}'; put a semicolon between: none;...")
-        if self.baseline and self.baseline not in arms:
-            raise ValueError(f"baseline: expected one of the arms ({'; '.join(arms)}), found '{self.baseline}'")
+        try:
+            arms = self.arm_list
+            for arm in arms:
+                WbcSettings.from_strings(dict(arm.overrides))
+        except (ValueError, UserError) as error:
+            raise ValueError(f"arms: {error}") from None
+        names = [arm.name for arm in arms]
+        if self.baseline and self.baseline not in names:
+            raise ValueError(f"baseline: expected one of the arms ({'; '.join(names)}), found '{self.baseline}'")
         if not self.fractions or len(set(self.fractions)) < len(self.fractions):
             raise ValueError("fractions: expected different shares of the labels, such as 0.01,0.1,0.5,1.0")
         return self

@@ -15,7 +15,9 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from hemacell.evaluation.comparison.records import Comparison, RunRecord
-from hemacell.reporting.study_sections import Picture, answer, sections
+from hemacell.reporting.study_answer import answer
+from hemacell.reporting.study_elements import FigureInReport
+from hemacell.reporting.study_sections import sections
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +28,7 @@ _CSS_DPI = 140  # at which a figure fills the page's column
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A picture's file, and its size on the page."""
+    """A figure's file, and its size on the page."""
 
     path: Path
     width: int
@@ -68,7 +70,7 @@ def write_report(
     drawn = {
         picture.name: _draw(picture, folder / "figures" / f"{picture.name}.png")
         for part in parts
-        for picture in part.pictures
+        for picture in part.figures
     }
     view = {
         "title": _title(comparisons[0], runs),
@@ -97,7 +99,7 @@ def _title(comparison: Comparison, runs: Sequence[RunRecord]) -> str:
     return f"{number(arms, 'arm')}, {labels}: {number(len(runs), 'run')} compared"
 
 
-def _draw(picture: Picture, path: Path) -> _Drawn:
+def _draw(picture: FigureInReport, path: Path) -> _Drawn:
     figure = picture.draw()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})

@@ -56,6 +56,10 @@ EXPERIMENT = "hemacell-{job}"
 PREDICTIONS = "predictions.json"
 #: The rows that were reported in training, in one file: a comparison of many runs reads them at once.
 HISTORY = "history.json"
+#: On a study's run: its finished runs, also those that another study has computed.
+STUDY_RUNS = "runs.json"
+#: On a study's run or a comparison's: what it says, in words.
+ANSWER = "answer.txt"
 BAD_IMAGES = "bad_images.txt"
 MODEL_SUMMARY = "model_summary.txt"
 LOSS_CURVES = "loss_curves.png"

@@ -120,6 +120,7 @@ def check_runs(grid: Grid) -> list[str]:
             if len(steps) > 1:
                 odd["arms of one draw with different numbers of steps"].append(amount)
             keys = {key for run in of_draw for key in run.settings} - _FREE_SETTINGS
+            keys -= {name for run in of_draw for name in run.arm_settings}
             if len(steps) > 1:
                 keys.discard("steps")
             for key in sorted(keys):

@@ -27,6 +27,8 @@ class Tracker:
         self.client = client
         self.run_id = run_id
         self.experiment_id = experiment_id
+        #: The result in words (Markdown) for the run's note, where its metrics do not say it.
+        self.summary = ""
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log all values at one step, in one request."""
