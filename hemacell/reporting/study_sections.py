@@ -252,8 +252,8 @@ def _method(comparison: Comparison) -> Section:
         "amounts of one arm. McNemar's test (1947) is exact, and compares how often two single runs are correct. A "
         "difference is called clear where the bootstrap interval excludes zero and Holm's p is at most "
         f"{SIGNIFICANCE}.",
-        f"Label efficiency interpolates the means of {baseline} linearly over the logarithm of the number of labels; "
-        "its interval comes from the same bootstrap.",
+        f"The labels needed for a score are interpolated between the means of {baseline}, linearly over their "
+        "logarithm; the interval comes from the same bootstrap.",
     )
     return Section("method", "Method", text)
 
