@@ -1,10 +1,11 @@
 # make demo     set up, then the whole pipeline on the built-in sample
 # make test     set up, then the tests: the quick ones first
-# make lint     ruff and mypy
+# make lint     ruff, mypy and import-linter
 # make docs     the pages of docs/, into site/
 # make install  set up only; again after every change of the requirements
 PYTHON ?= python3.11
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 .PHONY: demo test lint docs install
 .DELETE_ON_ERROR:
@@ -21,6 +22,7 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: .venv/docs.stamp
 	$(BIN)/python -m mkdocs build --strict
@@ -33,16 +35,19 @@ install: .venv/installed.stamp
 	@echo 'Making the environment .venv and installing into it (about two minutes, 2 GB, once)'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 2; }
 
+# Exact versions; pyproject.toml has the ranges. Compat: the clone itself is on the path of this environment, so that
+# benchmarks and examples find the recipes in projects/, which are no part of the package.
 .venv/installed.stamp: requirements.txt pyproject.toml hemacell/tracking/project_environment.py | .venv/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check --editable .
+	$(PIP) --requirement requirements.txt
+	$(PIP) --no-deps --config-settings editable_mode=compat --editable .
 	$(BIN)/python -m hemacell.tracking.project_environment
 	@touch $@
 
 # The extras are installed for their tests; the one of Spark (0.5 GB, well under a minute) is skipped where there is no Java.
 .venv/dev.stamp: requirements-dev.txt requirements-onnx.txt requirements-spark.txt .venv/installed.stamp
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,onnx,spark]'
+	$(PIP) $(addprefix --requirement ,$(filter %.txt,$^)) --constraint requirements.txt
 	@touch $@
 
 .venv/docs.stamp: requirements-docs.txt .venv/installed.stamp
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[docs]'
+	$(PIP) --requirement requirements-docs.txt --constraint requirements.txt
 	@touch $@

@@ -15,7 +15,7 @@ import statistics
 from hemacell.config.jobs import CamelyonSettings, PrccSettings, WbcSettings
 from hemacell.core.cache import cache_dir
 from hemacell.data.sources.resolve import resolve_data
-from hemacell.tracking.registry.encoders import PRETRAINED
+from hemacell.encoders.registry import ENCODERS
 from hemacell.tracking.registry.lookup import find
 from hemacell.tracking.runs.existing import scores_of
 from projects import camelyon, prcc, wbc
@@ -33,7 +33,7 @@ def main() -> None:
 
     pretrained = {}
     for name, job, settings in (("prcc", prcc, PrccSettings), ("camelyon", camelyon, CamelyonSettings)):
-        model = find(PRETRAINED[name], kind)
+        model = find(ENCODERS[name].registered_name, kind)
         pretrained[name] = scores_of(model.run_id if model else job.run(settings.checked(data=asked.data)))
 
     fractions, arms = [float(text) for text in asked.fractions.split(",")], asked.arms.split(";")

@@ -2,26 +2,23 @@
 
     python benchmarks/recipe.py --data DIR --arms "none;imagenet" learning_rate=0.003 batch_size=32,steps=180 ...
 
-Trains cells as a study does, on draws from 100 on, which no study reports, and prints macro-F1 and mean negative
-log-likelihood on the **val** images: test is not looked at here. Cells that were computed before are read back.
+Trains as a study does, on draws from 100 on, which no study reports, and prints macro-F1 and mean negative
+log-likelihood on the **val** images: test is not looked at here. Runs that were computed before are read back.
 """
 
 import argparse
 import statistics
-from dataclasses import replace
 
 from hemacell.config.jobs import StudySettings
-from hemacell.jobs.context import start_job
-from hemacell.tracking.registry.encoders import choose
+from hemacell.jobs.study import compute, plan, start_study
 from hemacell.tracking.runs.existing import scores_of
-from projects.grid import compute, plan
-from projects.wbc import read_images
+from projects import wbc
 
 FIRST_DRAW = 100
 
 
 def main() -> None:
-    """Train, and print a line a recipe, arm and fraction."""
+    """Train, and print a line for each recipe, arm and fraction."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipes", nargs="+", help="settings with commas between, such as batch_size=32,steps=180")
     parser.add_argument("--data", required=True)
@@ -30,25 +27,19 @@ def main() -> None:
     parser.add_argument("--draws", default="3")
     parser.add_argument("--workers", default="2")
     asked = parser.parse_args()
-    images = None
     for recipe in asked.recipes:
         own = dict(pair.split("=", 1) for pair in recipe.split(","))
         shared = {name: getattr(asked, name) for name in ("data", "arms", "fractions", "draws", "workers")}
-        told = {"first_draw": str(FIRST_DRAW), "experiment": "hemacell-recipe", "run_name": recipe}
-        job = start_job("recipe", StudySettings.from_strings({**shared, **told, **own}))
-        settings = job.settings
-        job = replace(job, threads=max(1, job.threads // settings.workers))
-        images = images or read_images(settings, job.source.root)
-        choices = {arm: choose(arm, job.source.kind) for arm in settings.arm_list}
-        cells = plan(job, images, choices)
-        with job.open(images.everything, "") as parent:
-            runs, failed = compute(job, parent, cells)
-        for line in failed:
-            print(f"failed: {line}")
-        for fraction in sorted(settings.fractions):
-            for arm in map(",".join, settings.arm_list):
-                done = [cell for cell in cells if (cell.arm, cell.fraction) == (arm, fraction) and cell.name in runs]
-                scores = [scores_of(runs[cell.name]) for cell in done]
+        given = {"first_draw": str(FIRST_DRAW), "experiment": "hemacell-recipe", "run_name": recipe}
+        study = plan(start_study(StudySettings.from_strings({**shared, **given, **own}), "recipe"))
+        with study.job.open(study.images.everything, "") as parent:
+            computed = compute(study, parent, wbc.run)
+        for name, error in computed.failed.items():
+            print(f"failed: {name}: {error}")
+        for fraction in sorted(study.job.settings.fractions):
+            for arm in [arm.name for arm in study.arms]:
+                own_runs = [entry for entry in computed.listing if (entry["arm"], entry["fraction"]) == (arm, fraction)]
+                scores = [scores_of(entry["run_id"]) for entry in own_runs]
                 f1 = [score["calibrated_val/macro_f1"] for score in scores]
                 nll = [score["calibrated_val/nll"] for score in scores]
                 seconds = statistics.median(score["train_seconds"] for score in scores)

@@ -7,6 +7,7 @@ is heavy inside its function.
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from hemacell.config.base import Settings, default_text, example_text, unknown_n
 from hemacell.core.errors import UserError
 from hemacell.core.logging import configure_logging
 
+logger = logging.getLogger(__name__)
+
 Chosen = TypeVar("Chosen", bound=Settings)
 
 
@@ -25,7 +28,7 @@ def main(settings_class: type[Chosen], job: Callable[[Chosen], Any], argv: Seque
 
     Args:
         settings_class: its docstring heads the help page, its fields become the options.
-        job: called with the settings; what it returns is ignored.
+        job: called with the settings; returns the id of the run that holds the result, '' or None for none.
         argv: the arguments without the program's name; None takes those of the process.
 
     Raises:
@@ -35,8 +38,8 @@ def main(settings_class: type[Chosen], job: Callable[[Chosen], Any], argv: Seque
     configure_logging()
     try:
         settings = parse(settings_class, argv)
-        if settings is not None:
-            job(settings)
+        if settings is not None and (run_id := job(settings)):
+            _close(run_id)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -55,6 +58,13 @@ def _mendable(error: Exception) -> UserError | None:
     from hemacell.tracking.store import as_user_error
 
     return as_user_error(error)
+
+
+def _close(run_id: str) -> None:
+    from hemacell.tracking.runs.notes import closing_lines
+
+    for line in closing_lines(run_id):
+        logger.info(line)
 
 
 def parse(settings_class: type[Chosen], argv: Sequence[str] | None = None) -> Chosen | None:

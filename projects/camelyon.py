@@ -6,28 +6,36 @@ About three minutes on two cores for the 2400 training patches that it was devel
 `hemacell-camelyon-encoder`: the whole backbone, fine-tuned, without its head.
 """
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import CamelyonSettings
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
 
-ENCODER = "hemacell-camelyon-encoder"
+logger = logging.getLogger(__name__)
 
 
 def run(settings: CamelyonSettings) -> str:
     """Fine-tune, evaluate, log and register; returns the id of the run that holds the result."""
     from hemacell.data import splits
-    from hemacell.data.sources import course
+    from hemacell.data.sources.base import SourceOptions
+    from hemacell.data.sources.resolve import read_manifest
     from hemacell.data.subsets import limit
     from hemacell.jobs.context import start_job
 
     job = start_job("camelyon", settings)
-    manifest = splits.official_splits(course.camelyon_manifest(job.source.root, job.settings.masks == "on"))
+    manifest = splits.official_splits(
+        read_manifest(job.source.root, "camelyon", SourceOptions(masks=job.settings.masks == "on"))
+    )
     if job.settings.limit:
         manifest = limit(manifest, job.settings.limit)
-    key = job.key("projects.camelyon", {"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})
+    key = job.key({"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})
     return job.finished(key) or _train(job, manifest, key)
 
 
@@ -40,7 +48,7 @@ def _weights_digest(weights: str) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
-def _train(job, manifest, key) -> str:
+def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> str:
     from typing import cast
 
     import torch
@@ -50,13 +58,16 @@ def _train(job, manifest, key) -> str:
     from hemacell.data import decoding, splits
     from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
-    from hemacell.encoders.frozen import EncoderConfig, save_encoder
+    from hemacell.encoders.camelyon import REGISTERED_NAME
+    from hemacell.encoders.description import EncoderConfig
+    from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
+    from hemacell.evaluation.paired import right_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
+    from hemacell.jobs.evaluation import evaluate_and_log
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
-    from hemacell.tracking.runs.results import log_classification
     from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.patches import PatchTask, patch_probabilities
 
@@ -98,7 +109,11 @@ def _train(job, manifest, key) -> str:
         probabilities = patch_probabilities(
             trained.network, patches.array, rows["test"], settings.patch_size, 8, settings.precision
         )
-        scores = log_classification(run, parts["test"], probabilities, patches.array[rows["test"]], step=steps)
+        val_probabilities = patch_probabilities(
+            trained.network, patches.array, rows["val"], settings.patch_size, 8, settings.precision
+        )
+        pixels = patches.array[rows["test"]]
+        scores = evaluate_and_log(run, parts["test"], probabilities, pixels, step=steps).scores
         run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), "roc.png")
 
         backbone = cast(Backbone, trained.network).network
@@ -108,13 +123,13 @@ def _train(job, manifest, key) -> str:
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, backbone.state_dict()),
-                ENCODER,
+                REGISTERED_NAME,
                 run=run,
                 model="encoder",
                 kind=job.source.kind,
                 trial=settings.limit > 0,
                 val_score=max(val_scores) if settings.checkpoint_selection == "best" else val_scores[-1],
-                val_digest=parts["val"].digest,
+                val_images=right_by_image(parts["val"], val_probabilities),
                 cache=job.cache,
                 card=model_card.encoder_card(
                     "Camelyon16 backbone", job, manifest, {f"test/{k}": v for k, v in scores.items()}

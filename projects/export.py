@@ -10,10 +10,19 @@ nothing is registered.
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import ExportSettings
 from hemacell.tracking.schema import MODEL_DATA_KIND
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
+    from hemacell.tracking.registry.lookup import RegisteredModel
+    from hemacell.tracking.runs.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +56,7 @@ def run(settings: ExportSettings) -> str:
     images = labelled_images(job.source.root, classes_of(folder), settings.wbc_folder)
     if settings.limit:
         images = limit(images, settings.limit)
-    key = job.key("projects.export", {"model": model.model_id, "data": images.digest})
+    key = job.key({"model": model.model_id, "data": images.digest})
     run_id = job.finished(key)
     if output:
         check_free(output, export_of_run(run_id).tags[ONNX_DIGEST] if run_id else "", settings.force)
@@ -64,12 +73,14 @@ def run(settings: ExportSettings) -> str:
     return run_id
 
 
-def _export(job, run, model, folder, images) -> None:
+def _export(
+    job: RunContext[ExportSettings], run: Tracker, model: RegisteredModel, folder: Path, images: Manifest
+) -> None:
     import tempfile
     from dataclasses import asdict
     from pathlib import Path
 
-    from hemacell.classifiers.loading import load_for_use
+    from hemacell.classifiers.folder import load_folder
     from hemacell.classifiers.onnx_file import OnnxClassifier, difference, export_onnx, images_per_second
     from hemacell.core.errors import UserError
     from hemacell.core.progress import Progress
@@ -84,7 +95,7 @@ def _export(job, run, model, folder, images) -> None:
     run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "check")
     run.tags({MODEL_DATA_KIND: model.data_kind})
 
-    predictor = load_for_use(folder)
+    predictor = load_folder(folder)
     cells = decoding.decode(
         images, predictor.config.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )

@@ -14,22 +14,23 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 
+EXTRAS = ("dev", "docs", "onnx", "spark")
+LOCKS = ["requirements.txt", *(f"requirements-{extra}.txt" for extra in EXTRAS)]
+
+
 def pins(name):
     lines = (ROOT / name).read_text().splitlines()
     return dict(line.split("==") for line in lines if not line.startswith("#"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "requirements.txt",
-        "requirements-dev.txt",
-        "requirements-docs.txt",
-        "requirements-onnx.txt",
-        "requirements-spark.txt",
-    ],
-)
+@pytest.fixture(scope="module")
+def pyproject():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_every_requirement_has_one_exact_version(name):
+    assert pins(name)
     for version in pins(name).values():
         assert re.fullmatch(r"[0-9]+(\.[0-9]+)+", version)
 
@@ -42,17 +43,46 @@ def test_this_environment_has_the_versions():
     assert {name: version(name).split("+")[0] for name in wanted} == wanted
 
 
-def test_pyproject_conda_and_mlflow_read_the_same_file():
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert "dependencies" not in pyproject["project"]
-    assert pyproject["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
+def test_the_exact_versions_lie_in_the_ranges_of_the_package(pyproject):
+    from packaging.requirements import Requirement
 
+    project = pyproject["project"]
+    assert set(project["optional-dependencies"]) == set(EXTRAS)
+    extras = [project["optional-dependencies"][extra] for extra in EXTRAS]
+    for name, ranges in zip(LOCKS, [project["dependencies"], *extras], strict=True):
+        found = {requirement.name: requirement for requirement in map(Requirement, ranges)}
+        assert set(found) == set(pins(name)), name
+        for package, version in pins(name).items():
+            assert found[package].specifier.contains(version), package
+            assert {mark.operator for mark in found[package].specifier} == {">=", "<"}
+
+
+def test_the_package_is_hemacell_alone(pyproject):
+    from setuptools import find_packages
+
+    found = find_packages(str(ROOT), **pyproject["tool"]["setuptools"]["packages"]["find"])
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "hemacell").rglob("*.py")}
+    assert set(found) == {".".join(folder.parts) for folder in folders}
+
+
+def test_no_module_is_taken_for_a_test():
+    for package in ("hemacell", "projects"):
+        assert not [*(ROOT / package).rglob("*_test.py"), *(ROOT / package).rglob("test_*.py")]
+
+
+def test_make_conda_and_mlflow_install_the_same_versions(pyproject):
     *conda, pip = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
     assert pip == {"pip": ["-r requirements.txt"]}
     assert set(conda) == {"python=3.11", "pip"}
     assert pyproject["project"]["requires-python"] == ">=3.11"
-
     assert yaml.safe_load((ROOT / "python_env.yaml").read_text()) == {"dependencies": ["-r requirements.txt"]}
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+    command = [make, "-n", "-B", "-C", ROOT, ".venv/dev.stamp", ".venv/docs.stamp"]
+    steps = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name in LOCKS:
+        assert f"--requirement {name}" in steps
 
 
 def test_mlproject_has_the_jobs_with_the_defaults_of_their_settings():

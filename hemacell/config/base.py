@@ -6,7 +6,6 @@ MLflow hands every parameter over as text and the shell cannot type anything els
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
@@ -16,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from hemacell.config.roles import Role, is_inherited, role_of, with_roles
 from hemacell.core.errors import UserError, no_text
+from hemacell.core.text import did_you_mean, nearest
 
 _BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "multiple_of": "a multiple of"}
 
@@ -157,9 +157,8 @@ def unknown_name(what: str, name: str, known: list[str], prefix: str = "") -> st
         known: the names that exist.
         prefix: put before each name that is shown, such as `--`.
     """
-    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    if nearest:
-        return f"unknown {what} '{prefix}{name}'; did you mean {' or '.join(prefix + near for near in nearest)}?"
+    if near := nearest(name, known, count=3, cutoff=0.6):
+        return f"unknown {what} '{prefix}{name}'; did you mean {' or '.join(prefix + each for each in near)}?"
     return f"unknown {what} '{prefix}{name}'; there are {', '.join(prefix + each for each in known)}"
 
 
@@ -175,9 +174,8 @@ def _line(cls: type[Settings], detail: dict[str, Any]) -> str:
     field = cls.model_fields[name]
     line = f"{name}: expected {expectation(field)}, found '{found}'"
     choices = [choice for form in _forms(field) for choice in _choices(form.kind)]
-    near = difflib.get_close_matches(found.lower(), choices, n=1, cutoff=0.5)
-    if near:
-        return f"{line}; did you mean {near[0]}?"
+    if hint := did_you_mean(found, choices):
+        return line + hint
     example = example_text(field)
     return f"{line}; type for example {name}={example}" if example else line
 

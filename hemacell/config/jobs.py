@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from hemacell.config.arms import Arm, parse_arms
 from hemacell.config.base import example_text
 from hemacell.config.groups import (
     AugmentationSettings,
@@ -36,7 +37,8 @@ from hemacell.config.groups import (
     ViewSettings,
     WeightDecay,
 )
-from hemacell.config.roles import Display, Execution, Images, Key, Record, Resolved, Varied
+from hemacell.config.roles import Display, Execution, Images, Key, Record, Resolved, Role, Varied
+from hemacell.core.errors import UserError
 
 
 class PrccSettings(OptimiserSettings, TrainingSettings):
@@ -44,6 +46,15 @@ class PrccSettings(OptimiserSettings, TrainingSettings):
 
     python -m projects.prcc --data DIR
     """
+
+    computed_by = (
+        "projects.prcc",
+        "hemacell.encoders.autoencoder",
+        "hemacell.encoders.patch_pca",
+        "hemacell.evaluation.metrics",
+        "hemacell.training.loop",
+        "hemacell.training.tasks.tiles",
+    )
 
     tile_size: Key[int] = Field(
         128, ge=32, multiple_of=16, description="side of the image that the network gets, in pixels"
@@ -65,6 +76,14 @@ class CamelyonSettings(ClassSettings, AugmentationSettings, OptimiserSettings, T
 
     python -m projects.camelyon --data DIR
     """
+
+    computed_by = (
+        "projects.camelyon",
+        "hemacell.encoders.timm_backbone",
+        "hemacell.evaluation.metrics",
+        "hemacell.training.loop",
+        "hemacell.training.tasks.patches",
+    )
 
     arch: Key[str] = Field("tf_efficientnet_lite0", description="a timm model")
     weights: Key[str] = Field("imagenet", description="imagenet, none, or a .safetensors file")
@@ -126,6 +145,23 @@ class WbcSettings(CellSettings):
     python -m projects.wbc --fraction 0.01 --encoders none --draw 3
     """
 
+    computed_by = (
+        "projects.wbc",
+        "hemacell.jobs.classifier",
+        "hemacell.classifiers.calibration",
+        "hemacell.classifiers.grad_cam",
+        "hemacell.classifiers.warm_start",
+        "hemacell.data.subsets",
+        "hemacell.encoders.autoencoder",
+        "hemacell.encoders.embeddings",
+        "hemacell.encoders.timm_backbone",
+        "hemacell.evaluation.intervals",
+        "hemacell.evaluation.metrics",
+        "hemacell.evaluation.saliency",
+        "hemacell.evaluation.selective",
+        "hemacell.training.loop",
+    )
+
     fraction: Varied[float] = Field(1.0, gt=0, le=1, description="share of the training labels", examples=[0.5])
     labels_per_class: Varied[int | None] = Field(
         None, ge=1, description="labels per class, instead of fraction", examples=[10]
@@ -137,6 +173,9 @@ class WbcSettings(CellSettings):
         ("prcc", "camelyon"),
         description="prcc, camelyon, imagenet, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
         examples=["prcc,camelyon"],
+    )
+    method: Key[str] = Field(
+        "fusion", description="fusion, linear_probe or knn: how the classifier is learnt", examples=["linear_probe"]
     )
     init_from: Key[str] = Field(
         "",
@@ -162,12 +201,17 @@ class StudySettings(CellSettings):
     python -m projects.study --data DIR --dry_run true
     """
 
+    computed_by = (
+        "projects.study",
+        "hemacell.evaluation.comparison.compare",
+    )
+
     fractions: Key[tuple[Annotated[float, Field(gt=0, le=1)], ...]] = Field(
         (0.01, 0.1, 0.5, 1.0), description="shares of the training labels", examples=["0.01,0.1"]
     )
     arms: Key[str] = Field(
         "none;prcc,camelyon",
-        description="values of encoders, separated by semicolons",
+        description="lists of encoders or 'name: setting=value, …', separated by semicolons",
         examples=["none;imagenet;prcc,camelyon"],
     )
     baseline: Baseline = ""
@@ -183,6 +227,9 @@ class StudySettings(CellSettings):
     workers: Resolved[int] = Field(
         1, ge=1, description="runs side by side, each in a process with its share of the cores"
     )
+    executor: Execution[str] = Field(
+        "local", description="where the runs are computed: local, in processes of this machine", examples=["local"]
+    )
     dry_run: Execution[bool] = Field(
         False, description="only show the grid, what is finished already, and the time that the rest will take"
     )
@@ -195,22 +242,26 @@ class StudySettings(CellSettings):
         return full.training_steps(images)
 
     @property
-    def arm_list(self) -> list[tuple[str, ...]]:
-        """The arms as values of `encoders`."""
-        return [tuple(name.strip() for name in arm.split(",") if name.strip()) for arm in self.arms.split(";")]
+    def arm_list(self) -> list[Arm]:
+        """The arms, in the order given.
+
+        Raises:
+            ValueError: as `parse_arms`.
+        """
+        # Fraction, draw and seed vary over the grid, and are the same for all arms.
+        return parse_arms(self.arms, WbcSettings.names(Role.KEY, Role.IMAGES) | {"encoders"})
 
     @model_validator(mode="after")
     def _grid(self) -> StudySettings:
-        arms = [",".join(arm) for arm in self.arm_list]
-        if not all(arms) or len(set(arms)) < len(arms):
-            raise ValueError(
-                f"arms: expected different values of encoders with a semicolon between, found '{self.arms}'; "
-                'type for example arms="none;prcc,camelyon"'
-            )
-        if mixed := [arm for arm in arms if "none" in arm.split(",") and arm != "none"]:
-            raise ValueError(f"arms: none stands alone, found '{mixed[0]}'; put a semicolon between: none;...")
-        if self.baseline and self.baseline not in arms:
-            raise ValueError(f"baseline: expected one of the arms ({'; '.join(arms)}), found '{self.baseline}'")
+        try:
+            arms = self.arm_list
+            for arm in arms:
+                WbcSettings.from_strings(dict(arm.overrides))
+        except (ValueError, UserError) as error:
+            raise ValueError(f"arms: {error}") from None
+        names = [arm.name for arm in arms]
+        if self.baseline and self.baseline not in names:
+            raise ValueError(f"baseline: expected one of the arms ({'; '.join(names)}), found '{self.baseline}'")
         if not self.fractions or len(set(self.fractions)) < len(self.fractions):
             raise ValueError("fractions: expected different shares of the labels, such as 0.01,0.1,0.5,1.0")
         return self
@@ -222,6 +273,17 @@ class EvaluateSettings(ComputeSettings, StepSettings):
     python -m projects.evaluate --data DIR
     python -m projects.evaluate --model models:/hemacell-wbc/3 --data DIR --crop 1.0
     """
+
+    computed_by = (
+        "projects.evaluate",
+        "hemacell.classifiers.grad_cam",
+        "hemacell.classifiers.folder",
+        "hemacell.evaluation.metrics",
+        "hemacell.evaluation.reference_scores",
+        "hemacell.evaluation.saliency",
+        "hemacell.evaluation.selective",
+        "hemacell.prediction.scoring",
+    )
 
     model: Resolved[str] = Field(
         "hemacell-wbc",
@@ -281,6 +343,8 @@ class PredictSettings(ComputeSettings, JobSettings):
     python -m projects.predict --images cells.parquet --output predictions.parquet --differential true
     """
 
+    computed_by = ("hemacell.prediction.predict_images",)
+
     model: Resolved[str] = Field(
         "models:/hemacell-wbc@champion",
         description="registered classifier; the version that it means is noted in every row",
@@ -329,6 +393,11 @@ class ExportSettings(StepSettings):
     python -m projects.export --model models:/hemacell-wbc/3 --data DIR
     """
 
+    computed_by = (
+        "projects.export",
+        "hemacell.classifiers.onnx_file",
+    )
+
     model: Resolved[str] = Field(
         "models:/hemacell-wbc@champion",
         description="registered classifier; a bare name is its @champion, on the built-in sample its @sample",
@@ -344,6 +413,13 @@ class MainSettings(TrainingSettings):
 
     python -m projects.main
     """
+
+    computed_by = (
+        "projects.main",
+        *PrccSettings.computed_by,
+        *CamelyonSettings.computed_by,
+        *WbcSettings.computed_by,
+    )
 
     fraction: Varied[float] = Field(0.5, gt=0, le=1, description="share of the training labels")
     prcc_steps: Key[int] = Field(60, ge=1, description="steps of the autoencoder")

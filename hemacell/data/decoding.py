@@ -1,12 +1,8 @@
 """Images decoded once into a uint8 array on disk, memory-mapped ever after."""
 
-import errno
 import hashlib
 import json
 import os
-import shutil
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,13 +14,12 @@ import numpy as np
 from PIL import Image
 
 from hemacell.core.errors import UserError
+from hemacell.core.files import atomic_folder, disk_error, require_space
 from hemacell.data.images import UnreadableImage, inside, keep_inside, read_mask, read_rgb, to_square
 from hemacell.data.manifest import Manifest
 
-RECIPE = 1  # raise it whenever the same files would give other pixels
+CACHE_VERSION = 1  # raise it whenever the same files would give other pixels
 _CHUNK = 256  # images in flight: bounds the memory whatever the number of images
-_STALE = 24 * 3600  # seconds after which what a killed process left behind is removed
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 Progress = Callable[[int, int], None]
 Cut = Callable[[Image.Image], list[np.ndarray]]
@@ -142,10 +137,10 @@ def _pieces(image: Image.Image, size: int, per_tile: int) -> list[np.ndarray]:
     return [np.asarray(image.crop((left, top, left + size, top + size))) for left, top in corners]
 
 
-def _read(row: tuple[str, str], cut: Cut) -> _Result:
+def _read(row: tuple[str, str], cut: Cut, read: Callable[[str], Image.Image] | None) -> _Result:
     path, mask_path = row
     try:
-        image = read_rgb(Path(path))
+        image = read(path) if read else read_rgb(Path(path))
     except UnreadableImage as error:
         return _Result([], str(error))
     if mask_path:
@@ -184,7 +179,7 @@ def _stored(
         try:
             _write(manifest, size, cut, bytes_each, folder, max_bad, workers, progress)
         except OSError as error:
-            raise _disk_error(error, folder) from error
+            raise disk_error(error, f"cannot store decoded images in {folder.parent}") from error
         held = _read_back(folder)
     if held is None:
         raise UserError(f"{folder} was written and cannot be read back: check the disk, or set HEMACELL_CACHE")
@@ -207,7 +202,7 @@ def _by_content(manifest: Manifest) -> Manifest:
 
 
 def _key(manifest: Manifest, recipe: str) -> str:
-    lines = [f"recipe {RECIPE}", recipe, *manifest.table["sha256"]]
+    lines = [f"recipe {CACHE_VERSION}", recipe, *manifest.table["sha256"]]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:40]
 
 
@@ -238,14 +233,8 @@ def _write(
     progress: Progress | None,
 ) -> None:
     """Decode into a folder of its own and rename that at the end: nobody ever sees a half-written array."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(folder.parent)
-    needed = len(manifest) * bytes_each
-    if shutil.disk_usage(folder.parent).free < needed:
-        raise OSError(errno.ENOSPC, f"{needed / 2**20:.0f} MiB are needed")
-    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
-    temporary.mkdir()
-    try:
+    with atomic_folder(folder, lambda there: _read_back(there) is not None) as temporary:
+        require_space(temporary, len(manifest) * bytes_each)
         rows: list[int] = []
         bad: list[tuple[int, str]] = []
         with open(temporary / "pixels.npy", "wb") as file:
@@ -264,9 +253,6 @@ def _write(
         _check_bad(_with_paths(manifest, bad), len(manifest), max_bad)
         notes = {"shape": [len(rows), size, size, 3], "rows": rows, "bad": bad}
         (temporary / "rows.json").write_text(json.dumps(notes))
-        _move(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
@@ -277,35 +263,13 @@ def _results(manifest: Manifest, cut: Cut, workers: int | None, progress: Progre
     rows = list(_keys(manifest))
     with ThreadPoolExecutor(workers or _cores()) as pool:
         for start in range(0, len(rows), _CHUNK):
-            yield from pool.map(partial(_read, cut=cut), rows[start : start + _CHUNK])
+            yield from pool.map(partial(_read, cut=cut, read=manifest.read), rows[start : start + _CHUNK])
             if progress:
                 progress(min(start + _CHUNK, len(rows)), len(rows))
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _move(temporary: Path, folder: Path) -> None:
-    try:
-        temporary.rename(folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        if _read_back(folder) is None:  # what lies there is damaged
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-        # Otherwise another process was quicker, with the same pixels.
-
-
-def _remove_stale(parent: Path) -> None:
-    for left in parent.glob("*.tmp"):
-        try:
-            old = time.time() - left.stat().st_mtime > _STALE
-        except FileNotFoundError:  # its owner has just finished
-            continue
-        if old:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _with_paths(manifest: Manifest, bad: list[tuple[int, str]]) -> list[tuple[str, str]]:
@@ -317,18 +281,5 @@ def _check_bad(bad: list[tuple[str, str]], total: int, max_bad: float) -> None:
         first = "; ".join(f"{path} {reason}" for path, reason in bad[:3])
         raise UserError(
             f"{len(bad)} of {total} images cannot be read, more than max_bad={max_bad:g} allows: {first}"
-            f"{' ...' if len(bad) > 3 else ''} - mend or remove them, or raise max_bad"
+            f"{' ...' if len(bad) > 3 else ''} - repair or remove them, or raise max_bad"
         )
-
-
-def _disk_error(error: OSError, folder: Path) -> UserError:
-    if error.errno in _NO_ROOM:
-        detail = f" ({error.strerror})" if error.strerror and "needed" in error.strerror else ""
-        return UserError(
-            f"the disk is full{detail}: cannot store decoded images in {folder.parent}; free some space, or set "
-            "HEMACELL_CACHE to a folder on another disk"
-        )
-    return UserError(
-        f"cannot store decoded images in {folder.parent}: {error.strerror or error}; make it writable, or set "
-        "HEMACELL_CACHE to another folder"
-    )

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hemacell.core.files import sha256_of_files
 from hemacell.data.images import UnreadableImage, image_size, inside, mask_to_square, read_mask
 from hemacell.data.manifest import Manifest
-from hemacell.data.sources.course import digests_of, masks_by_name
+from hemacell.data.sources.course import masks_by_name
 
 
 def masks_beside(manifest: Manifest) -> list[str]:
@@ -19,6 +20,8 @@ def masks_beside(manifest: Manifest) -> list[str]:
 
     The mask of `<split>/data/<Class>/<name>.jpg` is `<split>/mask/<Class>/<name>.*`; other layouts have none.
     """
+    if manifest.read is not None:  # no files, so nothing lies beside them
+        return [""] * len(manifest)
     rows: dict[Path, list[int]] = defaultdict(list)
     images = [Path(path) for path in manifest.table["path"]]
     for number, image in enumerate(images):
@@ -44,7 +47,7 @@ def masks_digest(manifest: Manifest) -> str:
     pairs = [
         (image, mask) for image, mask in zip(manifest.table["sha256"], masks_beside(manifest), strict=True) if mask
     ]
-    digests = digests_of([Path(mask) for _, mask in pairs])
+    digests = sha256_of_files([Path(mask) for _, mask in pairs])
     lines = sorted(f"{image} {digest}" for (image, _), digest in zip(pairs, digests, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 

@@ -1,10 +1,14 @@
 """The convolutional autoencoder that learns from unlabelled kidney tiles."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from hemacell.core.errors import UserError
+from hemacell.encoders.architectures import RANDOM
 
 
 class _Residual(nn.Module):
@@ -25,8 +29,8 @@ class Autoencoder(nn.Module):
 
     Args:
         widths: channels of the stages; each halves the resolution, by 2 x 2 patches without overlap.
-        code: channels of the code, at 1 / 2^len(widths) of the resolution. With four stages a 128 px image
-            (49,152 numbers) has 64 x code numbers: 36 channels are 1/21 of the input.
+        latent_channels: channels of the code, at 1 / 2^len(widths) of the resolution. With four stages a 128 px image
+            (49,152 numbers) has 64 x latent_channels numbers: 36 channels are 1/21 of the input.
     """
 
     def __init__(self, widths: Sequence[int] = (32, 64, 128, 192), latent_channels: int = 36) -> None:
@@ -44,15 +48,15 @@ class Autoencoder(nn.Module):
             for after, width in reversed(list(zip(inputs, widths, strict=True)))
         )
 
-    def stages(self, images: Tensor) -> list[Tensor]:
-        """Features after each stage and the code, for images float [N, 3, H, W] in [0, 1]."""
+    def stages(self, images: Tensor, first: int | None = None) -> list[Tensor]:
+        """Features after each stage and the code, for images float [N, 3, H, W] in [0, 1]; or the `first` stages'."""
         features = [images * 2 - 1]
-        for layer in self.down:
+        for layer in list(self.down)[:first]:
             features.append(layer(features[-1]))
-        return [*features[1:], self.to_code(features[-1])]
+        return features[1:] if first else [*features[1:], self.to_code(features[-1])]
 
     def encode(self, images: Tensor) -> Tensor:
-        """The code [N, code, H / 16, W / 16] with four stages."""
+        """The code [N, latent_channels, H / 16, W / 16] with four stages."""
         return self.stages(images)[-1]
 
     def decode(self, code: Tensor) -> Tensor:
@@ -64,6 +68,17 @@ class Autoencoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.decode(self.encode(images))
+
+
+def build(weights: str = RANDOM, **body: Any) -> Autoencoder:
+    """An autoencoder as an encoder's network; there are random weights only, others come with a registered model.
+
+    Raises:
+        UserError: other weights.
+    """
+    if weights != RANDOM:
+        raise UserError(f"weights={weights}: an autoencoder has random weights, or those of a registered encoder")
+    return Autoencoder(**body)
 
 
 def reconstruction_loss(reconstructed: Tensor, images: Tensor, l1_loss_weight: float = 0.5) -> Tensor:

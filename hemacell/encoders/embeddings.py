@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hemacell.core.errors import UserError
+from hemacell.core.files import disk_error
 from hemacell.data.augmentation import (
     AugmentationConfig,
     Augmentations,
@@ -21,7 +22,7 @@ from hemacell.data.augmentation import (
 )
 from hemacell.encoders.frozen import FrozenEncoder, encoder_digest
 
-RECIPE = 1  # raise it whenever the same encoder and views would give other embeddings
+CACHE_VERSION = 1  # raise it whenever the same encoder and views would give other embeddings
 _BATCH = 64  # constant, the last one filled up: the bits of a row then do not depend on what is computed beside it
 
 
@@ -75,7 +76,7 @@ def embed(
         UserError: the disk is full.
     """
     preprocessing = {
-        "recipe": RECIPE,
+        "recipe": CACHE_VERSION,
         "encoder": encoder_digest(encoder),
         "pixels": pixels.shape[1:],
         "precision": precision,
@@ -153,10 +154,7 @@ class _Store:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> UserError:
-        return UserError(
-            f"{self.file}: embeddings could not be kept ({error}); "
-            "free some space or set HEMACELL_CACHE to another folder"
-        )
+        return disk_error(error, f"{self.file}: embeddings could not be stored")
 
     def close(self) -> None:
         self.connection.close()

@@ -3,40 +3,18 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hemacell.core.errors import UserError, in_one_line
-
-WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
-
-
-class EncoderConfig(BaseModel):
-    """What is needed to build an encoder again; `body` are the arguments of its network."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["autoencoder", "backbone"]
-    body: dict[str, Any]
-    input_size: int
-    crop: float = 1.0
-    """Side of the part around the centre that the encoder is shown, in sides of the image, when it sees cells."""
-
-
-def _build(config: EncoderConfig) -> nn.Module:
-    if config.kind == "backbone":
-        from hemacell.encoders.timm_backbone import Backbone, create_backbone
-
-        return Backbone(create_backbone(**config.body, weights="none"))
-    from hemacell.encoders.autoencoder import Autoencoder
-
-    return Autoencoder(**config.body)
+from hemacell.encoders.architectures import RANDOM, build_body
+from hemacell.encoders.description import DESCRIPTION, WEIGHTS, EncoderConfig
 
 
 def _weights_of(body: Any) -> nn.Module:
@@ -58,7 +36,7 @@ class FrozenEncoder(nn.Module):
         self.body: Any = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.requires_grad_(False)
         super().train(False)
-        self.width = self(torch.zeros(1, 3, config.input_size, config.input_size)).shape[1]
+        self.width = self(torch.zeros(1, 3, config.input_size, config.input_size, device=self.device)).shape[1]
 
     def train(self, mode: bool = True) -> "FrozenEncoder":
         """Do nothing: a parent's `.train()` must not put BatchNorm back into training mode."""
@@ -74,6 +52,11 @@ class FrozenEncoder(nn.Module):
             variance, mean = torch.var_mean(features.float(), dim=(2, 3), correction=0)
             pooled += [mean, (variance + 1e-6).sqrt()]
         return torch.cat(pooled, 1)
+
+    @torch.no_grad()
+    def first_stage(self, images: Tensor) -> Tensor:
+        """Features [N, C, h, w] of the first stage alone, in float32: `images` as `forward` takes them, at its size."""
+        return self.body.stages(images.contiguous(memory_format=torch.channels_last), first=1)[0].float()
 
     def with_crop(self, size: int, crop: float) -> "FrozenEncoder":
         """The same encoder, shown the central `crop` of an image at `size` pixels."""
@@ -94,30 +77,20 @@ class FrozenEncoder(nn.Module):
             return self(images.to(self.device))
 
 
-def default_config(kind: Literal["autoencoder", "backbone"]) -> EncoderConfig:
-    """The architecture that the pretraining jobs make unless told otherwise."""
-    body = {} if kind == "autoencoder" else {"arch": "tf_efficientnet_lite0"}
-    return EncoderConfig(kind=kind, body=body, input_size=96)
+def create_encoder(config: EncoderConfig, weights: str, seed: int = 0) -> FrozenEncoder:
+    """An encoder with `random` weights (from the seed), `imagenet` ones, or those of a safetensors file.
+
+    Raises:
+        UserError: no such network, or its weights cannot be had.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return FrozenEncoder(config, build_body(config, weights))
 
 
 def random_encoder(config: EncoderConfig, seed: int = 0) -> FrozenEncoder:
-    """The same architecture, untrained: the control that shows what pretraining brought."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return FrozenEncoder(config, _build(config))
-
-
-def imagenet_encoder(config: EncoderConfig) -> FrozenEncoder:
-    """The backbone with its ImageNet weights only: the control for the Camelyon encoder.
-
-    Raises:
-        UserError: the configuration is an autoencoder's, or the weights cannot be had.
-    """
-    from hemacell.encoders.timm_backbone import Backbone, create_backbone
-
-    if config.kind != "backbone":
-        raise UserError("imagenet: there are ImageNet weights for the Camelyon backbone only, not for an autoencoder")
-    return FrozenEncoder(config, Backbone(create_backbone(**config.body, weights="imagenet")))
+    """The network of a description, untrained: the control that shows what pretraining brought."""
+    return create_encoder(config, RANDOM, seed)
 
 
 def save_encoder(folder: Path, config: EncoderConfig, body_state: dict[str, Tensor]) -> Path:
@@ -148,9 +121,9 @@ def load_encoder(folder: Path) -> FrozenEncoder:
             f"{folder}: expected an encoder ({DESCRIPTION} and {WEIGHTS}), found {in_one_line(error)}"
         ) from error
     try:
-        body = _build(config)
+        body = build_body(config)
         _weights_of(body).load_state_dict(weights)
-    except (TypeError, RuntimeError) as error:
+    except RuntimeError as error:
         raise UserError(
             f"{folder}: the weights are not those of the encoder described: {in_one_line(error)[:300]}"
         ) from error

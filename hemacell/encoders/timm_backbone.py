@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hemacell.core import torchvision_compat  # noqa: F401  (must come before timm, which imports torchvision)
 from hemacell.core.errors import UserError, in_one_line
+from hemacell.encoders.architectures import RANDOM
 
 import timm  # isort: skip
 
@@ -35,9 +36,11 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(pretrained["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(pretrained["std"]).view(1, 3, 1, 1), persistent=False)
 
-    def stages(self, images: Tensor) -> list[Tensor]:
-        """Features [N, C, h, w] after each stage."""
-        return self.network.forward_intermediates((images - self.mean) / self.std, intermediates_only=True)
+    def stages(self, images: Tensor, first: int | None = None) -> list[Tensor]:
+        """Features [N, C, h, w] after each stage, or after the `first` ones, which alone are then computed."""
+        which = {"indices": list(range(first)), "stop_early": True} if first else {}
+        standard = (images - self.mean) / self.std
+        return self.network.forward_intermediates(standard, intermediates_only=True, **which)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network((images - self.mean) / self.std)
@@ -66,6 +69,11 @@ def create_backbone(arch: str = PACKAGED_ARCH, weights: str = "imagenet", classe
     if not file.is_file() or file.suffix != ".safetensors":
         raise UserError(f"weights={weights}: expected imagenet, none or a .safetensors file, found no such file")
     return _from_file(arch, file, classes)
+
+
+def build(arch: str, weights: str = RANDOM) -> Backbone:
+    """A backbone as an encoder's network; arguments as for `create_backbone`, and `random` weights."""
+    return Backbone(create_backbone(arch, "none" if weights == RANDOM else weights))
 
 
 def _from_file(arch: str, file: Path, classes: int) -> nn.Module:

@@ -1,23 +1,22 @@
-"""predictions.json: every answer of a run on one split, so that runs can be compared image by image later.
+"""predictions.json: every prediction of a run on one split, so that runs can be compared image by image later.
 
     {"classes": ["Basophil", ...], "split": "test", "rows": [
       {"image": "WBC_100/test/data/Basophil/a.jpg", "sha256": "...", "label": "Basophil", "predicted": "Basophil",
        "probabilities": {"Basophil": 0.98, ...}}, ...]}
 
-`image` is relative to the data folder; `sha256` is of the image file and is what runs are matched by. One row a line.
+`image` is relative to the data folder; `sha256` is of the image file and is what runs are matched by. One row per line.
 """
 
 import json
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hemacell.core.errors import UserError
+from hemacell.core.files import atomic_write
 from hemacell.evaluation.checks import checked_probabilities
 
 _DIGITS = 9  # significant decimal digits that give every float32 back exactly
@@ -25,7 +24,11 @@ _DIGITS = 9  # significant decimal digits that give every float32 back exactly
 
 @dataclass(frozen=True)
 class Predictions:
-    """What predictions.json holds. Rows are in the order of the file."""
+    """What predictions.json holds: the predictions of a classifier on labelled images, in the order of the file.
+
+    Raises:
+        ValueError: lengths that differ, an absolute name, labels or probabilities that are not valid.
+    """
 
     classes: tuple[str, ...]
     split: str
@@ -33,6 +36,17 @@ class Predictions:
     sha256: tuple[str, ...]
     labels: NDArray[np.int64]  # [N], indices into classes
     probabilities: NDArray[np.float32]  # [N, C]
+
+    def __post_init__(self) -> None:
+        checked_probabilities(self.labels, self.probabilities, len(self.classes))
+        if not len(self.images) == len(self.sha256) == len(self.labels):
+            raise ValueError(
+                f"{len(self.labels)} labels, {len(self.images)} names and {len(self.sha256)} digests: "
+                "equally many expected"
+            )
+        absolute = next((name for name in self.images if Path(name).is_absolute()), None)
+        if absolute is not None:
+            raise ValueError(f"names relative to the data folder expected, got {absolute}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -43,63 +57,36 @@ class Predictions:
         return self.probabilities.argmax(1)
 
 
-def predictions_table(
-    images: Sequence[str],
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    classes: Sequence[str],
-    sha256: Sequence[str],
-    split: str = "test",
-) -> dict[str, Any]:
-    """The object that predictions.json holds, ready for json.
-
-    Args:
-        images: N names relative to the data folder, with forward slashes.
-        labels: int [N], indices into `classes`.
-        probabilities: float [N, C].
-        classes: C names.
-        sha256: N digests of the image files.
-        split: which part of the data this is.
-
-    Raises:
-        ValueError: lengths that differ, an absolute name, labels or probabilities that are none.
-    """
-    y, _ = checked_probabilities(labels, probabilities, len(classes))
-    p = np.asarray(probabilities, dtype=np.float32)
-    if not len(images) == len(sha256) == len(y):
-        raise ValueError(f"{len(y)} labels, {len(images)} names and {len(sha256)} digests: equally many expected")
-    absolute = next((name for name in images if Path(name).is_absolute()), None)
-    if absolute is not None:
-        raise ValueError(f"names relative to the data folder expected, got {absolute}")
+def predictions_table(predictions: Predictions) -> dict[str, Any]:
+    """The object that predictions.json holds, ready for json."""
+    classes = predictions.classes
     rows = [
         {
-            "image": str(name),
-            "sha256": str(digest),
+            "image": name,
+            "sha256": digest,
             "label": classes[label],
-            "predicted": classes[int(row.argmax())],
-            "probabilities": {c: float(f"{v:.{_DIGITS}g}") for c, v in zip(classes, row.tolist(), strict=True)},
+            "predicted": classes[predicted],
+            "probabilities": {c: float(f"{v:.{_DIGITS}g}") for c, v in zip(classes, row, strict=True)},
         }
-        for name, digest, label, row in zip(images, sha256, y, p, strict=True)
+        for name, digest, label, predicted, row in zip(
+            predictions.images,
+            predictions.sha256,
+            predictions.labels.tolist(),
+            predictions.predicted.tolist(),
+            predictions.probabilities.tolist(),
+            strict=True,
+        )
     ]
-    return {"classes": list(classes), "split": split, "rows": rows}
+    return {"classes": list(classes), "split": predictions.split, "rows": rows}
 
 
-def write_predictions(
-    path: Path,
-    images: Sequence[str],
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    classes: Sequence[str],
-    sha256: Sequence[str],
-    split: str = "test",
-) -> Path:
-    """Write `predictions_table(...)` to `path` (whole or not at all) and return `path`. Same arguments and errors."""
-    table = predictions_table(images, labels, probabilities, classes, sha256, split)
+def write_predictions(path: Path, predictions: Predictions) -> Path:
+    """Write `predictions_table(...)` to `path` (whole or not at all), one row per line; returns `path`."""
+    table = predictions_table(predictions)
     rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in table["rows"])
-    head = json.dumps({"classes": table["classes"], "split": split}, ensure_ascii=False)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(f'{head[:-1]}, "rows": [\n{rows}\n]}}\n', encoding="utf-8")
-    unfinished.replace(path)
+    head = json.dumps({"classes": table["classes"], "split": table["split"]}, ensure_ascii=False)
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(f'{head[:-1]}, "rows": [\n{rows}\n]}}\n', encoding="utf-8")
     return path
 
 
@@ -116,7 +103,6 @@ def read_predictions(path: Path) -> Predictions:
         index = {name: i for i, name in enumerate(classes)}
         labels = np.array([index[row["label"]] for row in rows], dtype=np.int64)
         p = np.array([[row["probabilities"][name] for name in classes] for row in rows], dtype=np.float32)
-        checked_probabilities(labels, p, len(classes))
         read = Predictions(
             classes=classes,
             split=table["split"],
@@ -125,11 +111,11 @@ def read_predictions(path: Path) -> Predictions:
             labels=labels,
             probabilities=p,
         )
-        told = np.array([index[row["predicted"]] for row in rows], dtype=np.int64)
-        if (told != read.predicted).any():
-            row = int(np.flatnonzero(told != read.predicted)[0])
+        stated = np.array([index[row["predicted"]] for row in rows], dtype=np.int64)
+        if (stated != read.predicted).any():
+            row = int(np.flatnonzero(stated != read.predicted)[0])
             raise ValueError(
-                f"row {row} predicts {classes[told[row]]}, its probabilities {classes[read.predicted[row]]}"
+                f"row {row} predicts {classes[stated[row]]}, its probabilities {classes[read.predicted[row]]}"
             )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected the predictions.json of a finished run") from None

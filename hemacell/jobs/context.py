@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -53,9 +52,20 @@ class RunContext(Generic[Own]):
     cache: Path
     threads: int
 
-    def key(self, module: str, inputs: Mapping[str, str]) -> str:
-        """The digest of all that decides this job's result (see `hemacell.core.provenance`)."""
-        return step_key(self.name, _sources(module), self.settings.texts(*IN_KEY), inputs, self.threads)
+    def key(self, inputs: Mapping[str, str], *modules: str) -> str:
+        """The digest of all that decides this job's result (see `hemacell.core.provenance`).
+
+        Args:
+            inputs: digests of data and models.
+            modules: that compute it beside those which the class of the settings declares.
+        """
+        return step_key(
+            self.name,
+            sources_digest(*self.settings.computed_by, *modules),
+            self.settings.texts(*IN_KEY),
+            inputs,
+            self.threads,
+        )
 
     def finished(self, key: str) -> str | None:
         """The run that computed all this before, which is then announced; None where the settings ask for it again."""
@@ -95,10 +105,6 @@ class RunContext(Generic[Own]):
     def cleanup(self, run: Tracker) -> None:
         """Remove what a run that has ended well needs no more: its checkpoint."""
         self.checkpoint(run).unlink(missing_ok=True)
-
-
-# A study asks once for each run; this process runs the sources that it has read.
-_sources = functools.lru_cache(sources_digest)
 
 
 def start_job(name: str, settings: Given) -> RunContext[Given]:

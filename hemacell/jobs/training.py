@@ -38,7 +38,9 @@ def train(job: RunContext[Any], run: Tracker, task: Task, network: nn.Module, st
         network,
         LoopSettings(**given),
         report=lambda row: run.metrics(
-            {name: value for name, value in row.items() if name != "step"}, int(row["step"])
+            # MLflow's comparison opens on the metric that a run has logged first
+            {task.monitor: row[task.monitor]} | {name: value for name, value in row.items() if name != "step"},
+            int(row["step"]),
         ),
         progress=lambda done, total, loss: progress(done, total, f"loss {loss:.3f}", task.images_per_step),
         checkpoint=job.checkpoint(run),

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from hemacell.core.errors import UserError, in_one_line
+from hemacell.core.text import did_you_mean
 from hemacell.data.images import SUFFIXES
-from hemacell.data.sources.course import did_you_mean
 from hemacell.data.sources.sample import lies_in_sample
 
 TABLES = (".csv", ".parquet")

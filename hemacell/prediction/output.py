@@ -8,21 +8,20 @@ Each part appears whole, by being renamed, and so does the file that is made of 
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from hemacell.core.errors import UserError
+from hemacell.core.files import TEMPORARY, atomic_write, sha256_of
 
 SUFFIXES = (".csv", ".parquet")
 _MARKER, _LOCK, _PARTS = "job.json", "lock", "part-*.parquet"
@@ -63,14 +62,14 @@ class Parts:
 
     def write(self, number: int, table: pd.DataFrame) -> None:
         """Keep the rows of a part."""
-        with appearing(self._file(number)) as file:
+        with atomic_write(self._file(number)) as file:
             pq.write_table(pa.Table.from_pandas(table, preserve_index=False), file)
 
     def keep(self, note: str = "") -> None:
         """Note what the parts belong to, and who works on them."""
         self.note = note
         text = json.dumps({"key": self._key, "facts": self._facts, "note": note}, indent=1)
-        with appearing(self.folder / _MARKER) as file:
+        with atomic_write(self.folder / _MARKER) as file:
             file.write_text(text, encoding="utf-8")
 
     def publish(self, announce: Callable[[str], None]) -> None:
@@ -79,7 +78,7 @@ class Parts:
         Args:
             announce: called with the file's sha256 before it takes its place: whoever finds it then knows whose it is.
         """
-        with appearing(self.output, self.folder / f"whole{self.output.suffix}") as file:
+        with atomic_write(self.output, self.folder) as file:
             if self.output.suffix.lower() == ".csv":
                 self._write_csv(file)
             else:
@@ -167,10 +166,10 @@ def open_parts(
     """
     parts = Parts(output, key, facts, rows, per_part)
     parts.folder.mkdir(exist_ok=True)
-    with open(parts.folder / _LOCK, "w") as lock:
-        _take(lock, output)
+    with _locked(parts.folder / _LOCK, output):
         before = _marker(parts.folder)
-        if before is None and any(path.name not in (_LOCK, f"{_MARKER}.new") for path in parts.folder.iterdir()):
+        others = [path.name for path in parts.folder.iterdir() if path.name != _LOCK]
+        if before is None and not all(name.startswith(TEMPORARY) for name in others):
             raise UserError(
                 f"{parts.folder} is in the way: expected the parts of an unfinished {output.name}, found something "
                 "else; move it, or name another output"
@@ -203,12 +202,6 @@ def in_words(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     )
 
 
-def sha256_of(file: Path) -> str:
-    """sha256 of a file, in hex."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def read_output(output: Path) -> Iterator[pd.DataFrame]:
     """`image`, `class`, `probability`, `needs_review` and `why` of a finished output, some ten thousand rows at a time.
 
@@ -229,16 +222,6 @@ def read_output(output: Path) -> Iterator[pd.DataFrame]:
                 yield batch.to_pandas()
 
 
-@contextmanager
-def appearing(target: Path, temporary: Path | None = None) -> Iterator[Path]:
-    """A file to write that becomes `target` once it is on the disk."""
-    temporary = temporary or target.with_name(f"{target.name}.new")
-    yield temporary
-    with open(temporary, "rb+") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(target)
-
-
 def _marker(folder: Path) -> dict | None:
     try:
         found = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
@@ -247,17 +230,13 @@ def _marker(folder: Path) -> dict | None:
         return None
 
 
-def _take(lock: IO[str], output: Path) -> None:
-    """Hold the lock until the file is closed; the system lets go of it whatever kills this process."""
+@contextmanager
+def _locked(lock: Path, output: Path) -> Iterator[None]:
+    """Hold a lock; the system releases it whatever ends this process."""
     try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # a network disk without locks
-            return
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout as error:
         raise UserError(
             f"another process is writing {output} at this moment: wait for it, or name another output"
         ) from error

@@ -15,7 +15,10 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from hemacell.evaluation.comparison.records import Comparison, RunRecord
-from hemacell.reporting.study_sections import Picture, answer, sections
+from hemacell.reporting.pages import template_environment
+from hemacell.reporting.study_answer import answer
+from hemacell.reporting.study_elements import FigureInReport
+from hemacell.reporting.study_sections import sections
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +29,7 @@ _CSS_DPI = 140  # at which a figure fills the page's column
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A picture's file, and its size on the page."""
+    """A figure's file, and its size on the page."""
 
     path: Path
     width: int
@@ -68,7 +71,7 @@ def write_report(
     drawn = {
         picture.name: _draw(picture, folder / "figures" / f"{picture.name}.png")
         for part in parts
-        for picture in part.pictures
+        for picture in part.figures
     }
     view = {
         "title": _title(comparisons[0], runs),
@@ -97,7 +100,7 @@ def _title(comparison: Comparison, runs: Sequence[RunRecord]) -> str:
     return f"{number(arms, 'arm')}, {labels}: {number(len(runs), 'run')} compared"
 
 
-def _draw(picture: Picture, path: Path) -> _Drawn:
+def _draw(picture: FigureInReport, path: Path) -> _Drawn:
     figure = picture.draw()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
@@ -109,7 +112,7 @@ def _draw(picture: Picture, path: Path) -> _Drawn:
 
 
 def _html() -> jinja2.Environment:
-    environment = _environment(trim_blocks=True, lstrip_blocks=True)
+    environment = template_environment()
     environment.filters["with_interval"] = _with_interval
     return environment
 
@@ -122,7 +125,7 @@ def _with_interval(text: str) -> Markup:
 
 def _markdown() -> jinja2.Environment:
     # Every value is escaped unless it is Markup, which is what macros return: none can be forgotten.
-    return _environment(trim_blocks=True, lstrip_blocks=True, finalize=_in_markdown)
+    return template_environment(finalize=_in_markdown)
 
 
 def _in_markdown(value: Any) -> Markup:
@@ -135,12 +138,3 @@ def _in_markdown(value: Any) -> Markup:
     text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # within a word it means nothing
     text = re.sub(r"\](?=[(\[:])", r"\\]", text)  # what makes a link of a bracket
     return Markup(re.sub(r"^(#|[-+](?= )|\d+(?=[.)] ))", r"\\\1", text))
-
-
-def _environment(**settings: Any) -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("hemacell.reporting", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        **settings,
-    )

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from hemacell.prediction.summary import Tally
+
 
 def score_table(rows: Sequence[tuple[str, Mapping[str, float]]], keys: Sequence[str]) -> str:
     """A short table for the screen: a row for each thing, a column for each score; a missing score is a dash."""
@@ -12,3 +14,15 @@ def score_table(rows: Sequence[tuple[str, Mapping[str, float]]], keys: Sequence[
         for name, scores in rows
     ]
     return "\n".join([head, *lines])
+
+
+def prediction_summary(tally: Tally) -> str:
+    """How many images were given each class, for the screen."""
+    total = tally.total()
+    rows = [
+        (name, count, count / max(1, total.sum())) for name, count in zip(tally.classes, total.tolist(), strict=True)
+    ]
+    width = max(len(name) for name in tally.classes)
+    lines = [f"{name:<{width}} {count:>10} {share:>8.1%}" for name, count, share in rows]
+    head = f"{'':<{width}} {'images':>10} {'share':>8}"
+    return "\n".join([head, *lines, f"to be reviewed: {tally.review_share:.1%} of all images"])

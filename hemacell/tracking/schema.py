@@ -38,7 +38,7 @@ OUTPUT_DIGEST, OUTPUT_PATH, FACTS = "output.sha256", "output.path", "hemacell.fa
 # --- tags of a registered version
 MODEL_TYPE = "hemacell.model"
 """`encoder`, `classifier` or `onnx`"""
-VAL_SCORE, VAL_DIGEST = "val.score", "val.digest"
+VAL_SCORE = "val.score"
 CLASSES, CLASSES_DIGEST = "classes", "classes.digest"
 METHOD = "method"
 DECISION = "champion.decision"
@@ -56,6 +56,15 @@ EXPERIMENT = "hemacell-{job}"
 PREDICTIONS = "predictions.json"
 #: The rows that were reported in training, in one file: a comparison of many runs reads them at once.
 HISTORY = "history.json"
+#: On a study's run: its finished runs, also those that another study has computed.
+STUDY_RUNS = "runs.json"
+#: On a study's run or a comparison's: what it says, in words.
+ANSWER = "answer.txt"
 BAD_IMAGES = "bad_images.txt"
 MODEL_SUMMARY = "model_summary.txt"
 LOSS_CURVES = "loss_curves.png"
+
+# --- files of a registered model, beside those that its own folder holds
+CARD = "README.md"
+VAL_IMAGES = "val_images.json"
+"""sha256 of each validation image -> score on it"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import os
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from hemacell.core.errors import UserError
+from hemacell.core.files import is_disk_full
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -151,7 +151,7 @@ def as_user_error(error: BaseException, resume: str = "") -> UserError | None:
         if lost_server(seen):
             uri = mlflow.get_tracking_uri()
             return UserError(f"the MLflow server at {uri} stopped answering: see that it runs{hint}")
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(seen, OSError) and is_disk_full(seen):
             where = f" (writing {seen.filename})" if seen.filename else ""
             return UserError(f"the disk is full{where}: free some space{hint}")
         if "database or disk is full" in str(seen):

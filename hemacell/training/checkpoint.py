@@ -1,7 +1,6 @@
 """Checkpoints of a training: tensors as safetensors, the rest as its JSON header; no pickle."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hemacell.core.errors import UserError, in_one_line
+from hemacell.core.files import atomic_write, disk_error
 
 
 def save_checkpoint(file: Path, tensors: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> None:
@@ -20,16 +20,13 @@ def save_checkpoint(file: Path, tensors: dict[str, dict[str, Tensor]], facts: di
         for group, values in tensors.items()
         for name, value in values.items()
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(f".{os.getpid()}.tmp")
     try:
-        save_file(flat, unfinished, metadata={"facts": json.dumps(facts)})
-        os.replace(unfinished, file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as unfinished:
+            save_file(flat, unfinished, metadata={"facts": json.dumps(facts)})
     except (OSError, SafetensorError) as error:
-        unfinished.unlink(missing_ok=True)
-        raise UserError(
-            f"{file}: the checkpoint could not be written ({error}); free some space and continue with resume="
-        ) from error
+        remedy = "set HEMACELL_CACHE to another folder, and continue with resume="
+        raise disk_error(error, f"{file}: the checkpoint could not be written", remedy) from error
 
 
 def load_checkpoint(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from hemacell.config.jobs import JOBS
 from hemacell.core import provenance
 from hemacell.core.provenance import sources_digest, step_key
 
 ROOT = Path(__file__).resolve().parents[2]
-JOBS = ("prcc", "camelyon", "wbc")
+STEPS = ("prcc", "camelyon", "wbc", "evaluate", "export", "predict")
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    sources_digest.cache_clear()
 
 
 @pytest.fixture
@@ -23,9 +29,14 @@ def copy(tmp_path, monkeypatch):
     return tmp_path
 
 
-def edit(file):
+def digest(job):
+    sources_digest.cache_clear()
+    return sources_digest(*JOBS[job].computed_by)
+
+
+def edit(file, line=b"changed = 1"):
     assert file.is_file()
-    file.write_bytes(file.read_bytes() + b"\n# changed\n")
+    file.write_bytes(file.read_bytes() + b"\n" + line + b"\n")
 
 
 @pytest.mark.parametrize(
@@ -41,44 +52,77 @@ def edit(file):
         "hemacell/data/images.py",
         "hemacell/data/subsets.py",
         "hemacell/evaluation/metrics.py",
+        "hemacell/evaluation/saliency.py",
+        "hemacell/evaluation/selective.py",
         "hemacell/evaluation/temperature.py",
         "hemacell/classifiers/model.py",
         "hemacell/core/random.py",
     ],
 )
-def test_a_change_of_what_decides_a_result_changes_the_digest(copy, source):
-    before = sources_digest("projects.wbc")
+def test_a_change_of_the_code_that_computes_a_result_changes_the_digest(copy, source):
+    before = digest("wbc")
     edit(copy / source)
-    assert sources_digest("projects.wbc") != before
+    assert digest("wbc") != before
 
 
-def test_a_change_of_what_only_shows_or_keeps_it_does_not(copy):
-    before = {job: sources_digest(f"projects.{job}") for job in JOBS}
-    shown = [
-        *(copy / "hemacell" / "tracking").rglob("*.py"),
-        *(copy / "hemacell" / "reporting").rglob("figures*/*.py"),
+@pytest.mark.parametrize("job", STEPS)
+def test_comments_docstrings_and_layout_do_not_count(copy, job):
+    before = digest(job)
+    for file in [*(copy / "hemacell").rglob("*.py"), *(copy / "projects").glob("*.py")]:
+        text = file.read_text()
+        file.write_text(f'"""Another description."""\n# and a comment\n\n{text}\n"""Of the last attribute."""\n')
+    assert digest(job) == before
+
+
+def test_a_change_of_another_recipe_or_of_what_shows_keeps_or_starts_a_result_does_not_count(copy):
+    before = {job: digest(job) for job in STEPS}
+    rooms = [
+        file
+        for room in ("tracking", "reporting", "jobs", "config")
+        for file in sorted((copy / "hemacell" / room).rglob("*.py"))
     ]
-    assert len(shown) > 10
-    # what a setting was is in the key by its value
-    settings = [*(copy / "hemacell" / "config").glob("*.py")]
-    for file in [*shown, *settings, copy / "hemacell" / "core" / "progress.py", copy / "hemacell" / "cli.py"]:
+    assert len(rooms) > 30
+    others = [copy / "hemacell" / "core" / "progress.py", copy / "hemacell" / "cli.py", copy / "projects" / "main.py"]
+    for file in [*rooms, *others]:
         edit(file)
-    (copy / "hemacell" / "training" / "new_idea.py").write_text("nobody imports this yet = 1")
-    assert {job: sources_digest(f"projects.{job}") for job in JOBS} == before
+    (copy / "hemacell" / "training" / "new_idea.py").write_text("not_imported_yet = 1")
+    assert {job: digest(job) for job in STEPS} == before
+    edit(copy / "projects" / "prcc.py")
+    assert [job for job in STEPS if digest(job) != before[job]] == ["prcc"]
 
 
-def test_jobs_have_digests_of_their_own_and_depend_on_their_own_sources(copy):
-    before = {job: sources_digest(f"projects.{job}") for job in JOBS}
-    assert len(set(before.values())) == 3
+def test_jobs_depend_on_their_own_sources(copy):
+    before = {job: digest(job) for job in STEPS}
+    assert len(set(before.values())) == len(STEPS)
     edit(copy / "hemacell" / "training" / "tasks" / "tiles.py")
-    after = {job: sources_digest(f"projects.{job}") for job in JOBS}
-    assert after["prcc"] != before["prcc"] and after["camelyon"] == before["camelyon"]
+    assert [job for job in STEPS if digest(job) != before[job]] == ["prcc"]
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_step_declares_modules_that_exist(job):
+    assert digest(job)
+    assert bool(JOBS[job].computed_by) == (job != "compare")  # which is never looked up
+
+
+def test_a_declared_module_that_is_gone_is_an_error():
+    with pytest.raises(ValueError, match=r"hemacell\.training\.tasks\.gone is declared to compute a step"):
+        sources_digest("hemacell.training.tasks.gone")
 
 
 def test_the_digest_is_that_of_the_sources_and_not_of_their_place(copy):
-    there = sources_digest("projects.prcc")
+    there = digest("prcc")
     provenance._ROOT = ROOT  # put back by the fixture
-    assert sources_digest("projects.prcc") == there
+    assert digest("prcc") == there
+
+
+def test_a_module_from_outside_counts_with_its_own_file(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "somebodys_method.py"
+    file.write_text("k = 1")
+    before = sources_digest("somebodys_method")
+    file.write_text("k = 2")
+    sources_digest.cache_clear()
+    assert sources_digest("somebodys_method") != before
 
 
 def made(folder, **modules):
@@ -105,6 +149,7 @@ def test_every_kind_of_import_is_followed(tmp_path, monkeypatch, line):
     made(tmp_path, start=line, middle="import hemacell.deep.target", deep__target="x = 1")
     before = sources_digest("hemacell.start")
     made(tmp_path, deep__target="x = 2")
+    sources_digest.cache_clear()
     assert sources_digest("hemacell.start") != before
 
 
@@ -118,7 +163,7 @@ def test_asking_costs_no_torch():
     code = (
         "import sys\nfrom hemacell.core.provenance import sources_digest, step_key\n"
         "print(step_key('wbc', sources_digest('projects.wbc'), {}, {}, 1))\n"
-        "assert not {'torch', 'numpy', 'mlflow', 'pandas'} & set(sys.modules)"
+        "assert not {'torch', 'timm', 'numpy', 'mlflow', 'pandas'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -156,3 +201,10 @@ def test_a_key_does_not_depend_on_the_order_of_settings():
     backwards = dict(reversed(STEP["settings"].items()))
     assert step_key(**STEP) == step_key(**(STEP | {"settings": backwards}))
     assert len(step_key(**STEP)) == 64
+
+
+@pytest.mark.parametrize("library", provenance.LIBRARIES)
+def test_a_key_depends_on_the_versions_of_the_libraries(library, monkeypatch):
+    before, installed = step_key(**STEP), provenance.version
+    monkeypatch.setattr(provenance, "version", lambda name: "9.9" if name == library else installed(name))
+    assert step_key(**STEP) != before

@@ -49,7 +49,7 @@ def test_second_time_nothing_is_decoded(cells, tmp_path, monkeypatch):
     assert np.array_equal(decoding.decode(other, 8, tmp_path / "cache").array, first.array)
 
 
-def test_another_size_image_or_recipe_is_decoded(cells, tmp_path, monkeypatch):
+def test_another_size_image_or_cache_version_is_decoded(cells, tmp_path, monkeypatch):
     root = cells(train=2)
     manifest = wbc_manifest(root)
     keys = set()
@@ -61,7 +61,7 @@ def test_another_size_image_or_recipe_is_decoded(cells, tmp_path, monkeypatch):
         return len(keys)
 
     assert decode() == 1 and decode() == 1 and decode(6) == 2
-    monkeypatch.setattr(decoding, "RECIPE", decoding.RECIPE + 1)
+    monkeypatch.setattr(decoding, "CACHE_VERSION", decoding.CACHE_VERSION + 1)
     assert decode() == 3
     Path(manifest.table["path"][0]).write_bytes(Path(manifest.table["path"][1]).read_bytes())
     assert decode() == 4
@@ -185,7 +185,7 @@ def test_full_disk_leaves_nothing_behind(cells, tmp_path, monkeypatch, number):
     def full(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(decoding.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"disk is full.*HEMACELL_CACHE") as caught:
         decoding.decode(wbc_manifest(cells(train=2)), 8, tmp_path / "cache")
     assert "\n" not in str(caught.value) and _files(tmp_path / "cache") == []
@@ -245,7 +245,7 @@ def test_two_at_once(cells, tmp_path):
 
 
 def test_leftovers_of_killed_processes_go_after_a_day(cells, tmp_path):
-    old, young = (tmp_path / "cache" / "decoded" / f"{name}.tmp" for name in ("old", "young"))
+    old, young = (tmp_path / "cache" / "decoded" / f".tmp-{name}" for name in ("old", "young"))
     old.mkdir(parents=True)
     young.mkdir()
     os.utime(old, (time.time() - 90_000,) * 2)

@@ -6,9 +6,11 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hemacell.cli import parse
 from hemacell.config.jobs import JOBS
@@ -91,11 +93,10 @@ def check(words: list[str]) -> None:
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         assert set(words[1:]) <= set(targets), f"targets are {targets}"
     elif words[0] == "pip":
-        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["dynamic"][
-            "optional-dependencies"
-        ]
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         named = [name for word in words for name in re.findall(r"\.\[(.*)\]", word)]
         assert set(named) <= set(extras), f"extras are {sorted(extras)}"
+        assert all((ROOT / name).is_file() for flag, name in pairwise(words) if flag == "-r"), "no such requirements"
     elif words[0] == "mlflow":
         assert words[1] in ("ui", "models", "server")
     else:
@@ -141,6 +142,7 @@ def test_commands_are_found():
         "make everything",
         "python benchmarks/speed.py --nothing 1",
         "pip install -e '.[all]'",
+        "pip install -r requirements-all.txt",
         "sudo reboot",
     ],
 )
@@ -169,3 +171,20 @@ def test_the_readme_links_to_what_is_there_and_is_short():
             headings = re.findall(r"^#+ (.*)", page, re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
     assert len(text.splitlines()) <= 130
+
+
+def test_the_version_to_cite_is_that_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert [citation[name] for name in ("title", "version", "license")] == [
+        project[name] for name in ("name", "version", "license")
+    ]
+
+
+def test_the_hooks_before_a_commit_run_what_is_installed():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    pins = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
+    for hook in hooks:
+        program = hook["entry"].split()[0].removeprefix(".venv/bin/")
+        assert re.search(rf"^{program}==", pins, re.MULTILINE), program

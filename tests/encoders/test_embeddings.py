@@ -174,7 +174,7 @@ def test_a_cache_that_cannot_be_used_is_one_line(encoder, tmp_path, what):
         embedded(encoder, tmp_path, [0])
         (file,) = (tmp_path / "embeddings").glob("*.sqlite")
         file.write_bytes(b"this is no database, and never was one" * 200)
-    with pytest.raises(UserError, match="embeddings could not be kept"):
+    with pytest.raises(UserError, match="embeddings could not be stored"):
         embedded(encoder, tmp_path, [1])
 
 

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from hemacell.core.errors import UserError
+from hemacell.encoders.camelyon import camelyon
 from hemacell.encoders.frozen import (
     DESCRIPTION,
     WEIGHTS,
     EncoderConfig,
-    default_config,
+    create_encoder,
     encoder_digest,
-    imagenet_encoder,
     load_encoder,
     random_encoder,
     save_encoder,
@@ -134,7 +134,7 @@ def test_digests_tell_weights_sizes_and_fields_apart():
     assert encoder_digest(encoder) not in digests
 
 
-def test_looking_at_another_field_keeps_the_weights():
+def test_another_crop_keeps_the_weights():
     encoder = random_encoder(AUTOENCODER)
     other = encoder.with_crop(32, 0.5)
     assert (other.config.input_size, other.config.crop) == (32, 0.5)
@@ -154,15 +154,15 @@ def test_a_random_encoder_follows_from_its_seed_alone():
 
 
 def test_the_imagenet_encoder_has_the_weights_of_imagenet():
-    encoder = imagenet_encoder(default_config("backbone"))
+    encoder = create_encoder(camelyon("camelyon").config, "imagenet")
     expected = create_backbone("tf_efficientnet_lite0").state_dict()
     assert encoder.weights().keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in encoder.weights().items())
 
 
 def test_there_are_no_imagenet_weights_for_an_autoencoder():
-    with pytest.raises(UserError, match="Camelyon backbone only"):
-        imagenet_encoder(default_config("autoencoder"))
+    with pytest.raises(UserError, match="an autoencoder has random weights"):
+        create_encoder(AUTOENCODER, "imagenet")
 
 
 def description(**changes):

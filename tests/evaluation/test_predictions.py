@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hemacell.core.errors import UserError
-from hemacell.evaluation.predictions import predictions_table, read_predictions, write_predictions
+from hemacell.evaluation.predictions import Predictions, predictions_table, read_predictions, write_predictions
 
 CLASSES = ("Basophil", "Neutrophil", "Ünbekannt")
 
@@ -17,20 +17,21 @@ def rows():
     p = rng.dirichlet(np.ones(3), 50).astype(np.float32)
     p[0] = (1, 0, 0)
     return {
-        "images": [f'test/data/Zelle {i} "é".jpg' for i in range(50)],
+        "split": "test",
+        "images": tuple(f'test/data/Zelle {i} "é".jpg' for i in range(50)),
         "labels": rng.integers(0, 3, 50),
         "probabilities": p,
         "classes": CLASSES,
-        "sha256": [f"{i:064x}" for i in range(50)],
+        "sha256": tuple(f"{i:064x}" for i in range(50)),
     }
 
 
 def test_what_is_written_is_read_back_to_the_bit(tmp_path, rows):
-    path = write_predictions(tmp_path / "predictions.json", **rows, split="external")
+    path = write_predictions(tmp_path / "predictions.json", Predictions(**{**rows, "split": "external"}))
     read = read_predictions(path)
     assert (read.classes, read.split, len(read)) == (CLASSES, "external", 50)
-    assert list(read.images) == rows["images"]
-    assert list(read.sha256) == rows["sha256"]
+    assert read.images == rows["images"]
+    assert read.sha256 == rows["sha256"]
     assert (read.labels == rows["labels"]).all()
     assert read.probabilities.dtype == np.float32
     assert (read.probabilities == rows["probabilities"]).all()
@@ -38,9 +39,9 @@ def test_what_is_written_is_read_back_to_the_bit(tmp_path, rows):
     assert [p.name for p in tmp_path.iterdir()] == ["predictions.json"]
 
 
-def test_the_file_holds_what_the_table_holds_one_row_a_line(tmp_path, rows):
-    path = write_predictions(tmp_path / "predictions.json", **rows)
-    table = predictions_table(**rows)
+def test_the_file_holds_what_the_table_holds_one_row_per_line(tmp_path, rows):
+    path = write_predictions(tmp_path / "predictions.json", Predictions(**rows))
+    table = predictions_table(Predictions(**rows))
     assert json.loads(path.read_text(encoding="utf-8")) == table
     assert len(path.read_text(encoding="utf-8").splitlines()) == 50 + 2
     first = table["rows"][0]
@@ -61,7 +62,7 @@ def test_the_file_holds_what_the_table_holds_one_row_a_line(tmp_path, rows):
 )
 def test_rows_that_do_not_fit_are_refused(rows, key, value, message):
     with pytest.raises(ValueError, match=message):
-        predictions_table(**{**rows, key: value})
+        Predictions(**{**rows, key: value})
 
 
 def spoil(table, how):
@@ -81,7 +82,7 @@ def spoil(table, how):
 @pytest.mark.parametrize("how", ["no rows", "unknown label", "contradiction", "no probability", "empty"])
 def test_a_file_that_contradicts_itself_is_refused_in_one_line(tmp_path, rows, how):
     path = tmp_path / "predictions.json"
-    path.write_text(json.dumps(spoil(predictions_table(**rows), how)))
+    path.write_text(json.dumps(spoil(predictions_table(Predictions(**rows)), how)))
     with pytest.raises(UserError, match=r"not a predictions\.json") as error:
         read_predictions(path)
     assert "\n" not in str(error.value)

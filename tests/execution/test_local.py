@@ -1,70 +1,45 @@
-"""Tasks side by side: retried, told of, stopped; a worker that dies takes only its own task with it."""
+"""Tasks on several processes: retried, reported, stopped; a process that dies fails its own task only."""
 
 import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from hemacell.execution.local import Task, run_tasks
+from hemacell.core.errors import UserError
+from hemacell.execution.executor import Task, executor_names, get_executor
 
-REPO = Path(__file__).parents[2]
-
-# what a task asks of its worker stands in the message
-WORKER = """
-import os, sys, time
-from hemacell.execution.local import answer_tasks
-
-def do(message):
-    what, folder = message["do"], message.get("folder")
-    print("a job prints what it likes")
-    if what == "add":
-        return {"sum": message["a"] + message["b"], "pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")}
-    if what == "raise":
-        raise ValueError("not\\n  today")
-    if what == "die":
-        os.kill(os.getpid(), 9)
-    if what == "fail once":
-        mark = os.path.join(folder, "been here")
-        if not os.path.exists(mark):
-            open(mark, "w").close()
-            os._exit(3)
-        return "at last"
-    if what == "meet":  # ends only if another worker comes here at the same time
-        open(os.path.join(folder, message["me"]), "w").close()
-        while len(os.listdir(folder)) < message["all"]:
-            time.sleep(0.01)
-        return message["me"]
-    if what == "sleep":
-        open(os.path.join(folder, "asleep " + str(os.getpid())), "w").close()
-        time.sleep(60)
-
-answer_tasks(do)
-"""
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Run tasks with the worker above; `run.seen` holds what was reported."""
+def run(tmp_path, monkeypatch):
+    """Run tasks of `tasks.py`; `run.seen` holds the outcomes."""
+    monkeypatch.syspath_prepend(str(HERE))
+    from tasks import do
 
     def run(tasks, workers=1, **more):
-        return run_tasks(
+        executor = get_executor("local")(workers, {"OMP_NUM_THREADS": "1"}, tmp_path / "logs")
+        return executor.map(
+            do,
             [Task(name, message) for name, message in tasks.items()],
-            [sys.executable, "-c", WORKER],
-            workers=workers,
-            environment={**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"},
-            logs=tmp_path / "logs",
-            report=lambda outcome, at_work: run.seen.append((outcome.task.name, outcome.attempt, outcome.error)),
+            on_outcome=lambda outcome, running: run.seen.append((outcome.task.name, outcome.attempt, outcome.error)),
             **more,
         )
 
     run.seen = []
     return run
+
+
+def test_executors_are_found_by_name():
+    assert "local" in executor_names()
+    with pytest.raises(UserError, match=r"executor=locl: expected one of .*local"):
+        get_executor("locl")
 
 
 def test_a_worker_is_started_once_and_outcomes_come_in_the_order_of_the_tasks(run):
@@ -87,29 +62,39 @@ def test_a_task_that_fails_is_tried_again_after_the_others_which_go_on(run, tmp_
             "once": {"do": "fail once", "folder": str(tmp_path)},
             "bad": {"do": "raise"},
             "killed": {"do": "die"},
+            "left": {"do": "exit"},
             "good": {"do": "add", "a": 1, "b": 1},
         }
     )
-    once, bad, killed, good = outcomes
+    once, bad, killed, left, good = outcomes
     assert (once.result, once.attempt, once.error) == ("at last", 2, "")
     assert (bad.attempt, bad.error) == (2, "not today")
     assert killed.attempt == 2 and "was ended by SIGKILL" in killed.error and "worker-0.log" in killed.error
+    assert left.attempt == 2 and "exit code 3" in left.error
     assert good.result["sum"] == 2
-    assert [name for name, _, _ in run.seen] == ["once", "bad", "killed", "good", "once", "bad", "killed"]
+    first = ["once", "bad", "killed", "left", "good"]
+    assert [name for name, _, _ in run.seen] == [*first, "once", "bad", "killed", "left"]
     assert "exit code 3" in run.seen[0][2]
     log = (tmp_path / "logs" / "worker-0.log").read_text()
-    assert "ValueError" in log and "a job prints what it likes" in log
+    assert "ValueError" in log and "a job may print" in log
 
 
-def test_a_worker_that_cannot_start_is_a_failure_and_no_hang(tmp_path):
-    (outcome,) = run_tasks(
-        [Task("a", {})],
-        [sys.executable, "-c", "import sys; sys.exit('no')"],
-        workers=2,
-        environment=dict(os.environ),
-        logs=tmp_path,
-    )
-    assert outcome.attempt == 2 and "exit code 1" in outcome.error
+def test_a_function_that_workers_cannot_import_is_an_error_of_the_task(run, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "only_here.py").write_text("def do(message): return message\n")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(elsewhere))
+        from only_here import do
+    (outcome,) = get_executor("local")(1, {}, tmp_path / "logs").map(do, [Task("a", 1)], attempts=1)
+    assert "only_here" in outcome.error
+
+
+def test_a_process_that_cannot_start_is_a_failure_and_no_hang(tmp_path):
+    logs = tmp_path / "logs"
+    (logs / "worker-0.log").mkdir(parents=True)  # so that the log cannot be opened
+    (outcome,) = get_executor("local")(2, {}, logs).map(print, [Task("a", 1)])
+    assert outcome.attempt == 2 and "before it took the task" in outcome.error
 
 
 def alive(pid: int) -> bool:
@@ -145,37 +130,34 @@ def test_an_interrupt_stops_the_workers_and_is_passed_on(run, tmp_path):
 
 
 def test_workers_end_when_the_study_is_killed(tmp_path):
-    script = textwrap.dedent(
+    script = tmp_path / "study.py"
+    script.write_text(
         f"""
-        import os, sys
-        from pathlib import Path
-        from hemacell.execution.local import Task, run_tasks
-        run_tasks([Task("a", {{"do": "sleep", "folder": {str(tmp_path)!r}}})], [sys.executable, "-c", {WORKER!r}],
-                  workers=1, environment=dict(os.environ), logs=Path({str(tmp_path / "logs")!r}))
-        """
+import sys
+from pathlib import Path
+sys.path[:0] = [{str(ROOT)!r}, {str(HERE)!r}]
+from tasks import do
+from hemacell.execution.executor import Task, get_executor
+if __name__ == "__main__":
+    folder = {str(tmp_path)!r}
+    get_executor("local")(1, {{}}, Path(folder) / "logs").map(do, [Task("a", {{"do": "sleep", "folder": folder}})])
+"""
     )
-    study = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(REPO)})
+    study = subprocess.Popen([sys.executable, str(script)])
     wait_for(lambda: sleepers(tmp_path))
     study.send_signal(signal.SIGKILL)
     study.wait()
     wait_for(lambda: not any(alive(pid) for pid in sleepers(tmp_path)))
 
 
-def test_one_is_told_what_is_at_work_while_nothing_ends(tmp_path):
-    told = []
+def test_the_tasks_in_progress_are_reported_while_none_ends(run, tmp_path):
+    seen = []
 
-    def waiting(at_work):
-        told.append(list(at_work))
-        if len(told) == 2:
+    def on_wait(running):
+        seen.append(list(running))
+        if len(seen) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_tasks(
-            [Task("a", {"do": "sleep", "folder": str(tmp_path)})],
-            [sys.executable, "-c", WORKER],
-            workers=1,
-            environment={**os.environ, "PYTHONPATH": str(REPO)},
-            logs=tmp_path / "logs",
-            waiting=waiting,
-        )
-    assert told == [["a"], ["a"]] and not any(alive(pid) for pid in sleepers(tmp_path))
+        run({"a": {"do": "sleep", "folder": str(tmp_path)}}, on_wait=on_wait)
+    assert seen == [["a"], ["a"]] and not any(alive(pid) for pid in sleepers(tmp_path))

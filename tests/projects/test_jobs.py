@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import Field
 
 from hemacell.evaluation.calibration_error import expected_calibration_error
 from hemacell.evaluation.metrics import classification_metrics
@@ -284,23 +283,8 @@ def test_a_child_with_nothing_to_do_leaves_the_run_of_mlflow_run_to_its_parent(p
 
 
 def test_encoders_that_are_missing_are_pretrained_as_children(store, monkeypatch, capsys):
-    """With the pretraining jobs' own defaults, made small here: they are none of the settings of `wbc`."""
-    from hemacell.config.jobs import CamelyonSettings, PrccSettings
-    from projects import pretraining
-
-    class TinyPrcc(PrccSettings):
-        limit: int = Field(24, description="small")
-        steps: int = Field(2, description="small")
-        tile_size: int = Field(32, description="small")
-
-    class TinyCamelyon(CamelyonSettings):
-        limit: int = Field(30, description="small")
-        steps: int = Field(2, description="small")
-        patch_size: int = Field(32, description="small")
-
-    monkeypatch.setattr(pretraining, "PrccSettings", TinyPrcc)
-    monkeypatch.setattr(pretraining, "CamelyonSettings", TinyCamelyon)
-    run = store.run("wbc", encoders=("camelyon", "prcc"), register_model=False)
+    given = {"encoders": ("camelyon", "prcc"), "register_model": False, "pretrain_steps": 2, "limit": 0}
+    run = store.run("wbc", **given)
     assert "the encoder prcc is not registered yet; pretraining it first" in capsys.readouterr().err
     children = store.runs(f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
     assert sorted(child.data.tags["hemacell.job"] for child in children) == ["camelyon", "prcc"]
@@ -310,5 +294,5 @@ def test_encoders_that_are_missing_are_pretrained_as_children(store, monkeypatch
         version.source.removeprefix("models:/") for version in versions
     }
     # and now there is nothing left to do
-    again = store.run("wbc", encoders=("camelyon", "prcc"), register_model=False)
+    again = store.run("wbc", **given)
     assert again.info.run_id == run.info.run_id and len(store.runs()) == 3

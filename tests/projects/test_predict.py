@@ -77,7 +77,7 @@ def refused(store, cells, tmp_path, capsys):
         ({"images": "/no/such/folder"}, "images=/no/such/folder: no such file or folder"),
         ({"output": "/no/such/folder/cells.csv"}, "there is no folder /no/such/folder; make it"),
         ({"output": "cells.xlsx"}, "expected a file that ends in .csv or .parquet, found .xlsx"),
-        ({"crop": 1.5}, "field: expected a number, at least 0 and at most 1, found '1.5'"),
+        ({"crop": 1.5}, "crop: expected a number, at least 0 and at most 1, found '1.5'"),
         ({"explain": 97}, "explain: expected a whole number, at least 0 and at most 96, found '97'"),
         ({"precision": "fp16"}, "precision: expected one of float32, bf16, found 'fp16'"),
         ({}, "there is no model 'hemacell-wbc': nothing is registered yet"),
@@ -472,9 +472,9 @@ def test_a_model_of_the_sample_answers_for_the_samples_own_images(trained, sampl
 
 @pytest.mark.slow
 def test_a_model_whose_test_answers_are_gone(trained, cells, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hemacell.tracking.runs.differential.PREDICTIONS", "gone.json")
+    monkeypatch.setattr("hemacell.tracking.runs.reference_scores.PREDICTIONS", "gone.json")
     predict(trained, cells, tmp_path / "cells.csv", differential=True)
-    assert "the test answers of models:/hemacell-wbc/1 are gone with its run" in capsys.readouterr().err
+    assert "the run with the test predictions of models:/hemacell-wbc/1 is gone" in capsys.readouterr().err
     counted = pd.read_csv(tmp_path / "cells.differential.csv")
     assert counted["corrected"].isna().all() and counted["share"].notna().all()
     assert "uncorrected" in (tmp_path / "cells.differential.html").read_text()
@@ -489,8 +489,8 @@ def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, caps
         shown.append((pixels, texts, title, heat, field))
         return drawing(pixels, texts, title, heat, field)
 
-    drawing = figures.explained
-    monkeypatch.setattr(figures, "explained", explained)
+    drawing = figures.saliency_maps
+    monkeypatch.setattr(figures, "saliency_maps", explained)
     output, picture = tmp_path / "out.csv", tmp_path / "out.explained.png"
     run, table = predict(trained, cells, output, explain=6, crop=0.8)
     assert f"predict: {picture}" in capsys.readouterr().err

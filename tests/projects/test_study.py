@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-CELLS = {(arm, fraction, draw) for arm in ("none", "random-prcc") for fraction in ("0.1", "1.0") for draw in "01"}
+RUNS = {(arm, fraction, draw) for arm in ("none", "random-prcc") for fraction in ("0.1", "1.0") for draw in "01"}
 # what a clock or chance decides, not the computation
 NOT_THE_RESULT = ["run_id", "train_seconds"]
 
@@ -65,17 +65,17 @@ def children_of(own, run):
 def test_a_dry_run_shows_the_grid_and_opens_no_run(study):
     own, dry, *_ = study
     printed = dry.stdout + dry.stderr
-    assert "0 of 2" in printed and "8 cells, 0 done, 8 to compute, 2 side by side: about" in printed
+    assert "0 of 2" in printed and "8 runs, 0 done, 8 to compute, 2 side by side: about" in printed
     assert len(own.runs("tags.`hemacell.job` = 'study'")) == 1
 
 
-def test_every_cell_is_a_child_that_compares_well(study):
+def test_every_run_is_a_child_that_compares_well(study):
     own, *_ = study
     run = result(own)
     assert run.info.status == "FINISHED"
     children = children_of(own, run)
     seen = {(c.data.params["encoders"], c.data.params["fraction"], c.data.params["draw"]) for c in children}
-    assert len(children) == 8 and seen == CELLS
+    assert len(children) == 8 and seen == RUNS
     assert {c.info.status for c in children} == {"FINISHED"}
     assert "none 10 % draw 0" in {c.info.run_name for c in children}
     assert {c.info.experiment_id for c in children} == {run.info.experiment_id}
@@ -84,7 +84,7 @@ def test_every_cell_is_a_child_that_compares_well(study):
         assert child.data.metrics["test/macro_f1"] >= 0 and "external/macro_f1" in child.data.metrics
         assert child.data.tags["threads"] == "1"
         assert "step" not in child.data.metrics, "it is the axis, and would head the comparison page"
-    # cells of a study register nothing
+    # runs of a study register nothing
     assert not [model for model in own.client.search_registered_models() if model.name == "hemacell-wbc"]
 
 
@@ -105,10 +105,10 @@ def test_what_lies_on_the_run_of_the_study(study):
     own, _, first, _ = study
     run = result(own)
     files = own.files(run.info.run_id)
-    assert {"report.html", "report.md", "results.csv", "cells.json", "answer.txt"} <= set(files)
+    assert {"report.html", "report.md", "results.csv", "runs.json", "answer.txt"} <= set(files)
     assert any(name.startswith("figures/") and name.endswith(".png") for name in files)
     assert "sample" in files["report.html"].read_text().lower()
-    assert len(json.loads(files["cells.json"].read_text())) == 8
+    assert len(json.loads(files["runs.json"].read_text())) == 8
     inputs = {each.tags[0].value: each.dataset for each in run.inputs.dataset_inputs}
     assert set(inputs) == {"study", "external"} and inputs["study"].digest == run.data.tags["data.digest"][:32]
     rows = table(own, run.info.run_id)
@@ -134,15 +134,21 @@ def test_nothing_to_do_needs_no_torch(study, tmp_path, other_laboratory):
     assert "mlflow" in imported and not imported & {"torch", "torchvision", "timm", "matplotlib"}
 
 
-def test_another_study_takes_over_the_cells_that_it_shares(study, tmp_path, other_laboratory):
+def test_another_study_takes_over_the_runs_that_it_shares(study, tmp_path, other_laboratory):
     own, *_ = study
     before = {run.info.run_id for run in own.runs("tags.`hemacell.job` = 'wbc'")}
-    printed = finish(own, tmp_path, external=other_laboratory, arms="none;random-prcc;random-imagenet", fractions="0.1")
-    assert "6 cells, 4 done, 2 to compute" in printed
+    arms = "random-prcc; fast: encoders=none, learning_rate=0.01; none"
+    printed = finish(own, tmp_path, external=other_laboratory, arms=arms, fractions="0.1")
+    assert "6 runs, 4 done, 2 to compute" in printed
     run = result(own)
     added = {run.info.run_id for run in own.runs("tags.`hemacell.job` = 'wbc'")} - before
     assert {child.info.run_id for child in children_of(own, run)} == added and len(added) == 2
-    assert len(table(own, run.info.run_id)) == 6
+    assert sorted(table(own, run.info.run_id)["arm"]) == ["fast"] * 2 + ["none"] * 2 + ["random-prcc"] * 2
+    assert "macro_f1/fast/0.1" in run.data.metrics
+    answer = own.files(run.info.run_id)["answer.txt"].read_text()
+    assert "fast" in answer and "other settings" not in answer, "an arm is what it was asked to be"
+    fast = [child for child in children_of(own, run) if child.info.run_name == "fast 10 % draw 0"]
+    assert [child.data.params["learning_rate"] for child in fast] == ["0.01"]
     # which also compares them
     own_report = own.run("compare", study=run.info.run_id)
     pd.testing.assert_frame_equal(table(own, own_report.info.run_id), table(own, run.info.run_id))
@@ -217,10 +223,10 @@ def test_an_interrupted_study_is_marked_with_its_cells_and_resumed_by_its_id(new
     assert run.info.status == "FINISHED" and run.data.params["workers"] == "2"
     children = children_of(own, run)
     assert {child.info.status for child in children} == {"FINISHED"} and len(children) == 4
-    assert killed <= {child.info.run_id for child in children}, "cells that were stopped go on, too"
+    assert killed <= {child.info.run_id for child in children}, "runs that were stopped go on, too"
 
 
-def test_a_cell_that_fails_is_named_and_retried_and_the_others_go_on(new_store, tmp_path):
+def test_a_run_that_fails_is_named_and_retried_and_the_others_go_on(new_store, tmp_path):
     own = new_store("failing")
     own.run("camelyon")
     model = own.client.get_model_version_by_alias("hemacell-camelyon-encoder", "sample")
@@ -229,7 +235,7 @@ def test_a_cell_that_fails_is_named_and_retried_and_the_others_go_on(new_store, 
     weights.write_bytes(b"damaged")
     printed = finish(own, tmp_path, code=2, arms="none;camelyon", fractions="1.0", draws=1, workers=1)
     assert "study: camelyon 100 % draw 0 failed (" in printed and "it is tried again later" in printed
-    assert printed.strip().splitlines()[-1].startswith("error: 1 of 2 cells failed twice")
+    assert printed.strip().splitlines()[-1].startswith("error: 1 of 2 runs failed twice")
     run = result(own)
     assert run.info.status == "FAILED"
     failed = [child for child in children_of(own, run) if child.info.status == "FAILED"]
@@ -278,7 +284,7 @@ def test_mistakes(store, capsys, job, given, words):
     assert not store.runs("attributes.status = 'RUNNING'")
 
 
-def test_a_study_is_no_cell_and_a_cell_is_no_study(study):
+def test_a_study_is_no_run_of_wbc_and_a_run_of_wbc_is_no_study(study):
     from hemacell.core.errors import UserError
 
     own, *_ = study

@@ -19,8 +19,9 @@ from PIL import Image
 from hemacell.evaluation.comparison.compare import compare
 from hemacell.evaluation.comparison.table import results_table
 from hemacell.evaluation.comparison.words import arm_words
+from hemacell.reporting.study_answer import answer
 from hemacell.reporting.study_report import write_report
-from hemacell.reporting.study_sections import answer, clear, sections
+from hemacell.reporting.study_sections import sections
 
 FACTS = {"data.kind": "folder", "data": "cs5242", "MLflow run": "f" * 32}
 EVIL = "<script>alert('x')</script> | *bold* `code` [link](http://evil.example) \n# heading & <img src=x>"
@@ -164,13 +165,13 @@ def test_sections_come_in_the_order_in_which_they_are_read(report, page):
         "The label budget",
         "Scores",
         "Differences to “none”",
-        "What it is worth in labels",
-        "What the controls have already",
-        "Which cells gain",
-        "What is taken for what",
+        "Label efficiency",
+        "Gains of the controls",
+        "Differences by class",
+        "Confusion matrices",
+        "Training curves",
         "Majority-class baseline",
         "Another laboratory",
-        "How training went",
         "Method",
         "Facts",
         "Runs",
@@ -289,7 +290,7 @@ def test_the_answer_names_the_best_supported_gain_of_each_amount(comparisons):
     assert said[0] == f"Compared with “none”, on {made.images} test images:"
     for sentence, amount, words in zip(said[1:4], made.amounts, ("1 %", "10 %", "100 %"), strict=True):
         found = [each for arm in made.arms if (each := made.difference(arm, amount))]
-        above = [each for each in found if clear(each) and each.mean > 0]
+        above = [each for each in found if each.is_clear and each.mean > 0]
         assert sentence.startswith(f"At {words}: ")
         best = max(above or found, key=lambda each: each.low)
         assert best.arm in sentence
@@ -309,14 +310,19 @@ def chosen(comparison, low, high, p, arm="camelyon", amount="0.01"):
     ("low", "high", "p", "expected"),
     [
         (0.05, 0.11, 0.002, "At 1 %: camelyon gains +0.08 macro-F1 [0.05, 0.11], p = 0.002, over “none”"),
-        (-0.02, 0.06, 0.4, "no difference to “none” can be told from zero; the only one is camelyon with +0.02"),
-        (-0.01, 0.06, 0.03, "a small p for these classifiers, but with other images and draws the interval holds zero"),
-        (0.01, 0.06, 0.09, "an interval above zero, but p is above 0.05"),
+        (-0.02, 0.06, 0.4, "no difference to “none” is distinguishable from zero; the only one is camelyon with +0.02"),
+        (
+            -0.01,
+            0.06,
+            0.03,
+            "a small p for these classifiers, but the interval over other images and draws contains zero",
+        ),
+        (0.01, 0.06, 0.09, "the interval is above zero, but p is above 0.05"),
         (-0.09, -0.03, 0.001, "no arm is clearly above “none”; the only one is camelyon with −0.06"),
         (-0.09, -0.03, 0.001, "Clearly below “none”: camelyon."),
     ],
 )
-def test_the_answer_says_what_can_be_told_from_zero(low, high, p, expected, comparisons):
+def test_the_answer_says_what_is_distinguishable_from_zero(low, high, p, expected, comparisons):
     assert expected in answer(chosen(comparisons[0], low, high, p))[1]
 
 
@@ -324,8 +330,8 @@ def test_the_answer_says_what_can_be_told_from_zero(low, high, p, expected, comp
     ("low", "high", "p", "expected"),
     [
         (0.02, 0.06, 0.01, "Beyond its control imagenet, camelyon gains at 1 %."),
-        (-0.02, 0.06, 0.4, "Over its control imagenet, camelyon brings nothing that can be told from zero."),
-        (-0.06, -0.02, 0.01, "and it is clearly worse than the control at 1 %."),
+        (-0.02, 0.06, 0.4, "Compared with its control imagenet, camelyon shows no gain distinguishable from zero."),
+        (-0.06, -0.02, 0.01, "and is clearly worse than the control at 1 %."),
     ],
 )
 def test_the_answer_says_what_an_arm_brings_over_its_control(low, high, p, expected, comparisons):
@@ -364,7 +370,7 @@ def test_small_grids(arms, amounts, draws, make_runs, tmp_path):
     assert "nan" not in page.words().lower().split()
     assert "None" not in page.words()
     if len(arms) == 1:
-        assert "There is no arm beside “none”, so nothing is compared." in page.words()
+        assert "There is no arm besides “none”, so there is nothing to compare." in page.words()
     if draws == 1:
         assert any(row[1:2] == ["images (1 run)"] for row in page.rows)
 
@@ -394,7 +400,7 @@ def test_a_study_of_two_hundred_runs(make_runs, tmp_path):
 
 
 def test_every_picture_has_another_name(comparisons, runs):
-    names = [picture.name for part in sections(comparisons, runs, FACTS) for picture in part.pictures]
+    names = [picture.name for part in sections(comparisons, runs, FACTS) for picture in part.figures]
     assert len(names) == len(set(names)) == 7
 
 

@@ -83,7 +83,7 @@ def test_a_run_and_what_a_job_says_about_it(any_store, tmp_path):
     assert [file.path for file in run.client.list_artifacts(run.run_id, "more")] == ["more/other.txt"]
     assert [file.path for file in run.client.list_artifacts(run.run_id, "folder")] == ["folder/b.txt"]
     (data_input,) = found.inputs.dataset_inputs
-    assert (data_input.dataset.name, data_input.dataset.digest) == ("WBC_100", "f" * 32)
+    assert (data_input.dataset.name, data_input.dataset.digest) == ("WBC_100: 7 train, 1 val", "f" * 32)
     assert '"train_images": 7' in data_input.dataset.profile and data_input.tags[0].value == "training"
 
 
@@ -318,12 +318,22 @@ def test_a_pid_that_was_used_again_is_another_process():
     assert not process.is_alive({**tags, process.STARTED: str(float(tags[process.STARTED]) - 3600)})
 
 
-def test_system_metrics_are_logged(store, monkeypatch):
+def test_system_metrics_do_not_come_first(store, monkeypatch):
+    import mlflow
+
     monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING")
-    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
     with lifecycle.track("wbc", {}) as run:
-        time.sleep(1.5)
-    assert "system/cpu_utilization_percentage" in get(run.run_id).data.metrics
+        time.sleep(1)
+        assert get(run.run_id).data.metrics == {}
+        run.metrics({"val/macro_f1": 0.5})
+        for _ in range(100):
+            if len(get(run.run_id).data.metrics) > 1:
+                break
+            time.sleep(0.1)
+    # in the order in which they were logged first, which MLflow's comparison keeps
+    listed = list(mlflow.MlflowClient().get_run(run.run_id).data.metrics)
+    assert listed[0] == "val/macro_f1" and "system/cpu_utilization_percentage" in listed
 
 
 def test_finished_work_is_found(store):

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 
 from hemacell.core.errors import UserError
+from hemacell.encoders.registry import controls_of
 from hemacell.evaluation.comparison.checks import check_intervals, check_predictions, check_runs
 from hemacell.evaluation.comparison.grid import Grid, Split, build_grid, predictions_of
 from hemacell.evaluation.comparison.hypothesis_tests import holm, mcnemar_p, permutation_p, t_interval
 from hemacell.evaluation.comparison.label_efficiency import label_efficiency_ratio
 from hemacell.evaluation.comparison.records import (
-    CONTROLS,
     MAIN_METRIC,
     Comparison,
     ControlShare,
@@ -42,7 +42,7 @@ def compare(
     runs: Sequence[RunRecord],
     baseline: str = "none",
     split: Split = "test",
-    controls: Mapping[str, str] = CONTROLS,
+    controls: Mapping[str, str] | None = None,
     resamples: int = 2000,
     permutations: int = 5000,
     seed: int = 0,
@@ -55,7 +55,8 @@ def compare(
         runs: finished runs, in the order of the study.
         baseline: the arm that others are compared with; the first arm where there is no such arm.
         split: which images.
-        controls: arm -> the arm that is as wide and saw none of the other tissue.
+        controls: arm -> the arm that is as wide and saw none of the other tissue; those of the registry of encoders
+            without it.
         resamples: of the crossed bootstrap.
         permutations: of each permutation test.
         seed: of both; equal arguments give equal results.
@@ -94,7 +95,7 @@ def compare(
         scores=scores,
         differences=differences,
         label_efficiency=_label_efficiency(results),
-        control_shares=_control_shares(results, controls),
+        control_shares=_control_shares(results, controls_of(grid.arms) if controls is None else controls),
         majority_baseline=_majority_baseline(predictions),
         confusion={place: tables[rows].sum(0) for place, rows in grid.rows.items()},
         warnings=(),

@@ -15,11 +15,11 @@ Spread = Literal["draws", "seeds", "images"]
 """What an interval of a mean is over: draws of training images; only seeds, where all draws are the same images; or,
 with a single run, the test images."""
 
+#: A difference is called clear where its p is not above this and the bootstrap interval excludes zero.
+SIGNIFICANCE = 0.05
+
 #: The metric that is tested; the others are shown with intervals.
 MAIN_METRIC = "macro_f1"
-
-#: For each arm, the arm that is as wide and saw none of the other tissue.
-CONTROLS = {"prcc": "random-prcc", "camelyon": "imagenet", "prcc,camelyon": "random-prcc,imagenet"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class RunRecord:
     """`git.commit`, `data.digest`, `threads`, `data.duplicates_across_splits`, …"""
     val_images: int = 0
     """Number of labelled val images; 0 where it is not known."""
+    arm_settings: tuple[str, ...] = ("encoders",)
+    """The settings that the arm stands for."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,18 @@ class Difference:
     p_holm: float | None = None
     """The same, corrected by Holm's method over the amounts of one arm."""
     mcnemar: tuple[float, ...] = ()
-    """Exact McNemar test a draw; for the main metric only."""
+    """Exact McNemar test for each draw; for the main metric only."""
+
+    @property
+    def p_value(self) -> float | None:
+        """Holm's p where there is one, else the uncorrected one."""
+        return self.p if self.p_holm is None else self.p_holm
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is distinguishable from zero: by the bootstrap interval, and by p where there is one."""
+        p = self.p_value
+        return not self.low <= 0 <= self.high and (p is None or p <= SIGNIFICANCE)
 
 
 @dataclass(frozen=True)
@@ -184,3 +197,8 @@ class Comparison:
         """The difference of one condition to the baseline; None where there is none."""
         found = (d for d in self.differences if (d.arm, d.amount, d.metric) == (arm, amount, metric))
         return next(found, None)
+
+    def main_differences(self, amount: str = "") -> list[Difference]:
+        """The differences of the main metric, in the order of the arms; of one amount, or of all of them."""
+        found = [self.difference(arm, each) for each in ([amount] if amount else self.amounts) for arm in self.arms]
+        return [each for each in found if each is not None]

@@ -59,7 +59,7 @@ def difference_in_words(difference: Difference) -> str:
     words = f"at {amount_words(difference.amount)}: {mean:+.{digits}f} {metric} [{low:.{digits}f}, {high:.{digits}f}]"
     if difference.n == 1:
         words += " over images only, of a single run"
-    p = difference.p if difference.p_holm is None else difference.p_holm
+    p = difference.p_value
     return words if p is None else f"{words}, {_p_words(p)}"
 
 
@@ -83,3 +83,24 @@ def label_efficiency_in_words(found: LabelEfficiency) -> str:
 def _side(ratio: float, relation: Relation | None) -> str:
     number = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
     return {"<": "less than ", ">": "more than "}.get(relation or "", "") + number
+
+
+def signed(value: float) -> str:
+    """A difference with its sign: `+0.012`, `−0.003`, `0.000`."""
+    text = f"{abs(value):.3f}"
+    return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
+
+
+def named(arm: str) -> str:
+    """An arm within a sentence; `none` is quoted, as the bare word would be misread."""
+    return "“none”" if arm == "none" else arm_words(arm)
+
+
+def p_words(p: float | None) -> str:
+    """A p-value: `0.012`, `< 0.001`, `–` for None."""
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -83,8 +83,8 @@ def new_figure(width: float = 7.0, height: float = 4.5) -> Figure:
     return figure
 
 
-def say(axes: Axes, text: str) -> None:
-    """Words instead of a picture, where there is nothing to draw."""
+def show_text(axes: Axes, text: str) -> None:
+    """Text instead of a figure, where there is nothing to draw."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, color=GREY, transform=axes.transAxes)
 

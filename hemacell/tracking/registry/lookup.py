@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import os
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hemacell.core.errors import UserError
+from hemacell.core.files import atomic_folder
+from hemacell.core.text import nearest
 from hemacell.tracking.schema import CHAMPION, DATA_KIND, SAMPLE
 from hemacell.tracking.store import get_client
 
@@ -65,11 +64,16 @@ def alias_for(kind: DataKind) -> str:
 
 def find(name: str, kind: DataKind) -> RegisteredModel | None:
     """The model of this registered name that a job on data of this kind takes by default, or None."""
+    return find_alias(name, alias_for(kind))
+
+
+def find_alias(name: str, alias: str) -> RegisteredModel | None:
+    """The version of a registered model with this alias, or None."""
     from mlflow.exceptions import MlflowException
 
     client = get_client()
     try:
-        return _registered(client.get_model_version_by_alias(name, alias_for(kind)))
+        return _registered(client.get_model_version_by_alias(name, alias))
     except MlflowException as error:
         if error.error_code in _NOT_FOUND:
             return None
@@ -113,17 +117,8 @@ def fetch(model: str | RegisteredModel, cache: Path) -> Path:
     target = cache / "models" / registered.model_id
     if not target.is_dir():
         get_client()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as partial:
-            mlflow.artifacts.download_artifacts(artifact_uri=registered.uri, dst_path=partial)
-            try:
-                os.rename(partial, target)
-            except OSError:
-                if not target.is_dir():
-                    raise
-            else:
-                # The context manager removes this folder when it leaves, whatever became of the first one.
-                Path(partial).mkdir()
+        with atomic_folder(target) as partial:
+            mlflow.artifacts.download_artifacts(artifact_uri=registered.uri, dst_path=str(partial))
     return _own_folder(target, registered)
 
 
@@ -136,14 +131,19 @@ def card_of(model: RegisteredModel) -> str:
 
 def exists(model: RegisteredModel) -> bool:
     """Whether the files of the model are still where the registry says."""
+    return "MLmodel" in model_files(model)
+
+
+def model_files(model: RegisteredModel) -> set[str]:
+    """The names at the top of a logged model's folder; empty where it was deleted."""
     from mlflow.exceptions import MlflowException
 
     client = get_client()
     try:
-        return any(file.path == "MLmodel" for file in client.list_logged_model_artifacts(model.model_id))
+        return {file.path for file in client.list_logged_model_artifacts(model.model_id)}
     except MlflowException as error:
         if error.error_code in _NOT_FOUND:
-            return False
+            return set()
         raise
 
 
@@ -199,7 +199,7 @@ def _check_name(client: MlflowClient, name: str) -> None:
     store = mlflow.get_registry_uri()
     if not names:
         raise UserError(f"there is no model {name!r}: nothing is registered yet in {store}; train one first")
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:10]
+    near = nearest(name, names, count=3) or sorted(names)[:10]
     raise UserError(f"there is no model {name!r} in {store}; registered are: {', '.join(near)}")
 
 

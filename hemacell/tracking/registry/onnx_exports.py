@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ import numpy as np
 
 from hemacell.classifiers.onnx_file import BATCH, INPUT, OUTPUTS
 from hemacell.core.errors import UserError
-from hemacell.prediction.output import sha256_of
+from hemacell.core.files import atomic_write, sha256_of
 from hemacell.tracking.registry.lookup import RegisteredModel, card_of, resolve
 from hemacell.tracking.registry.registration import attach_card
 from hemacell.tracking.runs.existing import existing_run
@@ -26,7 +25,7 @@ from hemacell.tracking.store import get_client
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-    from hemacell.classifiers.model import ClassifierConfig
+    from hemacell.classifiers.description import ClassifierConfig
 
 _REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy", "pandas")
 _MODEL_FILE = "model.onnx"  # as MLflow names it
@@ -78,9 +77,9 @@ def export_of_run(run_id: str) -> RegisteredModel:
 
 
 def follow_aliases(model: RegisteredModel, export: RegisteredModel) -> tuple[str, ...]:
-    """Give the export those of the aliases `champion` and `sample` that the classifier itself has; returns them."""
+    """Give the export those of the aliases `champion…` and `sample` that the classifier itself has; returns them."""
     client = get_client()
-    followed = tuple(alias for alias in (CHAMPION, SAMPLE) if alias in model.aliases)
+    followed = tuple(alias for alias in model.aliases if alias.startswith((CHAMPION, SAMPLE)))
     for alias in followed:
         client.set_registered_model_alias(export.name, alias, export.version)
     return followed
@@ -107,10 +106,8 @@ def write_onnx(export: RegisteredModel, output: Path) -> None:
     """Write a registered export as a file, which appears whole or not at all."""
     if output.exists() and sha256_of(output) == export.tags[ONNX_DIGEST]:
         return
-    with _fetched(export) as file:
-        temporary = output.with_name(f"{output.name}.new")
+    with _fetched(export) as file, atomic_write(output) as temporary:
         shutil.copyfile(file, temporary)
-        os.replace(temporary, output)
 
 
 @contextmanager

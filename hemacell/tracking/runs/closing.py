@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
+from hemacell.tracking.runs.notes import write_note
 from hemacell.tracking.runs.signals import Stopped
+from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import ERROR
 from hemacell.tracking.store import as_user_error, lost_server, stop_retrying
 
@@ -30,12 +32,14 @@ class OpenRun:
         nested: whether another run of this process encloses it.
         outer_run: the run that `mlflow run` made for this process, '' without it.
         run_id: '' until the run is open.
+        tracker: of the run, None until it is open.
         advice: how to continue a run that was stopped; '' where it cannot be continued.
     """
 
     nested: bool
     outer_run: str
     run_id: str = ""
+    tracker: Tracker | None = None
     advice: str = ""
 
 
@@ -84,6 +88,7 @@ def _close(client: MlflowClient, run: OpenRun, status: str, error: str = "") -> 
         if error:
             client.set_tag(run.run_id, ERROR, " ".join(error.split())[:_TAG_LENGTH])
         mlflow.end_run(status)
+        write_note(client, run.run_id, status, run.tracker.summary if run.tracker else "")
         # Where `mlflow run` was stopped with us, nobody else closes its run; where it lives on, it writes FAILED there.
         if status == "KILLED" and run.outer_run:
             client.set_terminated(run.outer_run, status=status)

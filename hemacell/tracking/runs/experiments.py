@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.mlflow_environment import Launch
+from hemacell.tracking.runs.notes import describe_experiment
 from hemacell.tracking.schema import EXPERIMENT
 from hemacell.tracking.store import artifact_location
 
@@ -27,17 +28,19 @@ def experiment_for(client: MlflowClient, job: str, given: str, launch: Launch) -
     """
     if not given and not launch.experiment_name and launch.experiment_id:
         return launch.experiment_id
-    return _named(client, given or launch.experiment_name or EXPERIMENT.format(job=job))
+    return _named(client, given or launch.experiment_name or EXPERIMENT.format(job=job), job)
 
 
-def _named(client: MlflowClient, name: str) -> str:
+def _named(client: MlflowClient, name: str, job: str) -> str:
     import mlflow
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return client.create_experiment(name, artifact_location(name, mlflow.get_tracking_uri()))
+            created = client.create_experiment(name, artifact_location(name, mlflow.get_tracking_uri()))
+            describe_experiment(client, created, job)
+            return created
         except MlflowException as error:
             # Another job may have created it in between.
             found = client.get_experiment_by_name(name)

@@ -62,6 +62,8 @@ def track(
         UserError: the server is down or goes away, the disk is full, or the run cannot be resumed.
         SystemExit: SIGINT or SIGTERM stopped the outermost run (130 or 143), after a line that says how to continue.
     """
+    from hemacell.tracking.runs.system_metrics import system_metrics
+
     configure_logging()
     client = _ready_client()
     launch = read_mlflow_environment(client)
@@ -90,7 +92,9 @@ def track(
         if outer_run:
             _own_outer_run(client, outer_run, ours.run_id)
         log_settings(client, ours.run_id, texts, may_change)
-        yield Tracker(client, ours.run_id, run.info.experiment_id)
+        ours.tracker = Tracker(client, ours.run_id, run.info.experiment_id)
+        with system_metrics(ours.run_id, resumed=bool(resume)):
+            yield ours.tracker
 
 
 def has_open_run() -> bool:
@@ -121,14 +125,14 @@ def _start(resume: str, experiment_id: str, run_name: str, parent: str, tags: di
     import mlflow
 
     if resume:
-        return mlflow.start_run(run_id=resume, nested=True, tags=tags, log_system_metrics=_system_metrics())
+        return mlflow.start_run(run_id=resume, nested=True, tags=tags, log_system_metrics=False)
     return mlflow.start_run(
         experiment_id=experiment_id,
         run_name=run_name,
         nested=True,
         parent_run_id=parent or None,
         tags=tags,
-        log_system_metrics=_system_metrics(),
+        log_system_metrics=False,  # ours is another
     )
 
 
@@ -137,9 +141,3 @@ def _own_outer_run(client: MlflowClient, outer_run: str, run_id: str) -> None:
     for key, value in process_tags().items():
         client.set_tag(outer_run, key, value)
     point_to_result(client, run_id)
-
-
-def _system_metrics() -> bool:
-    from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING as setting
-
-    return bool(setting.get()) if setting.is_set() else True

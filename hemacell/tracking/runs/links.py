@@ -33,6 +33,11 @@ def experiment_link(experiment_id: str, *, sort_by: str = "", search: str = "") 
     return f"#/experiments/{experiment_id}/runs" + (f"?{text}" if text else "")
 
 
+def view_link(experiment_id: str, key: str) -> str:
+    """The list of an experiment's runs in a saved view."""
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={key}"
+
+
 def children_link(parent: Run, sort_by: str = "") -> str:
     """The runs under a run, as a flat list."""
     search = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"

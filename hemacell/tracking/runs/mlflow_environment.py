@@ -82,6 +82,13 @@ def read_mlflow_environment(client: MlflowClient) -> Launch:
     return _launch
 
 
+def child_environment(parent: str) -> dict[str, str]:
+    """The variables of a worker process whose runs are children of the run `parent`, in the same store."""
+    import mlflow
+
+    return {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), PARENT_VARIABLE: parent}
+
+
 def point_to_result(client: MlflowClient, run_id: str) -> None:
     """Make the run of `mlflow run`, if there is one, lead to the run that holds the results: by name, note and tag."""
     launch = read_mlflow_environment(client)

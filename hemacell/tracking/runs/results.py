@@ -51,7 +51,7 @@ def log_classification(
         The scores, without prefix.
     """
     from hemacell.evaluation.metrics import classification_metrics
-    from hemacell.evaluation.predictions import write_predictions
+    from hemacell.evaluation.predictions import Predictions, write_predictions
     from hemacell.reporting import figures
 
     labels, classes = manifest.labels, manifest.classes
@@ -66,11 +66,16 @@ def log_classification(
     run.figure(figures.reliability(labels, probabilities), f"{folder}reliability.png")
     heat = (lambda rows: explain(pixels[rows], predicted[rows])) if explain else None
     crop = explain.crop if explain else 1.0
-    run.figure(figures.mistakes(pixels, labels, probabilities, classes, heat=heat, crop=crop), f"{folder}mistakes.png")
+    run.figure(
+        figures.mistakes(pixels, labels, probabilities, classes, saliency=heat, crop=crop), f"{folder}mistakes.png"
+    )
     with tempfile.TemporaryDirectory() as scratch:
-        names = [Path(path).relative_to(manifest.root).as_posix() for path in manifest.table["path"]]
+        names = manifest.names
         file = Path(scratch) / PREDICTIONS
-        write_predictions(file, names, labels, probabilities, classes, list(manifest.table["sha256"]), prefix)
+        digests = tuple(manifest.table["sha256"])
+        write_predictions(
+            file, Predictions(classes, prefix, tuple(names), digests, labels, probabilities.astype(np.float32))
+        )
         run.artifact(file, f"{folder}{PREDICTIONS}")
     return scores
 

@@ -136,7 +136,7 @@ def test_confusion_matrix_of_a_class_without_images():
     figure = figures.confusion_matrix([0, 0, 1], [0, 2, 1], ("a", "b", "c"))
     assert_drawn(figure)
     assert "c\n(n = 0)" in texts(figure)
-    assert "2 of 3 right (66.7%)" in texts(figure)
+    assert "2 of 3 correct (66.7%)" in texts(figure)
 
 
 def test_per_class_bars_have_the_height_of_the_scores():
@@ -254,7 +254,7 @@ def test_mistakes_have_their_heat_beside_them_and_none_other_is_asked_for():
         found[:, 20:30, 10:20] = np.linspace(0.5, 1, len(rows))[:, None, None]
         return found
 
-    figure = figures.mistakes(images, labels, p, CLASSES, heat=heat, crop=0.5)
+    figure = figures.mistakes(images, labels, p, CLASSES, saliency=heat, crop=0.5)
     assert_drawn(figure)
     plain = figures.mistakes(images, labels, p, CLASSES)
     drawn, alone = ([axes for axes in each.axes if axes.images] for each in (figure, plain))
@@ -278,14 +278,14 @@ def test_mistakes_have_their_heat_beside_them_and_none_other_is_asked_for():
 def test_explained_images(count):
     heat = np.random.default_rng(0).random((count, 48, 48), np.float32)
     names = [f"$\\frac{number}$.jpg\nEosinophil 0.41, for review" for number in range(count)]
-    figure = figures.explained(coloured(count, 48), names, "$\\frac$.csv: some images", heat)
+    figure = figures.saliency_maps(coloured(count, 48), names, "$\\frac$.csv: some images", heat)
     drawn = [axes for axes in figure.axes if axes.images]
     assert [axes.get_title() for axes in drawn] == names and figure.get_suptitle() == "$\\frac$.csv: some images"
     assert not any(axes.patches for axes in drawn)  # the whole image is looked at
     if count < 96:
         assert_drawn(figure)
-    with pytest.raises(ValueError, match="heat of shape"):
-        figures.explained(coloured(count, 48), names, "", heat[:, :47])
+    with pytest.raises(ValueError, match="saliency of shape"):
+        figures.saliency_maps(coloured(count, 48), names, "", heat[:, :47])
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.9, 2.0])
@@ -306,7 +306,7 @@ def test_the_risk_at_every_coverage(threshold):
 
 def test_distances_of_each_kind_and_their_share_beyond_the_limit():
     kinds = {"test cells": np.linspace(0.2, 1.005, 100), "out_of_focus": np.full(40, 3.0), "noise": np.full(40, 1e9)}
-    figure = figures.distances(kinds, 1.0)
+    figure = figures.ood_distances(kinds, 1.0)
     assert_drawn(figure)
     found = texts(figure)
     assert {"out of focus", "1.0% of 100 flagged"} <= set(found) and found.count("100.0% of 40 flagged") == 2
@@ -314,7 +314,7 @@ def test_distances_of_each_kind_and_their_share_beyond_the_limit():
 
 
 def test_no_image_to_explain_says_so():
-    figure = figures.explained(coloured(3, 48)[:0], [], "", np.zeros((0, 48, 48), np.float32))
+    figure = figures.saliency_maps(coloured(3, 48)[:0], [], "", np.zeros((0, 48, 48), np.float32))
     assert texts(figure) == ["no images to show"]
 
 
@@ -327,7 +327,7 @@ def test_answers_stand_beside_their_labels():
         [("Monocyte", 0.91, False), ("Basophil", 0.4, True), ("", float("nan"), True), ("Monocyte", 1, False)]
     )
     images = coloured(4)
-    figure = figures.answers(images, table, ["Monocyte", "Monocyte", "", ""])
+    figure = figures.predictions(images, table, ["Monocyte", "Monocyte", "", ""])
     assert_drawn(figure)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["Monocyte\n→ Monocyte 0.91", "Monocyte\n→ Basophil 0.40", "cannot be read", " \n→ Monocyte 1.00"]
@@ -337,11 +337,11 @@ def test_answers_stand_beside_their_labels():
     assert (np.asarray(figure.axes[1].images[0].get_array()) == images[1]).all()
     frames = [mpl.colors.to_hex(axes.spines["top"].get_edgecolor()) for axes in figure.axes]
     assert frames == ["#ffffff", "#d55e00", "#d55e00", "#ffffff"]
-    assert "→" in figures.answers(images, table).axes[0].get_title()
+    assert "→" in figures.predictions(images, table).axes[0].get_title()
     with pytest.raises(ValueError, match="4 labels expected, got 1"):
-        figures.answers(images, table, ["Monocyte"])
+        figures.predictions(images, table, ["Monocyte"])
     with pytest.raises(ValueError, match="uint8 images"):
-        figures.answers(coloured(3), table)
+        figures.predictions(coloured(3), table)
 
 
 def counted(smears, note="", corrected=True) -> pd.DataFrame:

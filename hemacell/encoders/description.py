@@ -1,0 +1,22 @@
+"""What an encoder is, without its weights; read and written without importing torch."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
+
+
+class EncoderConfig(BaseModel):
+    """What is needed to build an encoder again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    """A name in `hemacell.encoders.architectures`: `autoencoder` or `backbone`."""
+    body: dict[str, Any]
+    """The arguments of its network."""
+    input_size: int
+    """Side of what it sees, in pixels."""
+    crop: float = 1.0
+    """Side of the part around the centre that it is shown, in sides of the image (0 < crop <= 1)."""

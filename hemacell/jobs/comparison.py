@@ -1,0 +1,106 @@
+"""The comparison of runs, logged as report, figures, table and metrics to a run of its own or of a study."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hemacell.core.errors import UserError, in_one_line
+from hemacell.core.text import slug
+from hemacell.tracking.runs.search import read_file
+from hemacell.tracking.schema import ANSWER
+
+if TYPE_CHECKING:
+    from hemacell.evaluation.comparison.records import Comparison, RunRecord
+    from hemacell.tracking.runs.tracker import Tracker
+
+
+def log_comparison(
+    run: Tracker,
+    records: Sequence[RunRecord],
+    *,
+    baseline: str = "",
+    resamples: int = 2000,
+    permutations: int = 5000,
+    output: str = "",
+) -> list[Comparison]:
+    """Compare runs, and log report, figures, table and the mean of every arm and amount.
+
+    Args:
+        run: the open run.
+        records: what is compared.
+        baseline: the arm that the others are compared with; '' for `none`, or the first arm where there is no `none`.
+        resamples, permutations: of the bootstrap and of the permutation test.
+        output: a folder that the report is written to as well.
+
+    Returns:
+        The comparison on the test images, and the one on the other laboratory's images where all runs have it.
+
+    Raises:
+        UserError: the runs cannot be compared, or the folder cannot be written.
+    """
+    from hemacell.evaluation.comparison.compare import compare
+    from hemacell.evaluation.comparison.table import results_table
+    from hemacell.reporting.study_facts import study_facts
+    from hemacell.reporting.study_report import write_report
+
+    chosen = _baseline(records, baseline)
+    comparisons = [compare(records, baseline=chosen, resamples=resamples, permutations=permutations)]
+    if all(record.external for record in records):
+        comparisons.append(
+            compare(records, baseline=chosen, split="external", resamples=resamples, permutations=permutations)
+        )
+    facts, table = study_facts(run.run_id, records), results_table(records)
+    with tempfile.TemporaryDirectory() as scratch:
+        write_report(Path(scratch), comparisons, records, facts, table)
+        run.artifacts(Path(scratch))
+        if output:
+            _copy(Path(scratch), Path(output).expanduser())
+    answer = _answer(comparisons[0])
+    run.summary = answer.replace("\n", "\n\n")
+    run.text(answer, ANSWER)
+    run.metrics(_means(comparisons[0]))
+    return comparisons
+
+
+def _baseline(records: Sequence[RunRecord], asked: str) -> str:
+    arms = list(dict.fromkeys(record.arm for record in records))
+    chosen = asked or ("none" if "none" in arms else arms[0])
+    if chosen not in arms:
+        raise UserError(f"baseline={chosen}: expected one of the arms ({'; '.join(arms)})")
+    return chosen
+
+
+def _means(comparison: Comparison) -> Mapping[str, float]:
+    from hemacell.evaluation.metrics import study_metrics
+
+    return {
+        f"{score.metric}/{slug(score.arm)}/{slug(score.amount)}": score.mean
+        for score in comparison.scores
+        if score.metric in study_metrics()
+    }
+
+
+def _answer(comparison: Comparison) -> str:
+    from hemacell.reporting.study_answer import answer
+
+    return "\n".join([*answer(comparison), *(f"warning: {line}" for line in comparison.warnings)])
+
+
+def summary(run_id: str) -> str:
+    """For the screen: the result in words that a study or a comparison has logged, and where the report is."""
+    answer = read_file(run_id, ANSWER).strip()
+    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}"
+
+
+def _copy(folder: Path, target: Path) -> None:
+    try:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            copy = target / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)  # not the modes: those of a temporary folder are for its owner alone
+    except OSError as error:
+        raise UserError(f"output={target}: cannot be written ({error.strerror or in_one_line(error)})") from error

@@ -1,0 +1,101 @@
+"""The differential count of `predict`: corrected by the classifier's own test, as files beside the output."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemacell.core.files import atomic_write, sha256_of
+from hemacell.evaluation.metrics import confusion_counts
+from hemacell.tracking.registry.lookup import RegisteredModel
+from hemacell.tracking.runs.reference_scores import test_predictions_of
+from hemacell.tracking.runs.tracker import Tracker
+
+if TYPE_CHECKING:
+    from hemacell.jobs.predict import PredictJob
+    from hemacell.prediction.summary import Tally
+
+logger = logging.getLogger(__name__)
+
+SETTINGS = "differential.settings"
+#: Tags with the sha256 of table and page.
+DIGESTS = ("differential.sha256", "differential.page_sha256")
+
+
+def files_of(output: Path) -> tuple[Path, Path]:
+    """Table and page of the differential count that belong to an output."""
+    return output.with_name(f"{output.stem}.differential.csv"), output.with_name(f"{output.stem}.differential.html")
+
+
+def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
+    """Whether the run with these tags has made the differential count that is asked for, and its files are there."""
+    if tags.get(SETTINGS) != _settings(asked):
+        return False
+    return all(
+        file.is_file() and tags.get(name) == sha256_of(file)
+        for name, file in zip(DIGESTS, files_of(output), strict=True)
+    )
+
+
+def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
+    """Write the differential count beside the output, as a table and as a page, and store both with the run."""
+    from hemacell.prediction.differential.identifiability import doubts
+    from hemacell.prediction.differential.shares import differentials
+    from hemacell.reporting.differential_page import Origin, write_page, write_table
+
+    asked, config = job.settings, job.config()
+    tested = confusion_of(job.model, tally.classes)
+    if tested is None:
+        logger.warning(f"the run with the test predictions of {job.model.uri} is gone: the counts are not corrected")
+    counted = differentials(tally, tested, seed=asked.seed, resamples=asked.resamples)
+    origin = Origin(
+        model=job.model.uri,
+        source=job.inputs.source.name,
+        output=job.output.name,
+        run=run.run_id,
+        sample=job.model.data_kind == "sample",
+        confusion=tested,
+        crop=asked.crop or config.crop,
+        own_crop=config.crop,
+        confidence_threshold=config.confidence_threshold,
+    )
+    files = files_of(job.output)
+    with ExitStack() as stack:
+        # their digests are on the run before they appear, so that it is known which run they belong to
+        table, page = (stack.enter_context(atomic_write(file)) for file in files)
+        write_table(table, counted, tested)
+        write_page(page, counted, tally, job.inputs, origin)
+        digests = {name: sha256_of(file) for name, file in zip(DIGESTS, (table, page), strict=True)}
+        run.tags({SETTINGS: _settings(asked), **digests})
+    for file in files:
+        run.artifact(file)
+        logger.info(f"predict: {file}")
+    for line in [] if tested is None else doubts(tally.classes, tested):
+        logger.warning(line)
+
+
+def confusion_of(model: RegisteredModel, classes: Sequence[str]) -> NDArray[np.int64] | None:
+    """The confusion matrix of a classifier's own test, int [C, C] with rows labelled and columns predicted.
+
+    Args:
+        model: a registered classifier.
+        classes: C names.
+
+    Returns:
+        None where the run that trained it is gone, or had other classes.
+    """
+    tested = test_predictions_of(model)
+    if tested is None or set(tested.classes) != set(classes):
+        return None
+    index = np.array([list(classes).index(name) for name in tested.classes])
+    return confusion_counts(index[tested.labels], index[tested.predicted], len(classes))
+
+
+def _settings(asked: Any) -> str:
+    return f"seed={asked.seed} resamples={asked.resamples}"

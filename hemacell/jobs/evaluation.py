@@ -1,0 +1,140 @@
+"""Evaluate a classifier on labelled images: compute, draw, log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hemacell.core.errors import UserError
+from hemacell.data.images import UnreadableImage
+from hemacell.data.masks import masks_beside, square_mask
+from hemacell.evaluation.classification import Acceptance, Evaluation, evaluate
+from hemacell.evaluation.predictions import Predictions
+from hemacell.evaluation.reference_scores import compare_with_reference, drop_in_words, reference_checks
+from hemacell.evaluation.saliency import saliency_metrics
+from hemacell.tracking.registry.lookup import RegisteredModel
+from hemacell.tracking.runs.evaluation import log_evaluation
+from hemacell.tracking.runs.reference_scores import FIGURE, log_reference_comparison, reference_scores_of
+from hemacell.tracking.runs.tracker import Tracker
+
+if TYPE_CHECKING:
+    from hemacell.classifiers.grad_cam import GradCAM
+    from hemacell.data.manifest import Manifest
+
+logger = logging.getLogger(__name__)
+
+#: Masked images whose saliency is measured: a share deviates by 0.15 between images, its mean over so many by 0.01.
+MOST_MASKED = 300
+
+
+def evaluate_and_log(
+    run: Tracker,
+    manifest: Manifest,
+    probabilities: np.ndarray,
+    pixels: np.ndarray,
+    split: str = "test",
+    step: int = 0,
+    acceptance: Acceptance | None = None,
+    grad_cam: GradCAM | None = None,
+    intervals: bool = False,
+) -> Evaluation:
+    """Compute all scores of a classifier on labelled images, and log them with their figures and the predictions.
+
+    Args:
+        run: the open run.
+        manifest: N labelled images.
+        probabilities: float [N, C], calibrated.
+        pixels: uint8 [N, S, S, 3], the decoded images.
+        split: `test` or `external`: the prefix of the metrics.
+        step: of the metrics.
+        acceptance: what decides which predictions are accepted without review; None for a model that is not calibrated.
+        grad_cam: shows beside each mistake what supported the prediction. Where images have a mask, the share of these
+            maps that lies inside is measured, on at most `MOST_MASKED` of them.
+        intervals: whether to compute the intervals of the scores.
+    """
+    from hemacell.reporting.evaluation_figures import evaluation_figures
+
+    names = tuple(manifest.names)
+    found = Predictions(
+        manifest.classes,
+        split,
+        names,
+        tuple(manifest.table["sha256"]),
+        manifest.labels,
+        np.asarray(probabilities, dtype=np.float32),
+    )
+    inside = _saliency_inside_masks(manifest, found.predicted, pixels, grad_cam) if grad_cam else {}
+    evaluation = evaluate(found, acceptance, intervals, inside)
+    saliency = (lambda rows: grad_cam(pixels[rows], found.predicted[rows])) if grad_cam else None
+    figures = evaluation_figures(evaluation, pixels, saliency, grad_cam.crop if grad_cam else 1.0)
+    log_evaluation(run, evaluation, figures, split, step)
+    return evaluation
+
+
+def compare_with_own_test(
+    run: Tracker,
+    evaluation: Evaluation,
+    model: RegisteredModel,
+    facts: Mapping[str, str],
+    doubts: Sequence[str],
+    resamples: int,
+) -> None:
+    """Compare scores with those on a classifier's own test images, and log the comparison.
+
+    Args:
+        run: the open run.
+        evaluation: on the images of this run.
+        model: the registered classifier.
+        facts: label -> text, shown above the table.
+        doubts: warnings about model and images, shown below the table.
+        resamples: of the bootstrap over images.
+    """
+    from hemacell.reporting import figures
+    from hemacell.reporting.reference_tables import reference_page
+
+    reference, unknown = reference_scores_of(model)
+    found = evaluation.predictions
+    rows = compare_with_reference(found.labels, found.probabilities, found.classes, reference, resamples)
+    warnings = [
+        *filter(None, (drop_in_words(rows), unknown)),
+        *doubts,
+        *reference_checks(found.labels, rows, found.classes),
+    ]
+    shown = {
+        "classifier": model.uri,
+        "its own test scores": f"run {model.run_id}" if reference else "not known",
+        **facts,
+        "interval": f"percentile bootstrap over images, {resamples} resamples",
+    }
+    if evaluation.selective is not None:
+        shown["accepted without review"] = evaluation.selective.in_words()
+    log_reference_comparison(run, rows, shown, warnings, reference_page(rows, shown, warnings))
+    run.figure(figures.reference_scores(rows), FIGURE)
+
+
+def _saliency_inside_masks(
+    manifest: Manifest, predicted: np.ndarray, pixels: np.ndarray, grad_cam: GradCAM
+) -> dict[str, float]:
+    """From `saliency_metrics`; empty where no image has a mask."""
+    from hemacell.classifiers.grad_cam import crop_mask
+
+    files = masks_beside(manifest)
+    masks: dict[int, np.ndarray] = {}
+    problems: list[str] = []
+    # The rows are sorted by content, which is a random order.
+    for row in [row for row, file in enumerate(files) if file][:MOST_MASKED]:
+        try:
+            masks[row] = square_mask(Path(files[row]), Path(manifest.table["path"].iat[row]), pixels.shape[1])
+        except (UnreadableImage, UserError) as error:
+            problems.append(str(error) if isinstance(error, UserError) else f"{files[row]}: {error}")
+    if problems:
+        logger.warning(f"{len(problems)} masks cannot be used to measure the saliency; the first: {problems[0]}")
+    if not masks:
+        return {}
+    rows = np.array(list(masks))
+    maps = grad_cam(pixels[rows], predicted[rows])
+    return saliency_metrics(maps, np.stack(list(masks.values())), crop_mask(pixels.shape[1], grad_cam.crop))
