@@ -3,8 +3,8 @@
     python benchmarks/gpu.py [--device cuda] [--steps 60]
 
 The first thing to run on a machine with a GPU: it goes through the command line of each job, with the setting `device`,
-in a store and a cache of its own, and takes a few minutes. Exits with 1 where a job fails. With `--device cpu` it can be
-tried without one.
+in a store and a cache of its own, and takes a few minutes. Exits with 1 where a job fails. With `--device cpu` it runs
+without one.
 """
 
 import argparse
