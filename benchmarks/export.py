@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hemacell.classifiers.loading import load_for_use
+from hemacell.classifiers.folder import load_folder
 from hemacell.classifiers.onnx_file import (
     BATCH,
     OnnxClassifier,
@@ -45,7 +45,7 @@ def main() -> None:
     inputs = read_inputs(asked.images)
     model = find_classifier(asked.model)
     set_threads(asked.threads)
-    predictor = load_for_use(fetch(model, cache_dir()))
+    predictor = load_folder(fetch(model, cache_dir()))
     rows = np.unique(np.linspace(0, len(inputs) - 1, asked.limit).round().astype(int)).tolist()
     found = [read_square(inputs.path(row), predictor.config.decoded_size) for row in rows]
     pixels = np.stack([picture for picture in found if not isinstance(picture, str)])

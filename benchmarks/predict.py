@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hemacell.classifiers.loading import load_for_use
-from hemacell.classifiers.model import Predictor
+from hemacell.classifiers.folder import load_folder
+from hemacell.classifiers.model import ClassifierModel
 from hemacell.config.jobs import PredictSettings
 from hemacell.core.cache import cache_dir
 from hemacell.core.progress import Progress
@@ -52,7 +52,7 @@ def main() -> None:
         inputs = replace(inputs, **few)
     model = find_classifier(asked.model)
     set_threads(asked.threads)
-    predictor = load_for_use(fetch(model, cache_dir()), asked.precision, asked.device, asked.crop)
+    predictor = load_folder(fetch(model, cache_dir()), asked.precision, asked.device, asked.crop)
     before = _peak()
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "cells.csv"
@@ -66,10 +66,10 @@ def main() -> None:
         f"{_peak():.0f} MiB ({before:.0f} MiB before the first image), {size / 2**20:.1f} MiB written"
     )
     if asked.precision != "float32":
-        _compare(predictor, load_for_use(fetch(model, cache_dir()), "float32", asked.device, asked.crop), inputs)
+        _compare(predictor, load_folder(fetch(model, cache_dir()), "float32", asked.device, asked.crop), inputs)
 
 
-def _compare(quick: Predictor, exact: Predictor, inputs: Inputs) -> None:
+def _compare(quick: ClassifierModel, exact: ClassifierModel, inputs: Inputs) -> None:
     """How far the answers are from those in float32."""
     rows = np.unique(np.linspace(0, len(inputs) - 1, COMPARED).round().astype(int))
     read = [read_square(inputs.path(row), exact.config.decoded_size) for row in rows]

@@ -15,9 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hemacell.classifiers.fusion import FusedClassifier
-from hemacell.classifiers.model import ClassifierConfig, Predictor
-from hemacell.classifiers.ood import Reference, statistics
+from hemacell.classifiers.cell_task import CellTask, training_augmentation
+from hemacell.classifiers.cells import cell_images
+from hemacell.classifiers.description import ClassifierConfig
+from hemacell.classifiers.fusion_network import FusedClassifier
+from hemacell.classifiers.model import ClassifierModel
+from hemacell.classifiers.ood import MahalanobisDetector
 from hemacell.config.jobs import WbcSettings
 from hemacell.data import decoding
 from hemacell.data.augmentation import AugmentationConfig
@@ -28,7 +31,6 @@ from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import random_encoder
 from hemacell.encoders.registry import ENCODERS
 from hemacell.training.loop import LoopSettings, fit
-from hemacell.training.tasks.cells import CellTask, cell_images, training_augmentation
 
 
 def main() -> None:
@@ -70,7 +72,7 @@ def main() -> None:
                 cells.array,
                 images,
                 images,
-                training_augmentation(part, stored),
+                training_augmentation(list(part.table["sha256"]), stored),
                 size=settings.image_size,
                 crop=settings.crop,
                 batch_size=settings.batch_size,
@@ -94,13 +96,13 @@ def main() -> None:
                     confidence_threshold=0.0,
                     encoders=tuple(encoders if used else ()),
                 )
-                seen = statistics(network.cell, few, np.arange(len(few)), size=config.size, crop=config.crop)
-                known = Reference.fit(seen, np.zeros(len(few), int))
-                predictor = Predictor(config, network, used, known, precision)
+                model = ClassifierModel(config, network, used, precision=precision)
+                features = model.features(few, np.arange(len(few)))
+                model = model.calibrated(MahalanobisDetector.fit(features, np.zeros(len(few), int)))
                 _row(
                     f"classify, encoders={arm}, {views} views, {precision}",
                     128,
-                    lambda p=predictor, f=few: p.predict_pixels(f),
+                    lambda m=model, f=few: m.predict_pixels(f),
                 )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hemacell.classifiers.loading import load_for_use
-from hemacell.classifiers.model import Predictor
+from hemacell.classifiers.folder import load_folder
+from hemacell.classifiers.model import ClassifierModel
 from hemacell.core.cache import cache_dir
 from hemacell.data import decoding
 from hemacell.data.sources import course
@@ -36,12 +36,12 @@ def main() -> None:
     print(f"| --- |{' --- |' * len(numbers)}")
     rows = []
     for uri in asked.models.split(","):
-        made = load_for_use(fetch(find_classifier(uri), cache_dir()), "bf16")
+        made = load_folder(fetch(find_classifier(uri), cache_dir()), "bf16")
         cells = decoding.decode(val, made.config.decoded_size, cache_dir())
         scores = []
         for number in numbers:
             config = made.config.model_copy(update={"views": number})
-            predictor = Predictor(config, made.network, made.encoders, made.reference, made.precision)
+            predictor = ClassifierModel(config, made.network, made.frozen_encoders, made.detector, made.precision)
             answers = predictor.predict_pixels(cells.array)
             found = classification_metrics(cells.manifest.labels, answers.probabilities, val.classes)
             scores.append(found["macro_f1"])

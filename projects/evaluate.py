@@ -1,4 +1,4 @@
-"""Any registered classifier on any labelled folder, beside the scores that it had on its own test images.
+"""Any registered classifier on any labelled folder, compared with the scores on its own test images.
 
     mlflow run . -e evaluate -P model=models:/hemacell-wbc@champion -P data=DIR
     mlflow run . -e evaluate -P model=models:/hemacell-wbc/3 -P data=DIR -P crop=1.0
@@ -44,19 +44,18 @@ def run(settings: EvaluateSettings) -> str:
 
 
 def _evaluate(job, run, model, folder, images) -> None:
+    from hemacell.classifiers.folder import load_folder
     from hemacell.classifiers.grad_cam import GradCAM
-    from hemacell.classifiers.loading import load_for_use
     from hemacell.core.errors import UserError
     from hemacell.core.progress import Progress
     from hemacell.core.threads import set_threads
     from hemacell.data import decoding
-    from hemacell.evaluation.reference_scores import cautions, compare_with_reference, drop_in_words
+    from hemacell.evaluation.classification import Acceptance
+    from hemacell.evaluation.temperature import apply_temperature
     from hemacell.jobs.data_checks import report_problems, report_unreadable
+    from hemacell.jobs.evaluation import compare_with_own_test, evaluate_and_log
     from hemacell.prediction.scoring import predict_with_progress
     from hemacell.tracking.registry.classifiers import doubts
-    from hemacell.tracking.runs.reference_scores import log_reference_comparison, reference_scores_of
-    from hemacell.tracking.runs.reliability import log_selective_prediction
-    from hemacell.tracking.runs.results import log_classification
 
     settings = job.settings
     set_threads(job.threads)
@@ -65,39 +64,38 @@ def _evaluate(job, run, model, folder, images) -> None:
     tags, doubtful = doubts(model, folder, images)
     run.tags({**report_problems(images), **tags})
 
-    predictor = load_for_use(folder, settings.precision, settings.device, settings.crop)
+    predictor = load_folder(folder, settings.precision, settings.device, settings.crop)
     cells = decoding.decode(
         images, predictor.config.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )
     report_unreadable(run, cells.bad)
     if not len(cells):
-        raise UserError(f"{images.root}: none of its {len(images)} images can be read; mend them")
-    answers = predict_with_progress(predictor, cells.array, Progress("scoring"))
-    labels, probabilities = cells.manifest.labels, answers.probabilities
-    explain = GradCAM.of(predictor.network, predictor.config)
-    log_classification(run, cells.manifest, probabilities, cells.array, explain=explain)
-    kept, _ = log_selective_prediction(run, labels, answers, predictor.config)
-
-    own, unknown = reference_scores_of(model)
-    rows = compare_with_reference(labels, probabilities, images.classes, own, settings.resamples)
-    warnings = [*filter(None, (drop_in_words(rows), unknown)), *doubtful, *cautions(labels, rows, images.classes)]
+        raise UserError(f"{images.root}: none of its {len(images)} images can be read: check the files")
+    found = predict_with_progress(predictor, cells.array, Progress("scoring"))
+    config = predictor.config
+    uncalibrated = apply_temperature(found.probabilities, 1 / config.temperature)
+    acceptance = Acceptance(config.confidence_threshold, uncalibrated, found.is_ood)
+    evaluation = evaluate_and_log(
+        run,
+        cells.manifest,
+        found.probabilities,
+        cells.array,
+        acceptance=acceptance,
+        grad_cam=GradCAM.if_possible(predictor),
+    )
     facts = {
-        "classifier": model.uri,
-        "its own test scores": f"run {model.run_id}" if own else "not known",
         "images": f"{len(cells)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
-        "crop": f"{predictor.config.crop:g} of the picture's side",
-        "accepted without review": kept.in_words(),
-        "interval": f"percentile bootstrap over images, {settings.resamples} resamples",
+        "crop": f"{config.crop:g} of the image's side",
     }
-    log_reference_comparison(run, rows, facts, warnings)
+    compare_with_own_test(run, evaluation, model, facts, doubtful, settings.resamples)
 
 
 def _show(run_id: str) -> None:
-    from hemacell.evaluation.reference_scores import text_table
+    from hemacell.reporting.reference_tables import reference_table
     from hemacell.tracking.runs.reference_scores import comparison_of
 
     rows, warnings = comparison_of(run_id)
-    print(text_table(rows))
+    print(reference_table(rows))
     for line in warnings:
         logger.warning(line)
     logger.info(f"evaluate: comparison.md and all other scores are in run {run_id}")

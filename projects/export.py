@@ -69,7 +69,7 @@ def _export(job, run, model, folder, images) -> None:
     from dataclasses import asdict
     from pathlib import Path
 
-    from hemacell.classifiers.loading import load_for_use
+    from hemacell.classifiers.folder import load_folder
     from hemacell.classifiers.onnx_file import OnnxClassifier, difference, export_onnx, images_per_second
     from hemacell.core.errors import UserError
     from hemacell.core.progress import Progress
@@ -84,7 +84,7 @@ def _export(job, run, model, folder, images) -> None:
     run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "check")
     run.tags({MODEL_DATA_KIND: model.data_kind})
 
-    predictor = load_for_use(folder)
+    predictor = load_folder(folder)
     cells = decoding.decode(
         images, predictor.config.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
     )

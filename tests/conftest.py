@@ -28,17 +28,18 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def known_to():
-    """A description of known cells, which are noise, that fits a classifier: (config, network) -> Reference."""
+def with_detector():
+    """Calibrate a classifier on noise: ClassifierModel -> the same with a detector."""
 
-    def make(config, network):
+    def make(model):
         import numpy as np
 
-        from hemacell.classifiers.ood import Reference, statistics
+        from hemacell.classifiers.ood import MahalanobisDetector
 
         rng = np.random.default_rng(5)
-        pixels = rng.integers(0, 256, (24, config.decoded_size, config.decoded_size, 3), dtype=np.uint8)
-        found = statistics(network.cell, pixels, np.arange(len(pixels)), size=config.size, crop=config.crop)
-        return Reference.fit(found, rng.integers(0, 2, 24)).limited(found, 0.1)
+        side = model.config.decoded_size
+        features = model.features(rng.integers(0, 256, (24, side, side, 3), dtype=np.uint8), np.arange(24))
+        detector = MahalanobisDetector.fit(features, rng.integers(0, 2, 24))
+        return model.calibrated(detector.with_false_positive_rate(features, 0.1))
 
     return make

@@ -1,52 +1,64 @@
-"""Where a classifier looks: Grad-CAM of its cell network, as heat over the picture. Knows no MLflow."""
+"""Where a classifier looks: Grad-CAM of the network that sees the pixels, as a map over the image."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hemacell.classifiers.fusion import FusedClassifier, Projection, answer
+from hemacell.classifiers.model import CellClassifier, ClassifierModel
+from hemacell.core.errors import UserError
 from hemacell.data.augmentation import Augmentations, apply_augmentation, dihedral_augmentation
-
-if TYPE_CHECKING:
-    from hemacell.classifiers.model import ClassifierConfig
 
 
 @dataclass(frozen=True, eq=False)
 class GradCAM:
-    """Where the cell network finds what speaks for a class: Grad-CAM (Selvaraju et al. 2017), by captum.
+    """Where the network finds what speaks for a class: Grad-CAM (Selvaraju et al. 2017), by captum.
 
-    What is explained is the answer (the mean of the logits of all heads) as far as it comes from the branch that sees
-    the pixels, given the embeddings of the frozen encoders: what these see is not explained. The heads are linear in
-    the branches, so that embeddings change the answer, and with it the class that is asked about, but not the map of a
-    class: none are computed here.
+    What is explained is the mean of the logits of all heads as far as it comes from the branch that sees the pixels,
+    given the embeddings of the frozen encoders: what these see is not explained. The heads are linear in the branches,
+    so that embeddings change the prediction, and with it the class that is asked about, but not the map of a class:
+    none are computed here.
     """
 
-    network: FusedClassifier
+    network: CellClassifier
     """in eval mode, on its device; neither its weights nor their gradients are touched"""
     size: int
-    """side of what the cell network sees, in pixels"""
+    """side of what the network sees, in pixels"""
     crop: float
-    """side of the part around the centre that is looked at, in sides of the picture"""
+    """side of the central part that is used, in sides of the image"""
     views: int
-    """flips and quarter turns that an answer is averaged over, 1 to 8; their maps are turned back and averaged"""
+    """flips and quarter turns that a prediction is averaged over, 1 to 8; their maps are turned back and averaged"""
 
     @classmethod
-    def of(cls, network: FusedClassifier, config: ClassifierConfig) -> GradCAM:
-        """That of a classifier, looking at what the classifier looks at."""
-        return cls(network, config.size, config.crop, config.views)
+    def of(cls, model: ClassifierModel) -> GradCAM:
+        """That of a classifier, looking at what the classifier looks at.
+
+        Raises:
+            UserError: its method has no network that sees the pixels.
+        """
+        config = model.config
+        if model.network.saliency_layer is None:
+            raise UserError(
+                f"saliency maps: method={config.method} has no network that sees the pixels; "
+                "leave explain= out, or take a classifier of method=fusion"
+            )
+        return cls(model.network, config.size, config.crop, config.views)
+
+    @classmethod
+    def if_possible(cls, model: ClassifierModel) -> GradCAM | None:
+        """`of`, or None where the method has no network that sees the pixels: figures are then drawn without maps."""
+        return cls.of(model) if model.network.saliency_layer is not None else None
 
     def __call__(self, pixels: np.ndarray, classes: np.ndarray, batch: int = 64) -> np.ndarray:
-        """Heat for a class of each picture.
+        """Saliency for a class of each image.
 
         Args:
             pixels: uint8 [N, S, S, 3], decoded squares; a memory map will do.
-            classes: int [N], the class that is asked about, such as the one that was answered.
+            classes: int [N], the class that is asked about, such as the one that was predicted.
             batch: pictures at once.
 
         Returns:
@@ -72,11 +84,13 @@ class GradCAM:
         """Heat [N, 1, h, w], 0 or more, over the places of the last features; in float32."""
         from captum.attr import LayerGradCam  # those who only classify need none
 
-        average = [cast(Projection, each).mean.expand(len(seen), -1) for each in self.network.projections]
+        network = self.network
+        assert network.saliency_layer is not None
+        average = network.typical_embeddings(len(seen))
         # The last features, though they have 4 x 4 places for 64 px: turned and averaged they are fine enough. Maps of
         # earlier stages look sharper and say less: painting over their hottest places takes less from the logit. Before
         # the norm and the ReLU the map of many a cell is empty.
-        cam = LayerGradCam(lambda images: answer(self.network(images, average)), self.network.cell.activation)
+        cam = LayerGradCam(lambda images: network.logits(images, average), network.saliency_layer)
         return cam.attribute(seen.requires_grad_(), target=classes, relu_attributions=True).detach()
 
     def _laid_back(self, heat: Tensor, view: Augmentations, like: Tensor) -> Tensor:

@@ -1,87 +1,114 @@
-"""A folder with a classifier -> probabilities of images. Knows no MLflow, and nothing that only training needs."""
+"""A classifier as one torch module, from decoded images to probabilities and distances.
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+Calibration, the jobs, the served model and the ONNX export all call the same `forward`, or its parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from hemacell.classifiers.fusion import FusedClassifier
-from hemacell.classifiers.ood import Reference, statistics
-from hemacell.classifiers.probabilities import apply_temperature, tta_probabilities
-from hemacell.core.errors import UserError, in_one_line
-from hemacell.data.augmentation import apply_augmentation, identity_augmentation, tta_views_of
+from hemacell.classifiers.central_crop import CentralCrop
+from hemacell.classifiers.description import ClassifierConfig, Predictions
+from hemacell.classifiers.ood import MahalanobisDetector, low_level_features
+from hemacell.data.augmentation import tta_views_of
 from hemacell.data.images import to_square
-from hemacell.encoders.frozen import FrozenEncoder, load_encoder, save_encoder
-from hemacell.encoders.fuse_batchnorm import fuse_batchnorm
+from hemacell.encoders.frozen import FrozenEncoder
+from hemacell.evaluation.checks import MIN_PROBABILITY
 
-WEIGHTS, DESCRIPTION, ENCODERS = "classifier.safetensors", "classifier.json", "encoders"
-REFERENCE = "known_cells.safetensors"
-TRAINED_ON = "training_images.json"
-_VIEWS_AT_ONCE = 64  # of an encoder: more are not quicker, and need more memory
+if TYPE_CHECKING:
+    from hemacell.classifiers.cells import CellImages
 
-
-class ClassifierConfig(BaseModel):
-    """All that a classifier is, beside its weights and encoders."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    classes: tuple[str, ...]
-    decoded_size: int
-    """side to which an image's central square is brought first, in pixels"""
-    size: int
-    """side of what the cell network sees, in pixels"""
-    crop: float
-    """side of the part around the centre that is looked at, in sides of the image"""
-    views: int
-    """flips and quarter turns over which an answer is averaged, 1 to 8"""
-    temperature: float
-    confidence_threshold: float
-    """a cell whose probability is below this needs to be looked at by a person"""
-    widths: tuple[int, ...] = (32, 64, 128, 256)
-    blocks: tuple[int, ...] = (1, 2, 2, 1)
-    projection: int = 128
-    encoders: tuple[str, ...]
-    """slugs of the encoders, in the order in which the network takes them"""
+_VIEWS_AT_ONCE = 64  # more are not quicker, and need more memory
 
 
-class Answers(NamedTuple):
-    """What a classifier says of N images."""
+class CellClassifier(nn.Module):
+    """What a method learns: from pixels and embeddings to logits. Its `state_dict` is all that is stored of it."""
 
-    probabilities: np.ndarray
-    """float32 [N, classes], calibrated"""
-    distance: np.ndarray
-    """float32 [N], from the cells that it knows; above 1 an image is unlike them"""
+    #: module whose output Grad-CAM explains; None where a method has no network that sees the pixels
+    saliency_layer: nn.Module | None = None
+
+    def logits(self, images: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
+        """Logits float32 [N, classes].
+
+        Args:
+            images: float [N, 3, size, size] in [0, 1].
+            embeddings: for each encoder [N, width].
+        """
+        raise NotImplementedError
+
+    def early_features(self, images: Tensor) -> list[Tensor] | None:
+        """Features [N, C, h, w] of its first layers, by which unfamiliar images are noticed; None if it has none."""
+        return None
+
+    def typical_embeddings(self, count: int) -> list[Tensor]:
+        """Mean embeddings, `count` times, beside which saliency maps are computed: for each encoder [count, width]."""
+        raise NotImplementedError
 
 
-class Predictor:
+def mean_probabilities(network: CellClassifier, images: Tensor, embeddings: Sequence[Tensor], views: int) -> Tensor:
+    """Probabilities before calibration: the mean over the first `views` flips and quarter turns of each image.
+
+    Args:
+        network: in eval mode.
+        images: float [N, 3, size, size] in [0, 1], upright.
+        embeddings: for each encoder [views * N, width], of the same turns, in the order of `tta_views_of`.
+        views: 1 to 8.
+
+    Returns:
+        float32 [N, classes], rows sum to 1.
+    """
+    logits = network.logits(tta_views_of(images, views), embeddings)
+    return logits.float().softmax(1).unflatten(0, (views, -1)).mean(0)
+
+
+class ClassifierModel(nn.Module):
     """A classifier with its encoders, ready for images.
 
     Args:
         config: its description.
-        network: in eval mode.
+        network: what its method has learnt; put into eval mode.
         encoders: as `config.encoders` names them.
-        reference: the description of the cells that it knows.
-        precision: `float32` (answers agree to 1e-5 everywhere) or `bf16` (faster; probabilities differ by 0.0003 in the
-            mean and up to 0.05, as `benchmarks/predict.py` prints).
+        detector: of unfamiliar images; None only until the classifier is calibrated.
+        precision: `float32` (predictions agree to 1e-5 everywhere) or `bf16` (faster; probabilities differ by 0.0003
+            in the mean and up to 0.05, as `benchmarks/predict.py` prints). Distances are always in float32.
+
+    `forward` takes uint8 [N, decoded_size, decoded_size, 3] and returns probabilities float32 [N, classes], calibrated,
+    the mean over the classifier's views, and distances float32 [N] from the known cells; above 1 an image is unlike
+    them.
     """
 
     def __init__(
         self,
         config: ClassifierConfig,
-        network: FusedClassifier,
+        network: CellClassifier,
         encoders: Sequence[FrozenEncoder],
-        reference: Reference,
+        detector: MahalanobisDetector | None = None,
         precision: str = "float32",
     ) -> None:
-        self.config, self.network, self.encoders = config, network.eval(), list(encoders)
-        self.reference, self.precision = reference, precision
+        super().__init__()
+        self.config, self.precision = config, precision
+        self.network = network
+        self.encoders = nn.ModuleList(encoders)
+        self.detector = detector
+        self.crop = CentralCrop(config.decoded_size, config.size, config.crop)
+        # An encoder that sees the same part at the same size as the network shares its picture.
+        self.encoder_crops = nn.ModuleList(
+            self.crop
+            if (encoder.config.input_size, encoder.config.crop) == (config.size, config.crop)
+            else CentralCrop(config.decoded_size, encoder.config.input_size, encoder.config.crop)
+            for encoder in encoders
+        )
+        self.eval()
+
+    # --- what it is
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,120 +120,143 @@ class Predictor:
         """Probability below which a person should look."""
         return self.config.confidence_threshold
 
-    def with_crop(self, crop: float) -> "Predictor":
-        """The same classifier, shown another part around the centre: its side, in sides of the image."""
-        encoders = [encoder.with_crop(encoder.config.input_size, crop) for encoder in self.encoders]
-        config = self.config.model_copy(update={"crop": crop})
-        return Predictor(config, self.network, encoders, self.reference, self.precision)
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.crop.weights.device
 
-    def to(self, device: torch.device) -> "Predictor":
-        """The same classifier on another device."""
-        encoders = [encoder.to(device) for encoder in self.encoders]
-        return Predictor(self.config, self.network.to(device), encoders, self.reference, self.precision)
+    def with_crop(self, crop: float) -> ClassifierModel:
+        """A copy that uses another central part of the images: its side, in sides of the image. Shares no tensor."""
+        own = copy.deepcopy(self)
+        encoders = [encoder.with_crop(encoder.config.input_size, crop) for encoder in own.frozen_encoders]
+        config = own.config.model_copy(update={"crop": crop})
+        made = ClassifierModel(config, own.network, encoders, own.detector, own.precision)
+        return made.to(self.device)
 
-    def predict_images(self, images: Sequence[Image.Image]) -> Answers:
-        """Answers to RGB images of any size."""
+    def calibrated(self, detector: MahalanobisDetector, **found: object) -> ClassifierModel:
+        """This classifier with its detector and what else calibration found; shares its network and encoders.
+
+        Args:
+            detector: of unfamiliar images.
+            found: fields of `ClassifierConfig`, such as `temperature`.
+        """
+        config = self.config.model_copy(update=found)
+        made = ClassifierModel(config, self.network, self.frozen_encoders, detector, self.precision)
+        return made.to(self.device)
+
+    @property
+    def frozen_encoders(self) -> list[FrozenEncoder]:
+        """The encoders, in the order of `config.encoders`."""
+        return list(self.encoders)  # type: ignore[arg-type]
+
+    # --- from pixels to predictions
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = _scaled(images)
+        seen = self.crop(pixels)
+        shown = [seen if crop is self.crop else crop(pixels) for crop in self.encoder_crops]
+        with self._autocast():
+            embeddings = [
+                encoder(tta_views_of(each, self.config.views))
+                for encoder, each in zip(self.encoders, shown, strict=True)
+            ]
+            raw = mean_probabilities(self.network, seen, embeddings, self.config.views)
+        assert self.detector is not None, "the classifier is not calibrated yet"
+        return self.apply_temperature(raw), self.detector(self._low_level_features(seen, shown))
+
+    def apply_temperature(self, probabilities: Tensor) -> Tensor:
+        """Calibrated probabilities p^(1/T) of float32 [N, classes]; see `hemacell.evaluation.temperature`."""
+        scaled = probabilities.double().clamp_min(MIN_PROBABILITY).log() / self.config.temperature
+        return scaled.softmax(1).float()
+
+    def _low_level_features(self, seen: Tensor, shown: Sequence[Tensor]) -> Tensor:
+        """Of what the network sees, and of what each encoder is shown; without a network the encoders' first stages."""
+        maps = self.network.early_features(seen)
+        if maps is None:
+            maps = [encoder.first_stage(each) for encoder, each in zip(self.frozen_encoders, shown, strict=True)]
+        return low_level_features(seen, maps)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        # none at all for float32: it would be a part of the exported graph
+        if self.precision != "bf16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    # --- arrays of any length, a few images at a time
+
+    def predict_images(self, images: Sequence[Image.Image]) -> Predictions:
+        """Predictions for RGB images of any size."""
         return self.predict_pixels(np.stack([to_square(image, self.config.decoded_size) for image in images]))
 
-    def predict_pixels(self, pixels: np.ndarray, batch: int = 64) -> Answers:
-        """Answers to decoded images, uint8 [N, decoded_size, decoded_size, 3], N > 0, so many at a time."""
-        answers = []
-        for start in range(0, len(pixels), batch):
-            part = np.array(pixels[start : start + batch])  # a copy: torch warns of read-only memory maps
-            answers.append((self._probabilities(part), self.distances(part)))
-        return Answers(*map(np.concatenate, zip(*answers, strict=True)))
+    @torch.no_grad()
+    def predict_pixels(self, pixels: np.ndarray, batch: int = _VIEWS_AT_ONCE) -> Predictions:
+        """Predictions for decoded images.
+
+        Args:
+            pixels: uint8 [N, decoded_size, decoded_size, 3], N > 0; a memory map will do.
+            batch: images at once, at most.
+        """
+        at_once = max(1, min(batch, _VIEWS_AT_ONCE // self.config.views))
+        found = [self(self._tensor(pixels, part)) for part in _parts(len(pixels), at_once)]
+        return Predictions(*(torch.cat(each).cpu().numpy() for each in zip(*found, strict=True)))
 
     def distances(self, pixels: np.ndarray) -> np.ndarray:
-        """The distances alone, float32 [N], of decoded images."""
-        config, rows = self.config, np.arange(len(pixels))
-        seen = statistics(self.network.cell, pixels, rows, size=config.size, crop=config.crop)
-        return self.reference.distance(seen)
+        """The distances alone, float32 [N], of decoded images; without test-time augmentation."""
+        assert self.detector is not None, "the classifier is not calibrated yet"
+        return self.detector.distance(self.features(pixels, np.arange(len(pixels))))
 
-    def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        raw = tta_probabilities(
-            self.network,
-            pixels,
-            np.arange(len(pixels)),
-            [self._embeddings(encoder, pixels) for encoder in self.encoders],
-            size=self.config.size,
-            crop=self.config.crop,
-            views=self.config.views,
-            precision=self.precision,
-        )
-        return apply_temperature(raw, self.config.temperature)
+    @torch.no_grad()
+    def features(self, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """What the detector sees of some decoded images: `low_level_features`, float32 [N, F]."""
 
-    def _embeddings(self, encoder: FrozenEncoder, pixels: np.ndarray) -> np.ndarray:
-        """float32 [N, views, width]"""
+        def of(images: Tensor) -> Tensor:
+            scaled = _scaled(images)
+            return self._low_level_features(self.crop(scaled), [crop(scaled) for crop in self.encoder_crops])
+
+        return self._over(pixels, rows, lambda images, _: of(images))
+
+    @torch.no_grad()
+    def from_embeddings(self, pixels: np.ndarray, rows: np.ndarray, embeddings: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities before calibration, from embeddings that are stored already.
+
+        Args:
+            pixels: uint8 [M, decoded_size, decoded_size, 3].
+            rows: int64 [N], which of them, N > 0.
+            embeddings: for each encoder float32 [N, at least `config.views`, width], of the same turns.
+
+        Returns:
+            float32 [N, classes], rows sum to 1.
+        """
         views = self.config.views
-        images = torch.from_numpy(pixels).to(encoder.device)
-        upright = apply_augmentation(
-            images, identity_augmentation(len(images)), encoder.config.input_size, encoder.config.crop
-        )
-        found = [encoder.embed(some, self.precision) for some in tta_views_of(upright, views).split(_VIEWS_AT_ONCE)]
-        return torch.cat(found).unflatten(0, (views, -1)).transpose(0, 1).cpu().numpy()
+
+        def raw(images: Tensor, part: slice) -> Tensor:
+            stored = [torch.from_numpy(each[part, :views]).transpose(0, 1).flatten(0, 1) for each in embeddings]
+            seen = self.crop(_scaled(images))
+            with self._autocast():
+                return mean_probabilities(self.network, seen, [each.to(self.device) for each in stored], views)
+
+        return self._over(pixels, rows, raw)
+
+    def predict_embedded(self, pixels: np.ndarray, cells: CellImages) -> Predictions:
+        """Predictions for cells whose embeddings are stored already; `pixels` as for `from_embeddings`."""
+        assert self.detector is not None, "the classifier is not calibrated yet"
+        raw = self.from_embeddings(pixels, cells.rows, cells.embeddings)
+        calibrated = self.apply_temperature(torch.from_numpy(raw)).numpy()
+        return Predictions(calibrated, self.detector.distance(self.features(pixels, cells.rows)))
+
+    def _over(self, pixels: np.ndarray, rows: np.ndarray, work: Callable[[Tensor, slice], Tensor]) -> np.ndarray:
+        parts = _parts(len(rows), max(1, 256 // self.config.views))
+        found = [work(self._tensor(pixels, rows[part]), part).cpu() for part in parts]
+        return torch.cat(found).numpy()
+
+    def _tensor(self, pixels: np.ndarray, part: slice | np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(pixels[part])).to(self.device)  # a copy: torch warns of read-only memory maps
 
 
-def build_network(config: ClassifierConfig, widths: Sequence[int], **dropouts: float) -> FusedClassifier:
-    """The untrained network of a description.
-
-    Args:
-        config: the description.
-        widths: of its encoders' embeddings.
-        dropouts: arguments of `FusedClassifier` that concern the training only.
-    """
-    return FusedClassifier(
-        len(config.classes),
-        dict(zip(config.encoders, widths, strict=True)),
-        widths=config.widths,
-        blocks=config.blocks,
-        projection=config.projection,
-        **dropouts,
-    )
+def _scaled(images: Tensor) -> Tensor:
+    """uint8 [N, H, W, 3] as float32 [N, 3, H, W] in [0, 1]."""
+    return images.permute(0, 3, 1, 2).float() / 255
 
 
-def save_folder(
-    folder: Path,
-    config: ClassifierConfig,
-    network: torch.nn.Module,
-    encoders: Sequence[FrozenEncoder],
-    reference: Reference,
-    trained_on: Sequence[str],
-) -> Path:
-    """Write a classifier's folder: description, weights, the known cells, each encoder in a folder of its own, and the
-    digests of the images that it learnt from, so that nobody starts from it and then tests on them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS
-    )
-    save_file(reference.tensors(), folder / REFERENCE)
-    for slug, encoder in zip(config.encoders, encoders, strict=True):
-        save_encoder(folder / ENCODERS / slug, encoder.config, encoder.weights())
-    (folder / TRAINED_ON).write_text(json.dumps(list(trained_on), indent=0), encoding="utf-8")
-    (folder / DESCRIPTION).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return folder
-
-
-def load_folder(folder: Path, precision: str = "float32") -> Predictor:
-    """Read what `save_folder` wrote, for use: its encoders are `fuse_batchnorm`.
-
-    Raises:
-        UserError: the folder does not hold a classifier.
-    """
-    try:
-        config = ClassifierConfig.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
-        weights = load_file(folder / WEIGHTS)
-        reference = Reference.of_tensors(load_file(folder / REFERENCE))
-    except (OSError, ValueError, KeyError, ValidationError, SafetensorError) as error:
-        raise UserError(
-            f"{folder}: expected a classifier ({DESCRIPTION}, {WEIGHTS} and {REFERENCE}), found {in_one_line(error)}"
-        ) from error
-    encoders = [fuse_batchnorm(load_encoder(folder / ENCODERS / slug)) for slug in config.encoders]
-    network = build_network(config, [encoder.width for encoder in encoders])
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(
-            f"{folder}: the weights are not those of the classifier described: {in_one_line(error)[:300]}"
-        ) from error
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Predictor(config, network, encoders, reference, precision)
+def _parts(count: int, at_once: int) -> list[slice]:
+    return [slice(start, start + at_once) for start in range(0, count, at_once)]

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hemacell.classifiers.description import Predictions
 from hemacell.core.errors import UserError
 
 if TYPE_CHECKING:
-    from hemacell.classifiers.model import Answers, Predictor
+    from hemacell.classifiers.model import ClassifierModel
 
 SUFFIXES = (".onnx",)
 INPUT, OUTPUTS = "images", ("probabilities", "distance")
@@ -45,29 +46,29 @@ def require_onnx() -> None:
         )
 
 
-def export_onnx(predictor: Predictor, file: Path, facts: Mapping[str, str]) -> None:
+def export_onnx(model: ClassifierModel, file: Path, facts: Mapping[str, str]) -> None:
     """Write a classifier as one ONNX file, by `torch.onnx.export`.
 
     Input `images`, uint8 [N, decoded_size, decoded_size, 3] with any N; outputs `probabilities`, float32 [N, classes],
-    and `distance`, float32 [N] (see `hemacell.classifiers.graph`).
+    and `distance`, float32 [N] (see `hemacell.classifiers.model.ClassifierModel`).
 
     Args:
-        predictor: the classifier, on the CPU.
+        model: the classifier, on the CPU and in float32.
         file: to write.
         facts: further metadata of the file; classes (separated by commas), decoded_size and confidence_threshold are
             there.
     """
     import torch
 
-    from hemacell.classifiers.graph import ClassifierGraph
-
-    config = predictor.config
+    if model.precision != "float32":
+        raise ValueError(f"a classifier is exported in float32, found precision={model.precision}")
+    config = model.config
     example = torch.zeros(2, config.decoded_size, config.decoded_size, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), torch.no_grad():
         # of torch.export itself, when it copies what it has traced
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
         program = torch.onnx.export(
-            ClassifierGraph(predictor),
+            model,
             (example,),
             input_names=[INPUT],
             output_names=list(OUTPUTS),
@@ -105,20 +106,18 @@ class OnnxClassifier:
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
-    def predict_pixels(self, pixels: np.ndarray, batch: int = BATCH) -> Answers:
-        """Answers to decoded images, uint8 [N, decoded_size, decoded_size, 3], N > 0, so many at a time."""
-        from hemacell.classifiers.model import Answers
-
+    def predict_pixels(self, pixels: np.ndarray, batch: int = BATCH) -> Predictions:
+        """Predictions for decoded images, uint8 [N, decoded_size, decoded_size, 3], N > 0, so many at a time."""
         parts = [
             self.session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(pixels[start : start + batch])})
             for start in range(0, len(pixels), batch)
         ]
-        return Answers(*map(np.concatenate, zip(*parts, strict=True)))
+        return Predictions(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two classifiers' answers to the same images lie apart."""
+    """How far two classifiers' predictions for the same images lie apart."""
 
     images: int
     probability: float
@@ -142,8 +141,8 @@ class Difference:
         )
 
 
-def difference(expected: Answers, found: Answers) -> Difference:
-    """Compare the answers to the same N > 0 images."""
+def difference(expected: Predictions, found: Predictions) -> Difference:
+    """Compare the predictions for the same N > 0 images."""
     other = expected.probabilities.argmax(1) != found.probabilities.argmax(1)
     return Difference(
         images=len(other),
@@ -154,21 +153,21 @@ def difference(expected: Answers, found: Answers) -> Difference:
 
 
 def images_per_second(
-    answerers: Mapping[str, Callable[[np.ndarray], object]], pixels: np.ndarray, rounds: int
+    predictors: Mapping[str, Callable[[np.ndarray], object]], pixels: np.ndarray, rounds: int
 ) -> dict[str, float]:
-    """How fast several classifiers answer the same images: the median over rounds in which they take turns.
+    """How fast several classifiers predict the same images: the median over rounds in which they take turns.
 
     Args:
-        answerers: by name; each is called once before, with few images, to be warm.
+        predictors: by name; each is called once before, with few images, to be warm.
         pixels: uint8 [N, decoded_size, decoded_size, 3], N > 0.
         rounds: 1 or more.
     """
-    rates: dict[str, list[float]] = {name: [] for name in answerers}
-    for answer in answerers.values():
-        answer(pixels[:2])
+    rates: dict[str, list[float]] = {name: [] for name in predictors}
+    for predict in predictors.values():
+        predict(pixels[:2])
     for _ in range(rounds):
-        for name, answer in answerers.items():
+        for name, predict in predictors.items():
             started = time.perf_counter()
-            answer(pixels)
+            predict(pixels)
             rates[name].append(len(pixels) / (time.perf_counter() - started))
     return {name: median(each) for name, each in rates.items()}

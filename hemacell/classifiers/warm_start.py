@@ -7,8 +7,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hemacell.classifiers.fusion import FusedClassifier
-from hemacell.classifiers.model import DESCRIPTION, TRAINED_ON, WEIGHTS
+from hemacell.classifiers.description import DESCRIPTION, TRAINED_ON, WEIGHTS
+from hemacell.classifiers.fusion_network import FusedClassifier
 from hemacell.core.errors import UserError, in_one_line
 
 
@@ -25,12 +25,15 @@ def warm_start(network: FusedClassifier, folder: Path, images: Collection[str]) 
     """
     try:
         seen = set(json.loads((folder / TRAINED_ON).read_text(encoding="utf-8")))
-        encoders = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["encoders"]
+        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        encoders, method = described["encoders"], described["method"]
         weights = load_file(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"init_from: expected a registered classifier, found {folder} ({in_one_line(error)})"
         ) from error
+    if method != "fusion":
+        raise UserError(f"init_from: that model is of method={method}; only one of method=fusion can be started from")
     outside = len(seen - set(images))
     if outside:
         raise UserError(

@@ -5,7 +5,7 @@ All numbers of the recipe stand here and there. Defaults that differ between job
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -193,7 +193,7 @@ class AugmentationSettings(Settings):
     augment_brightness: Brightness = 0.05
 
     @property
-    def augmentation(self) -> dict[str, float]:
+    def augmentation(self) -> dict[str, Any]:
         """The fields of an `AugmentationConfig`."""
         return {name: getattr(self, f"augment_{name}") for name in ("zoom", "shift", "stain", "brightness")}
 
@@ -216,7 +216,7 @@ class ViewSettings(AugmentationSettings):
     jitter_brightness: Brightness = 0.02
 
     @property
-    def jitter(self) -> dict[str, float]:
+    def jitter(self) -> dict[str, Any]:
         """The fields of an `AugmentationConfig` for what the cell network gets on top of a stored view."""
         return {name: getattr(self, f"jitter_{name}") for name in ("zoom", "shift", "stain", "brightness")}
 
@@ -245,7 +245,10 @@ class CalibrationSettings(Settings):
     """What is read off one half of the val images after the training."""
 
     target_risk: Key[float] = Field(
-        0.01, ge=0, lt=1, description="share of errors among the predictions that need no review"
+        0.01,
+        gt=0,
+        lt=1,
+        description="share of errors among the predictions that need no review, as half of val must show it",
     )
     ood_false_positive_rate: Key[float] = Field(
         0.01, ge=0, lt=1, description="share of known cells that may be called out of distribution"

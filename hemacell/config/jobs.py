@@ -147,11 +147,14 @@ class WbcSettings(CellSettings):
 
     computed_by = (
         "projects.wbc",
+        "hemacell.jobs.classifier",
         "hemacell.classifiers.calibration",
         "hemacell.classifiers.grad_cam",
         "hemacell.classifiers.warm_start",
         "hemacell.data.subsets",
+        "hemacell.encoders.autoencoder",
         "hemacell.encoders.embeddings",
+        "hemacell.encoders.timm_backbone",
         "hemacell.evaluation.intervals",
         "hemacell.evaluation.metrics",
         "hemacell.evaluation.saliency",
@@ -170,6 +173,9 @@ class WbcSettings(CellSettings):
         ("prcc", "camelyon"),
         description="prcc, camelyon, imagenet, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
         examples=["prcc,camelyon"],
+    )
+    method: Key[str] = Field(
+        "fusion", description="fusion, linear_probe or knn: how the classifier is learnt", examples=["linear_probe"]
     )
     init_from: Key[str] = Field(
         "",
@@ -271,7 +277,7 @@ class EvaluateSettings(ComputeSettings, StepSettings):
     computed_by = (
         "projects.evaluate",
         "hemacell.classifiers.grad_cam",
-        "hemacell.classifiers.loading",
+        "hemacell.classifiers.folder",
         "hemacell.evaluation.metrics",
         "hemacell.evaluation.reference_scores",
         "hemacell.evaluation.saliency",

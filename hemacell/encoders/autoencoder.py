@@ -48,12 +48,12 @@ class Autoencoder(nn.Module):
             for after, width in reversed(list(zip(inputs, widths, strict=True)))
         )
 
-    def stages(self, images: Tensor) -> list[Tensor]:
-        """Features after each stage and the code, for images float [N, 3, H, W] in [0, 1]."""
+    def stages(self, images: Tensor, first: int | None = None) -> list[Tensor]:
+        """Features after each stage and the code, for images float [N, 3, H, W] in [0, 1]; or the `first` stages'."""
         features = [images * 2 - 1]
-        for layer in self.down:
+        for layer in list(self.down)[:first]:
             features.append(layer(features[-1]))
-        return [*features[1:], self.to_code(features[-1])]
+        return features[1:] if first else [*features[1:], self.to_code(features[-1])]
 
     def encode(self, images: Tensor) -> Tensor:
         """The code [N, latent_channels, H / 16, W / 16] with four stages."""

@@ -53,6 +53,11 @@ class FrozenEncoder(nn.Module):
             pooled += [mean, (variance + 1e-6).sqrt()]
         return torch.cat(pooled, 1)
 
+    @torch.no_grad()
+    def first_stage(self, images: Tensor) -> Tensor:
+        """Features [N, C, h, w] of the first stage alone, in float32: `images` as `forward` takes them, at its size."""
+        return self.body.stages(images.contiguous(memory_format=torch.channels_last), first=1)[0].float()
+
     def with_crop(self, size: int, crop: float) -> "FrozenEncoder":
         """The same encoder, shown the central `crop` of an image at `size` pixels."""
         return FrozenEncoder(self.config.model_copy(update={"input_size": size, "crop": crop}), self.body)

@@ -36,9 +36,11 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(pretrained["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(pretrained["std"]).view(1, 3, 1, 1), persistent=False)
 
-    def stages(self, images: Tensor) -> list[Tensor]:
-        """Features [N, C, h, w] after each stage."""
-        return self.network.forward_intermediates((images - self.mean) / self.std, intermediates_only=True)
+    def stages(self, images: Tensor, first: int | None = None) -> list[Tensor]:
+        """Features [N, C, h, w] after each stage, or after the `first` ones, which alone are then computed."""
+        which = {"indices": list(range(first)), "stop_early": True} if first else {}
+        standard = (images - self.mean) / self.std
+        return self.network.forward_intermediates(standard, intermediates_only=True, **which)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network((images - self.mean) / self.std)

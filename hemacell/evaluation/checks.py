@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike, NDArray
 
 _SUM_TOLERANCE = 1e-2  # bfloat16 softmax rows miss 1 by a few thousandths; logits given by mistake miss it by far more
 
+MIN_PROBABILITY = 1e-7  # before its logarithm
+
 
 def checked_labels(labels: ArrayLike, class_count: int) -> NDArray[np.int64]:
     """`labels` as int64 [N].

@@ -1,10 +1,12 @@
 """Answers that are accepted without a person looking at them, and how many of these are wrong (selective
 classification, Chow 1970; Geifman and El-Yaniv 2017)."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta
 
 from hemacell.evaluation.checks import checked_probabilities
 from hemacell.evaluation.intervals import LEVEL, binomial_limits
@@ -74,29 +76,45 @@ def accepted(
     return SelectivePrediction(len(y), int(taken.sum()), int((p.argmax(1) != y)[taken].sum()))
 
 
-def choose_confidence_threshold(probabilities: ArrayLike, labels: ArrayLike, error: float = 0.01) -> float:
-    """The lowest confidence at which answers can be accepted without a person looking at them.
+def images_needed(target_risk: float, level: float = LEVEL) -> int:
+    """How many accepted images without a single mistake show that a risk is at most the target: 299 for 1 %.
 
-    An answer is accepted where its probability is at or above the threshold. The result is 0 where all answers
-    may be accepted; else the smallest probability t among the given answers such that at most a share `error` of those
-    at or above t is wrong; `REVIEW_ALL` where there is no such t. The promise holds for the images given here and,
-    in the mean, for others like them: how far it can be trusted say the exact limits of `accepted`, and other images.
+    Args:
+        target_risk: share of wrong predictions, 0 < target_risk < 1.
+        level: of confidence, one-sided.
+    """
+    return math.ceil(math.log(1 - level) / math.log1p(-target_risk) - 1e-9)
+
+
+def choose_confidence_threshold(
+    probabilities: ArrayLike, labels: ArrayLike, target_risk: float = 0.01, level: float = LEVEL
+) -> float:
+    """The lowest confidence at which labelled images show that predictions can be accepted without review.
+
+    A prediction is accepted where its probability is at or above the threshold. The result is 0 where all predictions
+    can be accepted; else the smallest probability t among those given such that the exact one-sided upper limit
+    (Clopper and Pearson 1934) of the share of wrong ones among those at or above t is at most `target_risk`;
+    `REVIEW_ALL` where there is no such t, as with fewer than `images_needed` images. The limit holds for each threshold
+    taken alone: that the best of many is chosen is not corrected for.
 
     Args:
         probabilities: float [N, C], calibrated.
         labels: int [N].
-        error: largest tolerated share of wrong answers among the accepted, 0 <= error < 1.
+        target_risk: largest tolerated share of wrong predictions among the accepted, 0 < target_risk < 1.
+        level: of confidence of the limit.
 
     Raises:
-        ValueError: an error outside 0..1, or labels or probabilities that are none.
+        ValueError: a target outside 0..1, or labels or probabilities that are not valid.
     """
-    if not 0 <= error < 1:
-        raise ValueError(f"error must be at least 0 and below 1, got {error}")
-    cuts, _, errors = _cuts(labels, probabilities)
-    allowed = np.flatnonzero(errors <= error)
-    if errors[-1] <= error:
-        return 0.0
-    return float(cuts[allowed[-1]]) if len(allowed) else REVIEW_ALL
+    if not 0 < target_risk < 1:
+        raise ValueError(f"target_risk must be above 0 and below 1, got {target_risk}")
+    cuts, counts, errors = _cuts(labels, probabilities)
+    wrong = np.rint(errors * counts)
+    limits = np.where(wrong < counts, beta.ppf(level, wrong + 1, np.maximum(counts - wrong, 1)), 1.0)
+    allowed = np.flatnonzero(limits <= target_risk)
+    if not len(allowed):
+        return REVIEW_ALL
+    return 0.0 if allowed[-1] == len(cuts) - 1 else float(cuts[allowed[-1]])
 
 
 class RiskCoverage(NamedTuple):

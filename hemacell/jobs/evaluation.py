@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,11 @@ from hemacell.data.images import UnreadableImage
 from hemacell.data.masks import masks_beside, square_mask
 from hemacell.evaluation.classification import Acceptance, Evaluation, evaluate
 from hemacell.evaluation.predictions import Predictions
+from hemacell.evaluation.reference_scores import compare_with_reference, drop_in_words, reference_checks
 from hemacell.evaluation.saliency import saliency_metrics
+from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.evaluation import log_evaluation
+from hemacell.tracking.runs.reference_scores import FIGURE, log_reference_comparison, reference_scores_of
 from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -69,6 +73,47 @@ def evaluate_and_log(
     figures = evaluation_figures(evaluation, pixels, saliency, grad_cam.crop if grad_cam else 1.0)
     log_evaluation(run, evaluation, figures, split, step)
     return evaluation
+
+
+def compare_with_own_test(
+    run: Tracker,
+    evaluation: Evaluation,
+    model: RegisteredModel,
+    facts: Mapping[str, str],
+    doubts: Sequence[str],
+    resamples: int,
+) -> None:
+    """Compare scores with those on a classifier's own test images, and log the comparison.
+
+    Args:
+        run: the open run.
+        evaluation: on the images of this run.
+        model: the registered classifier.
+        facts: label -> text, shown above the table.
+        doubts: warnings about model and images, shown below the table.
+        resamples: of the bootstrap over images.
+    """
+    from hemacell.reporting import figures
+    from hemacell.reporting.reference_tables import reference_page
+
+    reference, unknown = reference_scores_of(model)
+    found = evaluation.predictions
+    rows = compare_with_reference(found.labels, found.probabilities, found.classes, reference, resamples)
+    warnings = [
+        *filter(None, (drop_in_words(rows), unknown)),
+        *doubts,
+        *reference_checks(found.labels, rows, found.classes),
+    ]
+    shown = {
+        "classifier": model.uri,
+        "its own test scores": f"run {model.run_id}" if reference else "not known",
+        **facts,
+        "interval": f"percentile bootstrap over images, {resamples} resamples",
+    }
+    if evaluation.selective is not None:
+        shown["accepted without review"] = evaluation.selective.in_words()
+    log_reference_comparison(run, rows, shown, warnings, reference_page(rows, shown, warnings))
+    run.figure(figures.reference_scores(rows), FIGURE)
 
 
 def _saliency_inside_masks(

@@ -45,7 +45,8 @@ from hemacell.tracking.schema import (
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
-    from hemacell.classifiers.model import ClassifierConfig, Predictor
+    from hemacell.classifiers.description import ClassifierConfig
+    from hemacell.classifiers.model import ClassifierModel
 
 logger = logging.getLogger(__name__)
 
@@ -73,18 +74,18 @@ class PredictJob:
     whole: bool
     """whether the output is there already, with these very rows"""
 
-    def predictor(self) -> Predictor:
+    def predictor(self) -> ClassifierModel:
         """The classifier, as the settings ask for it."""
-        from hemacell.classifiers.loading import load_for_use
+        from hemacell.classifiers.folder import load_folder
         from hemacell.core.threads import set_threads
 
         set_threads(self.threads)
         asked = self.settings
-        return load_for_use(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.crop)
+        return load_folder(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.crop)
 
     def config(self) -> ClassifierConfig:
         """What the classifier is."""
-        from hemacell.classifiers.model import DESCRIPTION, ClassifierConfig
+        from hemacell.classifiers.description import DESCRIPTION, ClassifierConfig
 
         return ClassifierConfig.model_validate_json((fetch(self.model, cache_dir()) / DESCRIPTION).read_text("utf-8"))
 

@@ -57,7 +57,7 @@ def log_saliency(job: PredictJob, run: Tracker) -> None:
     shape = (-1, config.decoded_size, config.decoded_size, 3)
     pixels = np.array([square for square in squares if not isinstance(square, str)], np.uint8).reshape(shape)
     answers = np.array([config.classes.index(name) for name in chosen["class"]], np.int64)
-    heat = GradCAM.of(predictor.network, config)(pixels, answers)
+    heat = GradCAM.of(predictor)(pixels, answers)
     texts = [
         f"{_shortened(image)}\n{name} {probability:.2f}{', for review' if doubtful else ''}"
         for image, name, probability, doubtful in chosen[["image", "class", "probability", "needs_review"]].to_numpy()

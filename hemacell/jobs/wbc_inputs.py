@@ -71,10 +71,12 @@ def run_key(
         encoders: all of them registered or built in.
         start: the classifier that the training starts from.
     """
+    from hemacell.classifiers.methods import method_digest
     from hemacell.data.masks import masks_digest
 
     inputs = {spec.slug: spec.identity for spec in encoders}
     inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
+    inputs["method"] = method_digest(job.settings.method)
     if external is not None:
         inputs |= {"external": external.digest, "external masks": masks_digest(external)}
     return job.key(inputs | {"init_from": start.model_id if start else ""})

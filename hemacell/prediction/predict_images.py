@@ -18,7 +18,7 @@ from hemacell.prediction.read_ahead import answer, read_ahead, read_square
 from hemacell.prediction.table import Answer, prediction_table
 
 if TYPE_CHECKING:  # torch takes seconds to import; the sources of the network are part of the job's key all the same
-    from hemacell.classifiers.model import Predictor
+    from hemacell.classifiers.model import ClassifierModel
 
 BATCHES_A_PART = 8
 _AHEAD = 2  # batches that are read while the network works
@@ -38,7 +38,7 @@ class Speed:
 
 
 def classify(
-    predictor: Predictor,
+    classifier: ClassifierModel,
     inputs: Inputs,
     parts: Parts,
     model: str,
@@ -50,7 +50,7 @@ def classify(
     An image is always in the same batch: the answers do not depend on where the work was cut short, to the bit.
 
     Args:
-        predictor: the classifier.
+        classifier: the classifier.
         inputs: N images.
         parts: of N rows, a whole number of batches a part.
         model: the address of the classifier, for the last column.
@@ -66,23 +66,25 @@ def classify(
     total = len(inputs)
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
-    read = partial(read_square, size=predictor.config.decoded_size)
+    read = partial(read_square, size=classifier.config.decoded_size)
     paths = (inputs.path(row) for number in missing for row in parts.span(number))
     with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
         for number in missing:
             answers: list[Answer | str] = []
             while len(answers) < len(parts.span(number)):
                 few = list(islice(pictures, min(batch, len(parts.span(number)) - len(answers))))
-                answers += answer(predictor, few)
+                answers += answer(classifier, few)
                 done += len(few)
                 if progress:
                     progress(done, total)
-            parts.write(number, _table(predictor, inputs, parts.span(number), answers, model))
+            parts.write(number, _table(classifier, inputs, parts.span(number), answers, model))
     return Speed(done - begun, time.perf_counter() - started)
 
 
-def _table(predictor: Predictor, inputs: Inputs, rows: range, answers: list[Answer | str], model: str) -> pd.DataFrame:
-    table = prediction_table(predictor.classes, predictor.confidence_threshold, answers)
+def _table(
+    classifier: ClassifierModel, inputs: Inputs, rows: range, answers: list[Answer | str], model: str
+) -> pd.DataFrame:
+    table = prediction_table(classifier.classes, classifier.confidence_threshold, answers)
     numbers = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
     table = table.astype(dict.fromkeys(numbers, "float32"))  # what they are: and CSV needs half the digits for it
     table.insert(0, "image", pd.Series([inputs.names[row] for row in rows], dtype="str"))

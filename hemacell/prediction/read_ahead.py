@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Network(Protocol):
-    """What is needed of a classifier: `hemacell.classifiers.model.Predictor`."""
+    """What is needed of a classifier: `hemacell.classifiers.model.ClassifierModel`."""
 
     def predict_pixels(self, pixels: np.ndarray, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities float32 [N, C] and distances float32 [N] of uint8 [N, S, S, 3]."""

@@ -4,21 +4,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hemacell.classifiers.model import Answers, Predictor
+from hemacell.classifiers.description import Predictions
+from hemacell.classifiers.model import ClassifierModel
 
-_AT_ONCE = 256  # between two lines of progress; a multiple of the predictor's own batches
+_AT_ONCE = 256  # between two lines of progress; a multiple of the model's own batches
 
 
 def predict_with_progress(
-    predictor: Predictor, pixels: np.ndarray, progress: Callable[[int, int], None] | None = None
-) -> Answers:
-    """Answers to decoded images, uint8 [N, decoded_size, decoded_size, 3], N > 0.
+    model: ClassifierModel, pixels: np.ndarray, progress: Callable[[int, int], None] | None = None
+) -> Predictions:
+    """Predictions for decoded images, uint8 [N, decoded_size, decoded_size, 3], N > 0.
 
     `progress` is called with (images done, all images).
     """
-    answers = []
+    found = []
     for start in range(0, len(pixels), _AT_ONCE):
-        answers.append(predictor.predict_pixels(pixels[start : start + _AT_ONCE]))
+        found.append(model.predict_pixels(pixels[start : start + _AT_ONCE]))
         if progress:
             progress(min(start + _AT_ONCE, len(pixels)), len(pixels))
-    return Answers(*map(np.concatenate, zip(*answers, strict=True)))
+    return Predictions(*map(np.concatenate, zip(*found, strict=True)))

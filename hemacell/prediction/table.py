@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hemacell.classifiers.description import OOD_THRESHOLD
+
 if TYPE_CHECKING:
     import pandas as pd
-
-
-OOD_THRESHOLD = 1.0  # distance from the known cells above which an image is unlike them
 
 
 class Answer(NamedTuple):
@@ -61,7 +60,9 @@ def _row(classes: Sequence[str], confidence_threshold: float, answer: Answer) ->
     reasons = []
     if answer.distance > OOD_THRESHOLD:
         reasons.append(f"unlike the cells that the model knows ({answer.distance:.1f} times the usual distance)")
-    if probability < confidence_threshold:
+    if confidence_threshold > 1:
+        reasons.append("too few val cells to accept any prediction without review")
+    elif probability < confidence_threshold:
         reasons.append(f"probability {probability:.2f} is below {confidence_threshold:.2f}")
     return [classes[best], probability, *map(float, answer.probabilities), bool(reasons), "; ".join(reasons)]
 

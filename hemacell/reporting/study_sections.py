@@ -62,7 +62,8 @@ def _budget(comparison: Comparison) -> Section:
     else:
         text = "The number of labelled val images is not known."
     rows = tuple(
-        (amount_words(amount), f"{_count(comparison.labels[amount])}", f"{val:,}") for amount in comparison.amounts
+        (amount_words(amount), _count(comparison.labels[amount]), f"{val:,}" if val else "–")
+        for amount in comparison.amounts
     )
     head = ("labels", "labelled training images", "labelled val images (calibration only)")
     return Section(
@@ -252,8 +253,8 @@ def _method(comparison: Comparison) -> Section:
         "amounts of one arm. McNemar's test (1947) is exact, and compares how often two single runs are correct. A "
         "difference is called clear where the bootstrap interval excludes zero and Holm's p is at most "
         f"{SIGNIFICANCE}.",
-        f"Label efficiency interpolates the means of {baseline} linearly over the logarithm of the number of labels; "
-        "its interval comes from the same bootstrap.",
+        f"The labels needed for a score are interpolated between the means of {baseline}, linearly over their "
+        "logarithm; the interval comes from the same bootstrap.",
     )
     return Section("method", "Method", text)
 

@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from hemacell.classifiers.calibration import calibrated, calibration_split
-from hemacell.classifiers.fusion import FusedClassifier
-from hemacell.classifiers.model import ClassifierConfig
-from hemacell.classifiers.ood import statistics
-from hemacell.classifiers.probabilities import apply_temperature, log_probabilities, tta_probabilities
+from hemacell.classifiers.calibration import calibrate, calibration_split
+from hemacell.classifiers.cells import CellImages
+from hemacell.classifiers.description import ClassifierConfig
+from hemacell.classifiers.fusion_network import FusedClassifier
+from hemacell.classifiers.model import ClassifierModel
 from hemacell.core.errors import UserError
-from hemacell.data.augmentation import AugmentationConfig, identity_augmentation
-from hemacell.evaluation.selective import accepted, choose_confidence_threshold
-from hemacell.evaluation.temperature import fit_temperature
-from hemacell.training.tasks.cells import CellImages, CellTask
+from hemacell.evaluation.selective import REVIEW_ALL, accepted, choose_confidence_threshold
+from hemacell.evaluation.temperature import apply_temperature, fit_temperature, log_probabilities
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
@@ -27,71 +25,72 @@ CONFIG = ClassifierConfig(
     confidence_threshold=0.0,
     encoders=(),
 )
+VAL = CellImages(np.arange(60), RNG.integers(0, 3, 60), [])
+TEST = CellImages(np.arange(60, 80), RNG.integers(0, 3, 20), [])
 
 
 @pytest.fixture(scope="module")
-def made():
-    val = CellImages(np.arange(60), RNG.integers(0, 3, 60), [])
-    test = CellImages(np.arange(60, 80), RNG.integers(0, 3, 20), [])
-    task = CellTask(
-        PIXELS,
-        val,
-        val,
-        identity_augmentation(60),
-        size=16,
-        crop=0.8,
-        batch_size=4,
-        seed=0,
-        jitter=AugmentationConfig(),
-        precision="float32",
-    )
+def model():
     torch.manual_seed(0)
     network = FusedClassifier(3, {}, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1)).eval()
-    network.cell_head.weight.data *= 20  # sure of itself without reason
-    raw = {
-        name: tta_probabilities(network, PIXELS, cells.rows, [], size=16, crop=0.8, views=3, precision="float32")
-        for name, cells in (("val", val), ("test", test))
-    }
-    return calibrated(task, network, CONFIG, val, calibration_split(val.labels), 0.5, 0.1), val, test, raw, network
+    network.cell_head.weight.data *= 20
+    network.cell_head.bias.data += torch.tensor([4.0, 0.0, 0.0])  # sure of itself without reason
+    return ClassifierModel(CONFIG, network, [])
 
 
-def test_one_half_fits_the_temperature_and_the_other_sets_the_threshold(made):
-    found, val, _, raw, _ = made
-    first, second = calibration_split(val.labels)
-    temperature = fit_temperature(log_probabilities(raw["val"][first]), val.labels[first])
-    assert found.config.temperature == temperature > 1.5
-    held_out = apply_temperature(raw["val"][second], temperature)
-    assert found.config.confidence_threshold == choose_confidence_threshold(held_out, val.labels[second], 0.5)
-    assert found.promised == accepted(val.labels[second], held_out, found.config.confidence_threshold)
-    kept = {"temperature", "confidence_threshold"}
-    assert found.config.model_dump(exclude=kept) == CONFIG.model_dump(exclude=kept)
-    assert CONFIG.temperature == 1.0
+@pytest.fixture(scope="module")
+def found(model):
+    return calibrate(model, PIXELS, VAL, 0.9, 0.1)
 
 
-def test_the_limit_of_the_distance_is_that_of_the_other_half(made):
-    found, val, test, _, network = made
-    _, second = calibration_split(val.labels)
-    assert (found.val.distance[second] > 1).sum() == 3  # a tenth of thirty
-    seen = statistics(network.cell, PIXELS, test.rows, size=16, crop=0.8)
-    assert found.answers(test).distance == pytest.approx(found.reference.distance(seen), rel=1e-5)
+def test_one_half_fits_the_temperature_and_the_other_sets_the_threshold(model, found):
+    first, second = calibration_split(VAL.labels)
+    raw = model.from_embeddings(PIXELS, VAL.rows, [])
+    temperature = fit_temperature(log_probabilities(raw[first]), VAL.labels[first])
+    config = found.model.config
+    assert config.temperature == temperature > 1.5
+    held_out = found.val.probabilities[second]
+    assert held_out == pytest.approx(apply_temperature(raw[second], temperature), abs=1e-6)
+    assert config.confidence_threshold == choose_confidence_threshold(held_out, VAL.labels[second], 0.9) <= 1
+    assert found.selected == accepted(VAL.labels[second], held_out, config.confidence_threshold)
+    assert (config.target_risk, config.calibration_images, config.shows_target_risk) == (0.9, 30, True)
+    kept = {"temperature", "confidence_threshold", "target_risk", "calibration_images"}
+    assert config.model_dump(exclude=kept) == CONFIG.model_dump(exclude=kept)
+    assert model.config == CONFIG and model.detector is None
 
 
-def test_answers_are_tempered_and_name_the_same_class(made):
-    found, _, test, raw, _ = made
-    answers = found.answers(test).probabilities
-    assert np.array_equal(answers, apply_temperature(raw["test"], found.config.temperature))
-    assert (answers.argmax(1) == raw["test"].argmax(1)).all()
-    assert answers.max() < raw["test"].max()
+def test_what_val_cannot_show_is_not_promised(model):
+    """Thirty cells cannot show a risk of 1 %, whatever the predictions are."""
+    config = calibrate(model, PIXELS, VAL, 0.01, 0.1).model.config
+    assert config.confidence_threshold == REVIEW_ALL and not config.shows_target_risk
+    assert config.calibration_in_words() == (
+        "every prediction needs review: 30 val cells cannot show that at most 1 % are wrong (it takes 299 without a "
+        "mistake); label more, or train with a larger target_risk="
+    )
 
 
-def test_val_is_better_described_than_before(made):
-    found, val, _, raw, _ = made
+def test_the_threshold_of_the_distance_is_that_of_the_other_half(found):
+    _, second = calibration_split(VAL.labels)
+    assert found.val.is_ood[second].sum() == 3  # a tenth of thirty
+    expected = found.model.distances(PIXELS[TEST.rows])
+    assert found.model.predict_embedded(PIXELS, TEST).distance == pytest.approx(expected, rel=1e-5)
 
+
+def test_predictions_name_the_same_class_with_less_confidence(model, found):
+    raw = model.from_embeddings(PIXELS, TEST.rows, [])
+    calibrated = found.model.predict_embedded(PIXELS, TEST).probabilities
+    assert (calibrated.argmax(1) == raw.argmax(1)).all()
+    assert calibrated.max() < raw.max()
+
+
+def test_val_is_better_described_than_before(model, found):
     def nll(probabilities):
-        return -np.log(probabilities[np.arange(60), val.labels]).mean()
+        return -np.log(probabilities[np.arange(60), VAL.labels]).mean()
 
-    assert np.array_equal(found.val.probabilities, found.answers(val).probabilities)
-    assert nll(found.val.probabilities) < nll(raw["val"])
+    again = found.model.predict_embedded(PIXELS, VAL)
+    assert np.array_equal(found.val.probabilities, again.probabilities)
+    assert np.array_equal(found.val.distance, again.distance)
+    assert nll(found.val.probabilities) < nll(model.from_embeddings(PIXELS, VAL.rows, []))
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 101])

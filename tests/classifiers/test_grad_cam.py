@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hemacell.classifiers.fusion import FusedClassifier, answer
+from hemacell.classifiers.fusion_network import FusedClassifier, mean_logits
 from hemacell.classifiers.grad_cam import GradCAM, crop_mask
+from hemacell.classifiers.model import ClassifierModel
 from hemacell.data.augmentation import apply_augmentation, dihedral_augmentation
 
 SIZE, STORE, FIELD = 32, 36, 0.5  # 18 pixels of 36 are looked at, from the 9th on
@@ -20,7 +21,7 @@ def network(encoders=2, seed=0) -> FusedClassifier:
     widths = {f"e{number}": 5 + number for number in range(encoders)}
     made = FusedClassifier(3, widths, widths=(8, 8, 16, 16), blocks=(1, 2, 1, 1), projection=8)
     for projection in made.projections:
-        projection.standardise(torch.randn(20, len(projection.mean)) * 3 + 1)
+        projection.fit(torch.randn(20, len(projection.mean)) * 3 + 1)
     return made.eval()
 
 
@@ -51,7 +52,7 @@ def slow_grad_cam(net, seen, embeddings, label) -> np.ndarray:
     kept = {}
     hook = net.cell.norm.register_forward_hook(lambda module, given, result: kept.update(before=result))
     try:
-        logit = answer(net(seen, embeddings))[0, label]
+        logit = mean_logits(net(seen, embeddings))[0, label]
     finally:
         hook.remove()
     # the ReLU is made again, so that its result is what the gradient is taken for
@@ -136,8 +137,8 @@ def test_the_network_stays_as_it_is_and_may_be_frozen():
     assert GradCAM(net, SIZE, FIELD, 2)(seen[:0], labels[:0]).shape == (0, STORE, STORE)
 
 
-def test_captum_is_not_needed_to_classify(monkeypatch, known_to):
-    from hemacell.classifiers.model import ClassifierConfig, Predictor
+def test_captum_is_not_needed_to_classify(monkeypatch, with_detector):
+    from hemacell.classifiers.description import ClassifierConfig
     from hemacell.tracking.registry.registration import REQUIREMENTS
 
     assert "captum" not in REQUIREMENTS
@@ -152,7 +153,7 @@ def test_captum_is_not_needed_to_classify(monkeypatch, known_to):
         confidence_threshold=0.5,
         encoders=(),
     )
-    made = Predictor(config, network(0), [], known_to(config, network(0)))
+    made = with_detector(ClassifierModel(config, network(0), []))
     assert made.predict_pixels(pictures()).probabilities.shape == (5, 3)
     with pytest.raises(ImportError):
-        GradCAM.of(made.network, config)(pictures(), np.zeros(5, np.int64))
+        GradCAM.of(made)(pictures(), np.zeros(5, np.int64))

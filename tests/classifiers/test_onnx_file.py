@@ -1,12 +1,14 @@
-"""A classifier as one graph, and as an ONNX file: the same answers as the classifier itself, for any batch."""
+"""A classifier as an ONNX file: the same predictions as the classifier itself, for any batch."""
 
 import numpy as np
 import pytest
 import torch
 
 from hemacell.classifiers import onnx_file
-from hemacell.classifiers.graph import ClassifierGraph, Cut, KnownCells
-from hemacell.classifiers.model import Answers, ClassifierConfig, Predictor, build_network
+from hemacell.classifiers.central_crop import CentralCrop
+from hemacell.classifiers.description import ClassifierConfig, Predictions
+from hemacell.classifiers.methods import METHODS
+from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.onnx_file import (
     Difference,
     OnnxClassifier,
@@ -15,8 +17,6 @@ from hemacell.classifiers.onnx_file import (
     images_per_second,
     require_onnx,
 )
-from hemacell.classifiers.ood import statistics
-from hemacell.classifiers.probabilities import apply_temperature
 from hemacell.core.errors import UserError
 from hemacell.data.augmentation import apply_augmentation, identity_augmentation
 from hemacell.encoders.frozen import EncoderConfig, random_encoder
@@ -30,9 +30,7 @@ CONFIG = ClassifierConfig(
     views=8,
     temperature=0.6,
     confidence_threshold=0.625,
-    widths=(8, 8, 16, 16),
-    blocks=(1, 1, 1, 1),
-    projection=8,
+    hyperparameters={"widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "projection": 8},
     encoders=("prcc", "camelyon"),
 )
 BODIES = [
@@ -51,41 +49,35 @@ def pictures(count: int, seed: int) -> np.ndarray:
 PIXELS = pictures(7, 0)
 
 
-def make(config: ClassifierConfig, bodies, known_to) -> Predictor:
+def make(config: ClassifierConfig, bodies, with_detector) -> ClassifierModel:
     torch.manual_seed(0)
     encoders = [random_encoder(body, seed) for seed, body in enumerate(bodies)]
-    network = build_network(config, [encoder.width for encoder in encoders])
-    made = Predictor(config, network, encoders, known_to(config, network))
-    for projection, encoder in zip(network.projections, encoders, strict=True):
-        projection.standardise(torch.from_numpy(made._embeddings(encoder, pictures(16, 1))).flatten(0, 1))
+    network = METHODS["fusion"].build(config, [encoder.width for encoder in encoders])
+    images = torch.from_numpy(pictures(16, 1)).permute(0, 3, 1, 2) / 255
+    network.standardise([encoder(images) for encoder in encoders])
     with torch.no_grad():
         for layer in network.modules():
             if isinstance(layer, torch.nn.GroupNorm):
                 layer.weight.uniform_(0.5, 1.5)
         for head in [network.cell_head, *network.heads, *([network.fused_head] if bodies else [])]:
-            head.weight.mul_(4)  # answers that differ
-    return made
+            head.weight.mul_(4)  # predictions that differ
+    return with_detector(ClassifierModel(config, network, encoders))
 
 
 @pytest.fixture(scope="module")
-def predictor(known_to):
-    return make(CONFIG, BODIES, known_to)
+def model(with_detector):
+    return make(CONFIG, BODIES, with_detector)
 
 
 @pytest.fixture(scope="module")
-def exported(predictor, tmp_path_factory):
+def exported(model, tmp_path_factory):
     try:
         require_onnx()
     except UserError as missing:
         pytest.skip(str(missing))
     file = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_onnx(predictor, file, {"model": "models:/hemacell-wbc/7"})
+    export_onnx(model, file, {"model": "models:/hemacell-wbc/7"})
     return file
-
-
-@torch.no_grad()
-def through(graph, pixels):
-    return Answers(*(each.numpy() for each in graph(torch.from_numpy(pixels))))
 
 
 @pytest.mark.parametrize(
@@ -94,54 +86,17 @@ def through(graph, pixels):
 def test_the_central_part_is_what_render_shows(decoded_size, size, crop):
     pixels = torch.randint(0, 256, (3, decoded_size, decoded_size, 3), dtype=torch.uint8)
     expected = apply_augmentation(pixels, identity_augmentation(3), size, crop)
-    found = Cut(decoded_size, size, crop)(pixels.permute(0, 3, 1, 2) / 255)
+    found = CentralCrop(decoded_size, size, crop)(pixels.permute(0, 3, 1, 2) / 255)
     assert found.shape == expected.shape
     assert float((found - expected).abs().max()) < 2e-5
 
 
-def test_a_distance_is_that_of_the_reference(predictor):
-    found = statistics(predictor.network.cell, PIXELS, np.arange(len(PIXELS)), size=32, crop=0.7)
-    found[0, :5] = 1e6  # far away
-    distance = KnownCells(predictor.reference)(torch.from_numpy(found)).numpy()
-    assert distance == pytest.approx(predictor.reference.distance(found), rel=1e-5)
-    assert distance.dtype == np.float32 and distance[0] > distance[1:].max()
-
-
-@pytest.mark.parametrize("views", [1, 3, 8])
-def test_the_graph_answers_as_the_predictor(known_to, views):
-    made = make(CONFIG.model_copy(update={"views": views}), BODIES, known_to)
-    expected, found = made.predict_pixels(PIXELS), through(ClassifierGraph(made), PIXELS)
-    assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
-    assert found.distance == pytest.approx(expected.distance, rel=1e-4)
-    assert expected.probabilities.std(0).max() > 0.01  # they differ at all
-    assert all(each.dtype == np.float32 for each in found)
-
-
-def test_without_encoders_and_with_probabilities_near_0(known_to):
-    made = make(CONFIG.model_copy(update={"encoders": (), "temperature": 0.3}), [], known_to)
-    with torch.no_grad():
-        made.network.cell_head.weight.mul_(100)
-    expected, found = made.predict_pixels(PIXELS), through(ClassifierGraph(made), PIXELS)
-    raw = made._probabilities(PIXELS)
-    assert raw.min() < 1e-20  # where the smallest probability before a logarithm counts
-    assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
-    assert found.probabilities.min() == pytest.approx(expected.probabilities.min(), rel=1e-3)
-    assert apply_temperature(np.array([[1.0, 0.0]], np.float32), 0.3)[0, 1] > 0
-
-
-def test_looking_at_another_part_of_the_picture(predictor):
-    wider = predictor.with_crop(1.0)
-    expected, found = wider.predict_pixels(PIXELS), through(ClassifierGraph(wider), PIXELS)
-    assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
-    assert np.abs(found.probabilities - predictor.predict_pixels(PIXELS).probabilities).max() > 1e-4
-
-
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_the_file_answers_as_the_predictor(predictor, exported, count):
+def test_the_file_answers_as_the_model(model, exported, count):
     """In onnxruntime: however many at a time."""
     found, expected = (
         OnnxClassifier(exported, 1).predict_pixels(PIXELS[:count]),
-        predictor.predict_pixels(PIXELS[:count]),
+        model.predict_pixels(PIXELS[:count]),
     )
     assert found.probabilities.shape == (count, 3) and found.distance.shape == (count,)
     assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
@@ -174,19 +129,21 @@ def test_the_file_says_what_it_needs_and_gives(exported):
     assert [path.name for path in exported.parent.iterdir()] == ["model.onnx"]  # one file
 
 
-def test_exporting_leaves_the_predictor_as_it_is(predictor, exported):
-    weights = [each.requires_grad for each in predictor.network.parameters()]
-    assert all(weights) and not predictor.network.training
-    assert through(ClassifierGraph(predictor), PIXELS).probabilities == pytest.approx(
-        predictor.predict_pixels(PIXELS).probabilities, abs=1e-5
-    )
+def test_exporting_leaves_the_classifier_as_it_is(model, exported):
+    assert all(each.requires_grad for each in model.network.parameters()) and not model.network.training
+
+
+def test_only_float32_is_exported(model, tmp_path):
+    quick = ClassifierModel(model.config, model.network, model.frozen_encoders, model.detector, "bf16")
+    with pytest.raises(ValueError, match="float32"):
+        export_onnx(quick, tmp_path / "model.onnx", {})
 
 
 def test_how_far_answers_lie_apart():
     probabilities = np.array([[0.7, 0.3], [0.5001, 0.4999]], np.float32)
-    expected = Answers(probabilities, np.array([0.5, 2.0], np.float32))
+    expected = Predictions(probabilities, np.array([0.5, 2.0], np.float32))
     assert difference(expected, expected) == Difference(2, 0, 0, 0) and difference(expected, expected).is_small
-    other = difference(expected, Answers(probabilities[:, ::-1], np.array([0.5, 2.2], np.float32)))
+    other = difference(expected, Predictions(probabilities[:, ::-1], np.array([0.5, 2.2], np.float32)))
     assert other.probability == pytest.approx(0.4) and other.distance == pytest.approx(0.1) and other.other_class == 2
     assert "differ by 4.0e-01 at most" in other.in_words()
     for apart in (
@@ -203,8 +160,8 @@ def test_speed_is_the_median_over_rounds(monkeypatch):
     clock = iter([0, 1, 1, 11, 20, 22, 30, 40, 50, 54, 60, 70])
     monkeypatch.setattr(onnx_file.time, "perf_counter", lambda: next(clock))
     asked = []
-    answerers = {name: lambda pixels, name=name: asked.append((name, len(pixels))) for name in ("a", "b")}
-    assert images_per_second(answerers, np.zeros((8, 2, 2, 3), np.uint8), 3) == {"a": 4.0, "b": 0.8}
+    predictors = {name: lambda pixels, name=name: asked.append((name, len(pixels))) for name in ("a", "b")}
+    assert images_per_second(predictors, np.zeros((8, 2, 2, 3), np.uint8), 3) == {"a": 4.0, "b": 0.8}
     assert asked == [("a", 2), ("b", 2), *[("a", 8), ("b", 8)] * 3]
 
 

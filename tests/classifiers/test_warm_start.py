@@ -5,8 +5,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hemacell.classifiers.model import TRAINED_ON, WEIGHTS, ClassifierConfig, build_network, save_folder
-from hemacell.classifiers.ood import Reference
+from hemacell.classifiers.description import TRAINED_ON, WEIGHTS, ClassifierConfig
+from hemacell.classifiers.folder import save_folder
+from hemacell.classifiers.methods import METHODS
+from hemacell.classifiers.model import ClassifierModel
+from hemacell.classifiers.ood import MahalanobisDetector
 from hemacell.classifiers.warm_start import warm_start
 from hemacell.core.errors import UserError
 from hemacell.encoders.frozen import EncoderConfig, random_encoder
@@ -17,23 +20,27 @@ ENCODER = random_encoder(
 
 
 def config(*encoders, **changes):
-    wanted = {"widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "projection": 8, "classes": ("a", "b")}
+    widths = changes.pop("widths", [8, 8, 8, 8])
+    wanted = {
+        "classes": ("a", "b"),
+        "hyperparameters": {"widths": widths, "blocks": [1, 1, 1, 1], "projection": 8},
+    }
     fixed = {"decoded_size": 24, "size": 16, "crop": 0.8, "views": 2, "temperature": 1.0, "confidence_threshold": 0.5}
     return ClassifierConfig(**(wanted | fixed | changes), encoders=encoders)
 
 
 def made(wanted, seed=0):
     torch.manual_seed(seed)
-    network = build_network(wanted, [ENCODER.width] * len(wanted.encoders))
-    for projection in network.projections:
-        projection.standardise(torch.randn(9, ENCODER.width) + seed)
+    network = METHODS["fusion"].build(wanted, [ENCODER.width] * len(wanted.encoders))
+    network.standardise([torch.randn(9, ENCODER.width) + seed for _ in wanted.encoders])
     return network
 
 
 def saved(folder, wanted, seed=0, trained_on=("x", "y")):
     network = made(wanted, seed)
-    known = Reference.fit(np.zeros((1, 3)), np.zeros(1, int))  # nobody asks it
-    save_folder(folder, wanted, network, [ENCODER] * len(wanted.encoders), known, trained_on)
+    detector = MahalanobisDetector.fit(np.zeros((1, 3)), np.zeros(1, int))  # not used here
+    model = ClassifierModel(wanted, network, [ENCODER] * len(wanted.encoders), detector)
+    save_folder(folder, model, trained_on)
     return network.state_dict()
 
 
@@ -118,6 +125,14 @@ def test_a_folder_without_a_classifier_is_refused_in_one_line(spoil, tmp_path):
     with pytest.raises(UserError, match="init_from: expected a registered classifier") as caught:
         warm_start(made(config()), tmp_path, {"x", "y"})
     assert "\n" not in str(caught.value) and "None" not in str(caught.value)
+
+
+def test_a_classifier_of_another_method_is_refused(tmp_path):
+    saved(tmp_path, config())
+    description = (tmp_path / "classifier.json").read_text().replace('"fusion"', '"knn"')
+    (tmp_path / "classifier.json").write_text(description)
+    with pytest.raises(UserError, match="method=knn"):
+        warm_start(made(config()), tmp_path, {"x", "y"})
 
 
 def test_an_encoder_is_no_classifier(tmp_path):

@@ -16,14 +16,14 @@ from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.reference_scores import (
     MetricComparison,
     as_records,
-    cautions,
     compare_with_reference,
     drop_in_words,
-    markdown,
+    from_records,
+    reference_checks,
     resampled_confusions,
-    text_table,
 )
 from hemacell.reporting.figures import reference_scores
+from hemacell.reporting.reference_tables import reference_page, reference_table
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
@@ -47,18 +47,18 @@ def test_the_scores_are_those_that_are_logged():
         *(f"f1/{name}" for name in CLASSES),
     ]
     for row in rows:
-        assert row.here == pytest.approx(logged[row.metric], abs=1e-12)
-        assert row.low < row.here < row.high
+        assert row.value == pytest.approx(logged[row.metric], abs=1e-12)
+        assert row.low < row.value < row.high
     assert [row.images for row in rows] == [300] * 3 + np.bincount(labels).tolist()
     accuracy = rows[1]
-    assert accuracy.own == 0.9 and accuracy.difference == pytest.approx(logged["accuracy"] - 0.9)
-    assert rows[0].own is None and rows[0].difference is None and not rows[0].below_reference
+    assert accuracy.reference == 0.9 and accuracy.difference == pytest.approx(logged["accuracy"] - 0.9)
+    assert rows[0].reference is None and rows[0].difference is None and not rows[0].below_reference
 
 
 def test_the_interval_of_accuracy_is_the_binomial_one():
     labels, probabilities = answered(400)
     accuracy = compare_with_reference(labels, probabilities, CLASSES, {}, 20_000)[1]
-    hits = round(accuracy.here * 400)
+    hits = round(accuracy.value * 400)
     low, high = stats.binom.ppf([0.025, 0.975], 400, hits / 400) / 400
     assert accuracy.low == pytest.approx(low, abs=0.003) and accuracy.high == pytest.approx(high, abs=0.003)
 
@@ -86,26 +86,26 @@ def test_a_class_without_an_image_has_no_row_and_a_caution():
     probabilities[0] = np.full(5, 0.1) + 0.5 * np.eye(5)[4]  # which is answered once
     rows = compare_with_reference(labels, probabilities, CLASSES, {"f1/Neutrophil": 0.99}, 300)
     assert "f1/Neutrophil" not in {row.metric for row in rows}
-    assert rows[0].here == pytest.approx(classification_metrics(labels, probabilities, CLASSES)["macro_f1"])
-    (line, *_) = cautions(labels, rows, CLASSES)
+    assert rows[0].value == pytest.approx(classification_metrics(labels, probabilities, CLASSES)["macro_f1"])
+    (line, *_) = reference_checks(labels, rows, CLASSES)
     assert line.startswith("no image of Neutrophil: ")
 
 
-def test_cautions_of_few_images_and_of_no_mistake():
+def test_checks_of_few_images_and_of_no_mistake():
     labels = np.repeat(np.arange(5), [29, 30, 40, 40, 40])
     rows = compare_with_reference(labels, np.eye(5)[labels], CLASSES, {}, 200)
-    few, perfect = cautions(labels, rows, CLASSES)
+    few, perfect = reference_checks(labels, rows, CLASSES)
     assert "fewer than 30 images of Basophil (29):" in few
     assert "no mistake in macro_f1, accuracy, balanced_accuracy, f1/Basophil" in perfect
     labels, probabilities = answered(600)
-    assert cautions(labels, compare_with_reference(labels, probabilities, CLASSES, {}, 200), CLASSES) == []
+    assert reference_checks(labels, compare_with_reference(labels, probabilities, CLASSES, {}, 200), CLASSES) == []
 
 
 def row(metric, here, low, high, own=None, images=100):
     return MetricComparison(metric, here, low, high, images, own)
 
 
-def test_a_drop_is_said_only_where_the_whole_interval_lies_below():
+def test_a_drop_is_reported_only_where_the_whole_interval_lies_below():
     assert drop_in_words([row("macro_f1", 0.9, 0.85, 0.95, 0.95), row("accuracy", 0.5, 0.4, 0.6)]) == ""
     assert drop_in_words([row("macro_f1", 0.99, 0.98, 1.0, 0.9)]) == ""  # better
     words = drop_in_words(
@@ -117,8 +117,8 @@ def test_a_drop_is_said_only_where_the_whole_interval_lies_below():
         ]
     )
     assert words == (
-        "a drop of 0.231 in macro_f1 (0.760 here, 95% interval 0.721 to 0.793; 0.991 on its own test images): this "
-        "folder is not like what it learnt from; also lower: balanced_accuracy, f1/Monocyte"
+        "a drop of 0.231 in macro_f1 (0.760 here, 95% interval 0.721 to 0.793; 0.991 on its own test images): these "
+        "images differ from its training images; also lower: balanced_accuracy, f1/Monocyte"
     )
 
 
@@ -137,7 +137,7 @@ ROWS = [row("macro_f1", 0.76, 0.721, 0.793, 0.991), row("f1/Monocyte", 0.97, 0.9
 
 
 def test_the_table_for_the_screen():
-    head, *lines = text_table(ROWS).splitlines()
+    head, *lines = reference_table(ROWS).splitlines()
     assert head.split() == ["metric", "here", "95%", "interval", "own", "test", "difference"]
     assert lines[0].split() == ["macro_f1", "0.760", "[0.721,", "0.793]", "0.991", "-0.231", "below"]
     assert lines[1].split() == ["f1/Monocyte", "0.970", "[0.900,", "1.000]", "0.950", "+0.020"]
@@ -146,22 +146,23 @@ def test_the_table_for_the_screen():
 
 
 def test_the_page_and_the_records():
-    page = markdown(ROWS, {"classifier": "models:/hemacell-wbc/3"}, ["a drop"])
+    page = reference_page(ROWS, {"classifier": "models:/hemacell-wbc/3"}, ["a drop"])
     assert "- classifier: models:/hemacell-wbc/3\n" in page and "- warning: a drop\n" in page
     assert "| macro_f1 | 0.760 | [0.721, 0.793] | 0.991 | -0.231 | below |" in page
     assert {line.count("|") for line in page.splitlines() if line.startswith("|")} == {7}
     records = json.loads(json.dumps(as_records(ROWS), allow_nan=False))
     assert records[0] == {
         "metric": "macro_f1",
-        "here": 0.76,
+        "value": 0.76,
         "low": 0.721,
         "high": 0.793,
         "images": 100,
-        "own": 0.991,
+        "reference": 0.991,
         "difference": pytest.approx(-0.231),
         "below_reference": True,
     }
     assert records[2]["difference"] is None
+    assert from_records(records) == ROWS
 
 
 def test_the_picture_has_every_number_at_its_place():
@@ -169,14 +170,16 @@ def test_the_picture_has_every_number_at_its_place():
     drawn = [(tuple(line.get_xdata()), tuple(line.get_ydata()), line.get_marker()) for line in axes.lines]
     for y, (one, marker) in enumerate(zip(ROWS, "voo", strict=True)):
         assert ((one.low, one.high), (y, y), "None") in drawn
-        assert ((one.here,), (y,), marker) in drawn
-        assert any(x == (one.own,) and at == (y,) for x, at, sign in drawn if sign == "D") == (one.own is not None)
+        assert ((one.value,), (y,), marker) in drawn
+        assert any(x == (one.reference,) and at == (y,) for x, at, sign in drawn if sign == "D") == (
+            one.reference is not None
+        )
     left, right = axes.get_xlim()
     assert left < 0.721 and right > 1
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["macro_f1", "F1 Monocyte", "accuracy"]
     figure = reference_scores(ROWS)
     words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words == ["here, 95 % interval", "here, all below own test", "own test"]
+    assert words == ["here, 95 % interval", "here, interval below own test", "own test"]
 
 
 def test_the_picture_where_the_own_scores_are_not_known():

@@ -11,47 +11,57 @@ from hemacell.evaluation.selective import (
     SelectivePrediction,
     accepted,
     choose_confidence_threshold,
+    images_needed,
     risk_coverage,
 )
 
 
-def slow_threshold(p, labels, error):
+def slow_threshold(p, labels, target):
     """Every probability that was given, from the lowest up, and 0 before them."""
     confidence = p.max(1)
     for t in [0.0, *sorted(set(confidence.tolist()))]:
         accepted = confidence >= t
-        if (p.argmax(1) != labels)[accepted].mean() <= error:
+        wrong, count = int((p.argmax(1) != labels)[accepted].sum()), int(accepted.sum())
+        # the one-sided limit at 95 % is the upper end of the two-sided interval at 90 %
+        if wrong < count and binomtest(wrong, count).proportion_ci(0.9, "exact").high <= target:
             return t
     return REVIEW_ALL
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.integers(51, 100), st.booleans()), min_size=1, max_size=30),
-    error=st.sampled_from([0.0, 0.01, 0.05, 0.2, 0.5]),
+    many=st.integers(0, 60),
+    target=st.sampled_from([0.01, 0.05, 0.2, 0.5]),
 )
-def test_threshold_equals_the_search(rows, error):
+def test_threshold_equals_the_search(rows, many, target):
+    rows += [(90, True)] * many
     confidence = np.array([percent for percent, _ in rows]) / 100
     p = np.stack([confidence, 1 - confidence], 1).astype(np.float32)
     labels = np.array([0 if right else 1 for _, right in rows])
-    found = choose_confidence_threshold(p, labels, error)
-    assert found == slow_threshold(p, labels, error)
-    accepted = p.max(1) >= found
-    assert not accepted.any() or (labels[accepted] != 0).mean() <= error
+    assert choose_confidence_threshold(p, labels, target) == slow_threshold(p, labels, target)
 
 
-def test_all_are_accepted_where_few_are_wrong_and_none_where_the_surest_are():
-    p = np.array([[0.99, 0.01], [0.6, 0.4]], dtype=np.float32)
-    assert choose_confidence_threshold(p, [0, 0]) == 0.0
-    assert choose_confidence_threshold(p, [1, 0]) == REVIEW_ALL
-    assert choose_confidence_threshold(p, [0, 1]) == pytest.approx(0.99)
+def test_a_risk_of_one_per_cent_takes_299_images_without_a_mistake():
+    assert [images_needed(target) for target in (0.01, 0.05, 0.1)] == [299, 59, 29]
+    for count, expected in ((7, REVIEW_ALL), (298, REVIEW_ALL), (299, 0.0)):
+        p = np.tile([[0.99, 0.01]], (count, 1))
+        assert choose_confidence_threshold(p, np.zeros(count, int), 0.01) == expected
+
+
+def test_mistakes_of_low_confidence_are_left_out():
+    p = np.array([[0.99, 0.01]] * 299 + [[0.6, 0.4]])
+    labels = np.array([0] * 299 + [1])
+    assert choose_confidence_threshold(p, labels, 0.01) == 0.99
+    labels[0] = 1
+    assert choose_confidence_threshold(p, labels, 0.01) == REVIEW_ALL
     assert not (p.max(1) >= REVIEW_ALL).any()
 
 
-@pytest.mark.parametrize("error", [-0.01, 1.0, np.nan])
-def test_an_error_outside_its_range_is_refused(error):
-    with pytest.raises(ValueError, match="error must be"):
-        choose_confidence_threshold([[0.9, 0.1]], [0], error)
+@pytest.mark.parametrize("target", [0.0, -0.01, 1.0, np.nan])
+def test_a_target_outside_its_range_is_refused(target):
+    with pytest.raises(ValueError, match="target_risk must be"):
+        choose_confidence_threshold([[0.9, 0.1]], [0], target)
 
 
 @settings(max_examples=100, deadline=None)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="session")
 def trained(new_store, sample):
     """A classifier without encoders, as registered; and the sample's test cells with what it says of them."""
-    from hemacell.classifiers.model import load_folder
+    from hemacell.classifiers.folder import load_folder
     from hemacell.data.sources.course import wbc_manifest
     from hemacell.tracking.registry import fetch
 

@@ -34,8 +34,11 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
     """Register an untrained classifier under a run that claims these test scores; returns (version, folder)."""
     import torch
 
-    from hemacell.classifiers.model import ClassifierConfig, build_network, save_folder
-    from hemacell.classifiers.ood import Reference, statistics
+    from hemacell.classifiers.description import ClassifierConfig
+    from hemacell.classifiers.folder import save_folder
+    from hemacell.classifiers.methods import METHODS
+    from hemacell.classifiers.model import ClassifierModel
+    from hemacell.classifiers.ood import MahalanobisDetector
     from hemacell.encoders.frozen import EncoderConfig, random_encoder
     from hemacell.tracking import registry
     from hemacell.tracking.runs.lifecycle import track
@@ -51,18 +54,17 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
         views=2,
         temperature=0.7,
         confidence_threshold=0.5,
-        widths=(8, 8, 16, 16),
-        blocks=(1, 1, 1, 1),
-        projection=8,
+        hyperparameters={"widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "projection": 8},
         encoders=("prcc",) if encoder else (),
     )
     with own.here(), registry.scratch() as folder, track("wbc", {}) as run:
         run.metrics({f"test/{metric}": value for metric, value in own_scores.items()})
-        network = build_network(config, [each.width for each in encoders])
+        network = METHODS["fusion"].build(config, [each.width for each in encoders])
+        model = ClassifierModel(config, network, encoders)
         pixels = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
-        seen = statistics(network.cell, pixels, np.arange(len(pixels)), size=32, crop=0.6)
-        known = Reference.fit(seen, np.arange(9) % 2).limited(seen, 0)
-        save_folder(folder, config, network, encoders, known, sorted(trained_on))
+        features = model.features(pixels, np.arange(len(pixels)))
+        detector = MahalanobisDetector.fit(features, np.arange(9) % 2).with_false_positive_rate(features, 0)
+        save_folder(folder, model.calibrated(detector), sorted(trained_on))
         version = registry.register(
             folder,
             name,
@@ -130,23 +132,23 @@ def test_intervals_own_scores_and_differences(made):
     for name in compared:
         assert metrics[f"test/{name}_low"] <= metrics[f"test/{name}"] <= metrics[f"test/{name}_high"]
     assert metrics["test/accuracy_low"] < metrics["test/accuracy_high"]
-    assert {name.removeprefix("own_test/") for name in metrics if name.startswith("own_test/")} == set(OWN)
+    assert {name.removeprefix("reference/") for name in metrics if name.startswith("reference/")} == set(OWN)
     for name, value in OWN.items():
-        assert metrics[f"own_test/{name}"] == value
+        assert metrics[f"reference/{name}"] == value
         assert metrics[f"difference/{name}"] == pytest.approx(metrics[f"test/{name}"] - value)
     assert all(math.isfinite(value) for value in metrics.values())
     records = json.loads(made.files["comparison.json"].read_text())
     assert [row["metric"] for row in records["rows"]] == ["macro_f1", "accuracy", "balanced_accuracy", *compared[3:]]
     for row in records["rows"]:
-        assert row["here"] == pytest.approx(metrics[f"test/{row['metric']}"], abs=1e-6)
-        assert row["own"] == OWN.get(row["metric"])
-        assert (row["metric"] in made.run.data.tags["below_own_test"].split(",")) == row["below_reference"]
+        assert row["value"] == pytest.approx(metrics[f"test/{row['metric']}"], abs=1e-6)
+        assert row["reference"] == OWN.get(row["metric"])
+        assert (row["metric"] in made.run.data.tags["below_reference"].split(",")) == row["below_reference"]
     assert records["facts"]["its own test scores"] == f"run {made.version.run_id}"
 
 
 def test_a_drop_and_images_seen_in_training_are_said_on_the_page(made):
     page = made.files["comparison.md"].read_text()
-    assert "- warning: a drop of " in page and "this folder is not like what it learnt from" in page
+    assert "- warning: a drop of " in page and "these images differ from its training images" in page
     assert "- warning: 4 of 15 images are among those that it learnt from" in page
     assert made.run.data.tags["data.seen_in_training"] == "4"
 
@@ -193,7 +195,7 @@ def test_another_version_is_another_result(made, other_laboratory):
     run = made.store.run("evaluate", model="models:/hemacell-moved@champion", data=other_laboratory, **QUICK)
     assert run.info.run_id != first.info.run_id and run.data.tags["classifier.moved"] == second.uri
     # and this one has no scores to compare with
-    assert not [name for name in run.data.metrics if name.startswith(("own_test/", "difference/"))]
+    assert not [name for name in run.data.metrics if name.startswith(("reference/", "difference/"))]
     records = json.loads(made.store.files(run.info.run_id)["comparison.json"].read_text())
     assert f"run {second.run_id}, which trained {second.uri}, has no test scores" in records["warnings"]
 
@@ -203,14 +205,14 @@ def test_a_training_run_that_is_gone_is_said(made, other_laboratory, capsys):
     made.store.client.delete_run(version.run_id)
     run = made.store.run("evaluate", model=version.uri, data=other_laboratory, **QUICK)
     assert "its own test scores are not known" in capsys.readouterr().err
-    assert "test/macro_f1_low" in run.data.metrics and "own_test/macro_f1" not in run.data.metrics
-    assert run.data.tags["below_own_test"] == ""
+    assert "test/macro_f1_low" in run.data.metrics and "reference/macro_f1" not in run.data.metrics
+    assert run.data.tags["below_reference"] == ""
 
 
 def test_a_score_as_good_as_the_own_one_is_no_drop(made, other_laboratory, capsys):
     version, _ = register(made.store, "hemacell-weak", own_scores={"accuracy": 0.0, "macro_f1": 0.0}, encoder=False)
     run = made.store.run("evaluate", model=version.uri, data=other_laboratory, **QUICK)
-    assert "a drop of" not in capsys.readouterr().err and run.data.tags["below_own_test"] == ""
+    assert "a drop of" not in capsys.readouterr().err and run.data.tags["below_reference"] == ""
     assert run.data.tags["data.seen_in_training"] == "0"
 
 
@@ -243,8 +245,8 @@ def test_unreadable_images_are_listed_and_left_out(made, other_laboratory, tmp_p
 def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory, sample, tmp_path, capsys):
     from PIL import Image
 
+    from hemacell.classifiers.folder import load_folder
     from hemacell.classifiers.grad_cam import GradCAM
-    from hemacell.classifiers.model import load_folder
     from hemacell.data.images import inside, read_mask, read_rgb, to_square
 
     folder = tmp_path / "masked"
@@ -256,7 +258,7 @@ def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory
         (folder / "mask" / mask.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(mask, folder / "mask" / mask.parent.name)
     run = made.store.run("evaluate", data=folder, **QUICK)
-    assert "masks are not used" not in capsys.readouterr().err
+    assert "masks cannot be used" not in capsys.readouterr().err
 
     predictor = load_folder(made.folder)
     explain = GradCAM.of(predictor.network, predictor.config)
@@ -277,7 +279,7 @@ def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory
     (folder / "mask" / "Monocyte" / masks[0].name).with_name("mon_test_000.png").write_text("no image")
     Image.new("L", (5, 5), 255).save(folder / "mask" / "Basophil" / "bas_test_000.png")
     other = made.store.run("evaluate", data=folder, **QUICK)  # which is another result
-    assert "warning: 2 masks are not used to see where heat lies; the first: " in capsys.readouterr().err
+    assert "warning: 2 masks cannot be used to measure the saliency; the first: " in capsys.readouterr().err
     assert other.data.metrics["test/cam_inside"] != run.data.metrics["test/cam_inside"]
     assert not [name for name in made.run.data.metrics if "/cam_" in name]  # of a folder without masks
 
@@ -338,7 +340,7 @@ def refused(made, other_laboratory, capsys):
         ("split", "tests", "split: expected one of test, val, train, all, found 'tests'; did you mean test?"),
         ("split", "val", "has no folders train, val, test; leave split out"),
         ("wbc_folder", "WBC_10", "expected a folder WBC_10 in"),
-        ("crop", "1.5", "field: expected a number, at least 0 and at most 1, found '1.5'"),
+        ("crop", "1.5", "crop: expected a number, at least 0 and at most 1, found '1.5'"),
         ("resume", "1", "unknown option '--resume'"),
     ],
 )
@@ -432,7 +434,7 @@ def test_by_mlflow_run_after_a_training(new_store, other_laboratory):
     assert run.info.run_id in done.stderr and "macro_f1" in done.stdout
     (outer,) = own.client.search_runs(["0"])
     assert outer.data.tags["hemacell.result"] == run.info.run_id and outer.info.status == "FINISHED"
-    assert run.data.metrics["own_test/accuracy"] == trained.data.metrics["test/accuracy"]
+    assert run.data.metrics["reference/accuracy"] == trained.data.metrics["test/accuracy"]
     assert run.data.tags["data.seen_in_training"] == "0"
     refused = own.mlflow_run("evaluate", **QUICK, model="models:/hemacell-wbc@champion")
     assert refused.returncode == 1 and "error: hemacell-wbc has no alias 'champion'" in refused.stderr
@@ -448,6 +450,6 @@ def test_the_own_test_images_give_the_own_test_scores(new_store):
     for name in ("accuracy", "balanced_accuracy", "macro_f1"):
         assert run.data.metrics[f"difference/{name}"] == pytest.approx(0, abs=1e-9)
     assert run.data.metrics["test/nll"] == pytest.approx(trained.data.metrics["test/nll"], abs=1e-4)
-    assert run.data.tags["below_own_test"] == ""
+    assert run.data.tags["below_reference"] == ""
     everything = own.run("evaluate", split="all", **QUICK)
     assert int(everything.data.tags["data.seen_in_training"]) == 300  # without the masked copies

@@ -168,7 +168,7 @@ def test_what_the_task_is_told(handed):
 
 
 def test_what_the_network_is_told(handed):
-    from hemacell.classifiers.fusion import Projection
+    from hemacell.classifiers.fusion_network import Projection
 
     given = {"dropout": 0.1, "embedding_dropout": 0.3, "branch_dropout": 0.4}
     network = handed(**given, encoders=("random-prcc",)).network
@@ -256,12 +256,14 @@ def test_init_wants_a_classifier(pipeline):
         store.run("wbc", encoders=("none",), init_from="models:/hemacell-prcc-encoder/1")
 
 
-def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, known_to):
+def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, with_detector):
     import torch
 
-    from hemacell.classifiers.model import ClassifierConfig, Predictor, build_network
+    from hemacell.classifiers.description import ClassifierConfig
+    from hemacell.classifiers.methods import METHODS
+    from hemacell.classifiers.model import ClassifierModel
     from hemacell.data.sources.course import folder_manifest
-    from projects.wbc import _score_external
+    from hemacell.jobs.classifier import _score_external
 
     config = ClassifierConfig(
         classes=CLASSES,
@@ -274,19 +276,19 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
         encoders=(),
     )
     torch.manual_seed(0)
-    network = build_network(config, [])
-    predictor = Predictor(config, network, [], known_to(config, network))
+    model = with_detector(ClassifierModel(config, METHODS["fusion"].build(config, []), []))
     external = folder_manifest(other_laboratory, CLASSES)
 
     def answers(**given: object) -> str:
         logged: dict[str, str] = {}
         run = SimpleNamespace(
             metrics=lambda *_: None,
+            data_input=lambda *_: None,
             figure=lambda *_: None,
             artifact=lambda path, name: logged.update({name: Path(path).read_text()}),
         )
         job = SimpleNamespace(settings=own.settings("wbc", **given), cache=own.cache)
-        _score_external(job, run, external, predictor, 1)
+        _score_external(job, run, external, model, 1)
         return logged["external/predictions.json"]
 
     same, wide = answers(crop=0.5), answers(crop=0.5, external_crop=1.0)

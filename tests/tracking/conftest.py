@@ -19,7 +19,7 @@ import pytest
 REPO = Path(__file__).parents[2]
 FAKES = Path(__file__).parent / "fakes"
 STAND_INS = {
-    "hemacell.classifiers.model": FAKES / "predictor.py",
+    "hemacell.classifiers.folder": FAKES / "predictor.py",
     "hemacell.encoders.frozen": FAKES / "frozen.py",
 }
 

@@ -25,7 +25,7 @@ from hemacell.tracking.store import get_client
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-    from hemacell.classifiers.model import ClassifierConfig
+    from hemacell.classifiers.description import ClassifierConfig
 
 _REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "numpy", "pandas")
 _MODEL_FILE = "model.onnx"  # as MLflow names it

@@ -226,7 +226,7 @@ def signature(model: ModelType, folder: Path) -> ModelSignature:
     if model == "encoder":
         outputs: list[ColSpec | TensorSpec] = [ColSpec(Array(DataType.double), "embedding"), ColSpec("string", "why")]
     else:
-        from hemacell.classifiers.model import load_folder
+        from hemacell.classifiers.folder import load_folder
 
         types = {"class": "string", "needs_review": "boolean", "why": "string"}
         outputs = [

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from hemacell.evaluation.reference_scores import MetricComparison
     from hemacell.tracking.runs.tracker import Tracker
 
-#: The comparison as a table for people, for programs, and as a picture.
-PAGE, RECORDS, PICTURE = "comparison.md", "comparison.json", "comparison.png"
+#: The comparison as a table for people, for programs, and as a figure.
+PAGE, RECORDS, FIGURE = "comparison.md", "comparison.json", "comparison.png"
 _TEST = "test/"
 
 
@@ -51,38 +51,36 @@ def test_predictions_of(model: RegisteredModel) -> Predictions | None:
 
 
 def log_reference_comparison(
-    run: Tracker, rows: Sequence[MetricComparison], facts: Mapping[str, str], warnings: Sequence[str]
+    run: Tracker, rows: Sequence[MetricComparison], facts: Mapping[str, str], warnings: Sequence[str], page: str
 ) -> None:
-    """Log intervals, own scores and differences as metrics, and the table as a page, as JSON and as a picture.
+    """Log intervals, own test scores and differences as metrics, and the table as a page and as JSON.
 
-    The metrics are `test/<metric>_low` and `_high`, `own_test/<metric>` and `difference/<metric>`.
+    The metrics are `test/<metric>_low` and `_high`, `reference/<metric>` and `difference/<metric>`.
 
     Args:
         run: the open run.
         rows: from `compare_with_reference`.
         facts: label -> text, what was compared with what.
-        warnings: shown below the table.
+        warnings: of the comparison.
+        page: the same in Markdown.
     """
-    from hemacell.evaluation.reference_scores import as_records, markdown
-    from hemacell.reporting.figures import reference_scores
+    from hemacell.evaluation.reference_scores import as_records
 
     metrics: dict[str, float] = {}
     for row in rows:
         metrics |= {f"{_TEST}{row.metric}_low": row.low, f"{_TEST}{row.metric}_high": row.high}
-        if row.own is not None and row.difference is not None:
-            metrics |= {f"own_test/{row.metric}": row.own, f"difference/{row.metric}": row.difference}
+        if row.reference is not None and row.difference is not None:
+            metrics |= {f"reference/{row.metric}": row.reference, f"difference/{row.metric}": row.difference}
     run.metrics(metrics)
-    run.tags({"below_own_test": [row.metric for row in rows if row.below_reference]})
-    run.text(markdown(rows, facts, warnings), PAGE)
+    run.tags({"below_reference": [row.metric for row in rows if row.below_reference]})
+    run.text(page, PAGE)
     run.json({"facts": dict(facts), "rows": as_records(rows), "warnings": list(warnings)}, RECORDS)
-    run.figure(reference_scores(rows), PICTURE)
 
 
 def comparison_of(run_id: str) -> tuple[list[MetricComparison], list[str]]:
     """The rows and the warnings that a run of `evaluate` has left."""
-    from hemacell.evaluation.reference_scores import MetricComparison
+    from hemacell.evaluation.reference_scores import from_records
 
     with files_of(existing_run(get_client(), run_id)) as fetched:
         found = json.loads(fetched(RECORDS).read_text(encoding="utf-8"))
-    names = ("metric", "here", "low", "high", "images", "own")
-    return [MetricComparison(**{name: row[name] for name in names}) for row in found["rows"]], found["warnings"]
+    return from_records(found["rows"]), found["warnings"]

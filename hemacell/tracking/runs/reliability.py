@@ -10,7 +10,8 @@ import numpy as np
 from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
-    from hemacell.classifiers.model import Answers, ClassifierConfig, Predictor
+    from hemacell.classifiers.description import ClassifierConfig, Predictions
+    from hemacell.classifiers.model import ClassifierModel
     from hemacell.evaluation.selective import SelectivePrediction
 
 #: Cells of which foreign pictures are made: enough for a rate in per cent.
@@ -26,12 +27,13 @@ def log_calibration(run: Tracker, promised: SelectivePrediction, config: Classif
         **promised.metrics(),
     }
     run.metrics({f"calibration/{name}": value for name, value in found.items()}, step)
+    run.tags({"calibration": config.calibration_in_words()})
 
 
 def log_selective_prediction(
     run: Tracker,
     labels: np.ndarray,
-    answers: Answers,
+    answers: Predictions,
     config: ClassifierConfig,
     prefix: str = "test",
     step: int = 0,
@@ -53,13 +55,12 @@ def log_selective_prediction(
     Returns:
         What becomes of the images, and the metrics without prefix.
     """
-    from hemacell.classifiers.probabilities import apply_temperature
     from hemacell.evaluation.calibration_error import expected_calibration_error
     from hemacell.evaluation.selective import accepted, risk_coverage
-    from hemacell.prediction.table import OOD_THRESHOLD
+    from hemacell.evaluation.temperature import apply_temperature
     from hemacell.reporting import figures
 
-    unlike = answers.distance > OOD_THRESHOLD
+    unlike = answers.is_ood
     kept = accepted(labels, answers.probabilities, config.confidence_threshold, also_doubtful=unlike)
     before = apply_temperature(answers.probabilities, 1 / config.temperature)
     found = {
@@ -89,7 +90,7 @@ def log_intervals(
 
 
 def log_ood_images(
-    run: Tracker, predictor: Predictor, cells: np.ndarray, known: np.ndarray, step: int = 0
+    run: Tracker, predictor: ClassifierModel, cells: np.ndarray, known: np.ndarray, step: int = 0
 ) -> Mapping[str, float]:
     """Log how often pictures that are no such cells are flagged: `ood_images/<kind>`, and `distances.png`.
 
@@ -103,8 +104,8 @@ def log_ood_images(
     Returns:
         Kind -> share that is flagged, 0 to 1.
     """
+    from hemacell.classifiers.description import OOD_THRESHOLD
     from hemacell.data.ood_images import ood_images
-    from hemacell.prediction.table import OOD_THRESHOLD
     from hemacell.reporting import figures
 
     chosen = np.unique(np.linspace(0, len(cells) - 1, OOD_CELLS).astype(int))
@@ -134,8 +135,8 @@ def reliability_in_words(
     return {
         "probabilities": f"temperature scaling by {config.temperature:.3f}, fitted on one half of val; "
         f"expected calibration error on test {tested['ece_uncalibrated']:.4f} before and {tested['ece']:.4f} after",
-        "accepted without review": f"from a probability of {config.confidence_threshold:.3f} on; on the other half of "
-        f"val {promised.in_words()}; on test {kept.in_words()}",
+        "accepted without review": f"{config.calibration_in_words()}; on the other half of val {promised.in_words()}; "
+        f"on test {kept.in_words()}",
         "unlike the known cells": f"{tested['unlike']:.1%} of the test cells are called so (false "
         f"alarms); of pictures made from them: {foreign}",
     }

@@ -75,7 +75,7 @@ def load(uri: str) -> Classifier:
     Raises:
         UserError: there is no such model, it is no classifier, or the tracking server is down.
     """
-    from hemacell.classifiers.model import load_folder
+    from hemacell.classifiers.folder import load_folder
 
     registered = find_classifier(uri)
     return Classifier(load_folder(fetch(registered, cache_dir())), registered.uri)

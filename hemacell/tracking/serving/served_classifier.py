@@ -11,7 +11,7 @@ import torch
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
-from hemacell.classifiers.model import load_folder
+from hemacell.classifiers.folder import load_folder
 from hemacell.tracking.serving.limits import check_request, limits_of
 from hemacell.tracking.serving.payload import column, decode
 from hemacell.tracking.serving.prediction_table import predict_table

@@ -1,4 +1,4 @@
-"""Stands in for hemacell.classifiers.model: tells two classes apart by how red an image is."""
+"""Stands in for hemacell.classifiers.folder: tells two classes apart by how red an image is."""
 
 import json
 from pathlib import Path

@@ -6,42 +6,31 @@ import torch
 from torch import Tensor, nn
 
 from hemacell.classifiers.cell_network import CellNetwork
+from hemacell.classifiers.model import CellClassifier
+from hemacell.classifiers.standardise import Standardise
+
+EARLY_STAGES = 1  # of the cell network, whose features tell unfamiliar images
 
 
-class Projection(nn.Module):
-    """One encoder's embedding, standardised and projected.
-
-    `standardise` fixes mean and deviation of the draw's training images as buffers, which travel with the weights.
-    """
-
-    mean: Tensor
-    std: Tensor
+class Projection(Standardise):
+    """One encoder's embedding, standardised and projected: float [N, width] to [N, outputs]."""
 
     def __init__(self, width: int, outputs: int, dropout: float) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("std", torch.ones(width))
+        super().__init__(width)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, outputs)
         self.norm = nn.LayerNorm(outputs)
 
-    def standardise(self, embeddings: Tensor) -> None:
-        """Take mean and deviation from embeddings [N, width]."""
-        self.mean.copy_(embeddings.mean(0))
-        self.std.copy_(embeddings.std(0, correction=0).clamp_min(1e-4))
-
     def forward(self, embedding: Tensor) -> Tensor:
-        # An embedding far outside what was seen in training (another stain) must not drown the other branches.
-        standard = ((embedding - self.mean) / self.std).clamp(-5, 5)
-        return torch.nn.functional.gelu(self.norm(self.linear(self.dropout(standard))))
+        return torch.nn.functional.gelu(self.norm(self.linear(self.dropout(super().forward(embedding)))))
 
 
-class FusedClassifier(nn.Module):
+class FusedClassifier(CellClassifier):
     """Classifies cells from their pixels and from frozen encoders' embeddings.
 
     Each branch (the cell network, each projection) has a head of its own, and one more head sees all branches side by
     side. In training whole branches are left out of the common head at random, and each own head has its own loss, so
-    that no branch starves beside a quicker one. The answer is the mean of the logits.
+    that no branch starves beside a quicker one. What it predicts is the mean of the logits.
 
     Args:
         classes: number of classes.
@@ -95,7 +84,30 @@ class FusedClassifier(nn.Module):
             logits.append(self.fused_head(torch.cat(branches, 1)))
         return logits
 
+    def logits(self, images: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
+        return mean_logits(self(images, embeddings))
 
-def answer(logits: Sequence[Tensor]) -> Tensor:
-    """The classifier's logits [N, classes]: the mean over its heads."""
+    def early_features(self, images: Tensor) -> list[Tensor]:
+        return self.cell.early(images, EARLY_STAGES)
+
+    @property
+    def saliency_layer(self) -> nn.Module:  # type: ignore[override]
+        return self.cell.activation
+
+    def typical_embeddings(self, count: int) -> list[Tensor]:
+        """The mean embeddings of the training images, `count` times: for each encoder [count, width]."""
+        return [projection.mean.expand(count, -1) for projection in self._projections]
+
+    def standardise(self, embeddings: Sequence[Tensor]) -> None:
+        """Fix means and deviations of the training embeddings, for each encoder [N, width]."""
+        for projection, each in zip(self._projections, embeddings, strict=True):
+            projection.fit(each)
+
+    @property
+    def _projections(self) -> list[Projection]:
+        return list(self.projections)  # type: ignore[arg-type]
+
+
+def mean_logits(logits: Sequence[Tensor]) -> Tensor:
+    """The classifier's logits float32 [N, classes]: the mean over its heads."""
     return torch.stack([head.float() for head in logits]).mean(0)

@@ -1,8 +1,7 @@
-"""The task of the `wbc` job: white blood cells, from their pixels and from stored embeddings."""
+"""What the fused network learns: white blood cells, from their pixels and from stored embeddings."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,79 +9,29 @@ import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 
-from hemacell.classifiers.probabilities import tta_probabilities
+from hemacell.classifiers.cells import CellImages
+from hemacell.classifiers.model import CellClassifier, mean_probabilities
 from hemacell.core.random import generator_of
 from hemacell.data.augmentation import (
     AugmentationConfig,
     Augmentations,
     apply_augmentation,
     concatenate,
+    identity_augmentation,
     random_augmentation,
 )
-from hemacell.data.decoding import Decoded
-from hemacell.data.manifest import Manifest
-from hemacell.encoders.embeddings import StoredViews, embed
-from hemacell.encoders.frozen import FrozenEncoder
+from hemacell.encoders.embeddings import StoredViews
 from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 
 
-@dataclass(frozen=True, eq=False)
-class CellImages:
-    """Cells of one split: which rows of the decoded pixels, what they are, and their embeddings."""
-
-    rows: np.ndarray
-    """int64 [N]"""
-    labels: np.ndarray
-    """int64 [N]"""
-    embeddings: Sequence[np.ndarray]
-    """for each encoder float32 [N, views, width]"""
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def select(self, positions: np.ndarray) -> "CellImages":
-        """Some of the cells, int64 positions; a cell may come more than once."""
-        if np.array_equal(positions, np.arange(len(self))):
-            return self
-        return CellImages(self.rows[positions], self.labels[positions], [each[positions] for each in self.embeddings])
-
-
-def cell_images(
-    cells: Decoded,
-    part: Manifest,
-    encoders: Sequence[FrozenEncoder],
-    views: StoredViews,
-    cache: Path,
-    precision: str,
-    progress: Callable[[str], Callable[[int, int], None]] | None = None,
-) -> CellImages:
-    """The cells of one split with their embeddings, which are computed where they are not stored yet.
-
-    Args:
-        cells: decoded images that hold those of `part`.
-        part: the cells wanted.
-        encoders: the frozen encoders.
-        views: which views are embedded.
-        cache, precision: see `embed`.
-        progress: called with what is embedded; gives what `embed` reports to.
-    """
-    rows, digests = cells.rows(part), list(part.table["sha256"])
-    embeddings = [
-        embed(encoder, cells.array, rows, digests, views, cache, precision, progress(part.name) if progress else None)
-        for encoder in encoders
-    ]
-    return CellImages(rows, part.labels, embeddings)
-
-
-def training_augmentation(part: Manifest, views: StoredViews) -> Augmentations:
-    """Parameters of the stored views, the k-th of the i-th image at k * len(part) + i."""
-    digests = list(part.table["sha256"])
+def training_augmentation(digests: Sequence[str], views: StoredViews) -> Augmentations:
+    """Parameters of the stored views of N images, the k-th of the i-th image at k * N + i."""
     return concatenate([views.views(digests, number) for number in range(views.count)])
 
 
 class CellTask:
-    """Cross-entropy with label label_smoothing (Szegedy et al. 2016) on the common head, and on each branch's own head.
+    """Cross-entropy with label smoothing (Szegedy et al. 2016) on the common head, and on each branch's own head.
 
     A step takes a stored view of each image of its batch: the embeddings are read back, the cell network is shown the
     same view turned any way and jittered a little, so that it never sees the same pixels twice.
@@ -91,7 +40,7 @@ class CellTask:
         pixels: uint8 [M, H, W, 3], all decoded images.
         train, val: the labelled cells; a val cell needs the embedding of its first view only.
         views: parameters of the stored views, the k-th view of the i-th training image at k * len(train) + i.
-        size, crop: see `tta_probabilities`.
+        size, crop: what the network sees: side in pixels, and side of the central part in sides of the image.
         batch_size: images a step.
         seed: picks batches, views and jitter.
         jitter: what the cell network sees on top of a stored view: turned any way, but moved and stained only a little,
@@ -164,17 +113,9 @@ class CellTask:
             return losses[0]
         return losses[-1] + self.auxiliary_loss_weight * torch.stack(losses[:-1]).mean()
 
+    @torch.no_grad()
     def validate(self, network: nn.Module) -> Row:
-        probabilities = tta_probabilities(
-            network,
-            self.pixels,
-            self.val.rows,
-            self.val.embeddings,
-            size=self.size,
-            crop=self.crop,
-            views=1,
-            precision=self.precision,
-        )
+        probabilities = self._probabilities(cast(CellClassifier, network))
         labels, predicted = self.val.labels, probabilities.argmax(1)
         picked = probabilities[np.arange(len(labels)), labels]
         return {
@@ -182,3 +123,15 @@ class CellTask:
             "val/accuracy": float(accuracy_score(labels, predicted)),
             "val/macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
         }
+
+    def _probabilities(self, network: CellClassifier, batch: int = 256) -> np.ndarray:
+        """Of the val cells as they lie, without test-time augmentation: float32 [N, classes]."""
+        found = []
+        for start in range(0, len(self.val), batch):
+            part = slice(start, start + batch)
+            images = torch.from_numpy(self.pixels[self.val.rows[part]]).to(self.device)
+            seen = apply_augmentation(images, identity_augmentation(len(images)), self.size, self.crop)
+            given = [torch.from_numpy(each[part, 0]).to(self.device) for each in self.val.embeddings]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                found.append(mean_probabilities(network, seen, given, views=1).cpu().numpy())
+        return np.concatenate(found)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hemacell.classifiers.fusion import FusedClassifier, Projection, answer
+from hemacell.classifiers.fusion_network import FusedClassifier, Projection, mean_logits
 
 SMALL = {"widths": (8, 8, 16, 16), "blocks": (1, 1, 1, 1), "projection": 12}
 WIDTHS = {"prcc": 7, "camelyon": 5}
@@ -25,7 +25,7 @@ def test_standardising_is_that_of_numpy():
     embeddings = np.random.default_rng(0).normal(3, 7, (50, 6)).astype(np.float32)
     embeddings[:, 2] = 1.5  # says nothing, and must not be divided by nothing
     projection = Projection(6, 4, 0.0)
-    projection.standardise(torch.from_numpy(embeddings))
+    projection.fit(torch.from_numpy(embeddings))
     assert projection.mean.numpy() == pytest.approx(embeddings.mean(0), abs=1e-5)
     expected = embeddings.std(0)
     expected[2] = 1e-4
@@ -40,19 +40,19 @@ def test_standardising_is_that_of_numpy():
 
 def test_standardising_travels_with_the_weights():
     network = made()
-    network.projections[0].standardise(torch.randn(20, 7) * 3 + 2)
+    network.projections[0].fit(torch.randn(20, 7) * 3 + 2)
     state = network.state_dict()
     assert {"projections.0.mean", "projections.0.std"} <= state.keys()
     other = made(seed=1)
     other.load_state_dict(state)
     for each in (network, other):
         each.eval()
-    assert torch.equal(answer(other(*given())), answer(network(*given())))
+    assert torch.equal(mean_logits(other(*given())), mean_logits(network(*given())))
 
 
 def test_an_embedding_far_outside_is_held_at_five_deviations():
     projection = Projection(3, 4, 0.0)
-    projection.standardise(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))
+    projection.fit(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))
     edge = projection.mean + 5 * projection.std * torch.tensor([1.0, -1.0, 1.0])
     beyond = projection.mean + 500 * projection.std * torch.tensor([1.0, -1.0, 1.0])
     assert torch.allclose(projection(beyond[None]), projection(edge[None]), atol=1e-5)
@@ -118,9 +118,9 @@ def test_each_branch_is_left_out_as_often_as_asked_for_each_image_alone():
 
 def test_answers_are_the_same_every_time_and_training_is_not():
     network = made(branch_dropout=0.5)
-    assert torch.equal(answer(network.eval()(*given())), answer(network(*given())))
+    assert torch.equal(mean_logits(network.eval()(*given())), mean_logits(network(*given())))
     network.train()
-    assert not torch.equal(answer(network(*given())), answer(network(*given())))
+    assert not torch.equal(mean_logits(network(*given())), mean_logits(network(*given())))
 
 
 @pytest.mark.parametrize("head", [slice(-1, None), slice(0, -1)], ids=["common head", "own heads"])
@@ -134,5 +134,5 @@ def test_every_branch_gets_gradients(head):
 
 def test_the_answer_is_the_mean_of_the_heads():
     heads = [torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, -2.0]]), torch.tensor([[2.0, 3.0]])]
-    assert torch.equal(answer(heads), torch.tensor([[2.0, 1.0]]))
-    assert answer([head.bfloat16() for head in heads]).dtype == torch.float32
+    assert torch.equal(mean_logits(heads), torch.tensor([[2.0, 1.0]]))
+    assert mean_logits([head.bfloat16() for head in heads]).dtype == torch.float32

@@ -1,0 +1,84 @@
+"""What a classifier is and what it returns, without torch: jobs read both before they load a network."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+#: Files in a classifier's folder.
+WEIGHTS, DESCRIPTION, ENCODERS = "classifier.safetensors", "classifier.json", "encoders"
+DETECTOR, TRAINED_ON = "ood_detector.safetensors", "training_images.json"
+
+#: Distance from the known cells above which an image is out of distribution: distances are in units of the threshold.
+OOD_THRESHOLD = 1.0
+
+
+class ClassifierConfig(BaseModel):
+    """All that a classifier is, beside its weights and encoders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    classes: tuple[str, ...]
+    decoded_size: int
+    """side to which an image's central square is resized first, in pixels"""
+    size: int
+    """side of what the cell network sees, in pixels"""
+    crop: float
+    """side of the central part that is used, in sides of the image"""
+    views: int
+    """flips and quarter turns over which a prediction is averaged, 1 to 8"""
+    temperature: float
+    confidence_threshold: float
+    """a cell whose probability is below this needs review; above 1 where val cannot show `target_risk`"""
+    target_risk: float = 0.01
+    """share of wrong predictions allowed among those that need no review"""
+    calibration_images: int = 0
+    """val images that set the threshold"""
+    encoders: tuple[str, ...]
+    """slugs of the encoders, in the order in which the network takes them"""
+    method: str = "fusion"
+    """name in the registry of `hemacell.classifiers.methods`"""
+    hyperparameters: dict[str, Any] = {}
+    """what the method needs to build its network again, as JSON"""
+
+    @property
+    def shows_target_risk(self) -> bool:
+        """Whether val has shown, with 95 % confidence, that at most `target_risk` of the accepted are wrong."""
+        return self.confidence_threshold <= 1
+
+    def calibration_in_words(self) -> str:
+        """One line on what the threshold rests on."""
+        target, count = f"{100 * self.target_risk:g} %", self.calibration_images
+        if self.shows_target_risk:
+            return (
+                f"predictions from a probability of {self.confidence_threshold:.2f} on are accepted without review: "
+                f"{count} val cells show that at most {target} of them are wrong (one-sided 95 % limit)"
+            )
+        from hemacell.evaluation.selective import images_needed
+
+        needed = images_needed(self.target_risk)
+        why = (
+            f"it takes {needed} without a mistake"
+            if count < needed
+            else "whatever the threshold, too many of these are wrong"
+        )
+        return (
+            f"every prediction needs review: {count} val cells cannot show that at most {target} are wrong "
+            f"({why}); label more, or train with a larger target_risk="
+        )
+
+
+class Predictions(NamedTuple):
+    """What a classifier returns for N images."""
+
+    probabilities: np.ndarray
+    """float32 [N, classes], calibrated"""
+    distance: np.ndarray
+    """float32 [N], from the cells of the training laboratory; above `OOD_THRESHOLD` an image is unlike them"""
+
+    @property
+    def is_ood(self) -> np.ndarray:
+        """bool [N], whether an image is out of distribution."""
+        return self.distance > OOD_THRESHOLD

@@ -1,0 +1,155 @@
+"""Methods of classifying, one file each: what they learn from, and the registry by which a setting names them.
+
+A method is a class with `fit` and `build`, registered under its name:
+
+    @method("nearest_mean")
+    class NearestMean(Method): ...
+
+A module of this package is found without further ado, and registers the method of its own name. Another package names
+its module by an entry point of the group `hemacell.methods`; a script just uses the decorator before it runs a job.
+`docs/examples/add_a_method.py` is a whole one.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pkgutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from hemacell.core.errors import UserError
+from hemacell.core.provenance import code_digest, sources_digest
+from hemacell.core.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from hemacell.classifiers.cells import CellImages
+    from hemacell.classifiers.description import ClassifierConfig
+    from hemacell.classifiers.model import CellClassifier
+    from hemacell.config.jobs import WbcSettings
+    from hemacell.encoders.embeddings import StoredViews
+    from hemacell.training.loop import Task, Trained
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a method learns from: labelled cells of one draw."""
+
+    pixels: np.ndarray
+    """uint8 [M, S, S, 3], all decoded images; a memory map"""
+    train: CellImages
+    """the labelled training cells, with the embeddings of `Method.stored_views`"""
+    val: CellImages
+    """the val cells, for metrics on the way; not to be learnt from"""
+    sha256: Sequence[str]
+    """digests of the training images, in the order of `train`"""
+
+
+@dataclass(frozen=True, eq=False)
+class FitContext:
+    """How a method learns."""
+
+    settings: WbcSettings
+    config: ClassifierConfig
+    """the classifier so far: classes, crop, encoders"""
+    widths: Sequence[int]
+    """of the encoders' embeddings"""
+    device: torch.device
+    train: Callable[[Task, nn.Module, int], Trained]
+    """runs `hemacell.training.loop.fit` on a task, a network and a number of steps, with progress and logged losses"""
+    warm_start: Path | None = None
+    """folder of the classifier to start from, where the method can"""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a method has learnt."""
+
+    network: CellClassifier
+    config: ClassifierConfig
+    """with the hyperparameters that `build` needs"""
+    steps: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """what it chose on the way, such as a strength of regularisation"""
+
+
+class Method(ABC):
+    """A way to learn a classifier from labelled cells and from embeddings of frozen encoders."""
+
+    name: ClassVar[str] = ""
+    needs_encoders: ClassVar[bool] = True
+    can_warm_start: ClassVar[bool] = False
+
+    def check(self, settings: WbcSettings) -> None:
+        """See, before anything is loaded, that the method can do what is asked for.
+
+        Raises:
+            UserError: it needs encoders and there are none, or it cannot start from another classifier.
+        """
+        if self.needs_encoders and tuple(settings.encoders) in ((), ("none",)):
+            raise UserError(
+                f"method={self.name} classifies the embeddings of encoders, found encoders=none; "
+                "type for example encoders=imagenet"
+            )
+        if settings.init_from and not self.can_warm_start:
+            raise UserError(f"method={self.name} does not start from another classifier; leave init_from= out")
+
+    def stored_views(self, settings: WbcSettings, images: int) -> StoredViews:
+        """The views of each of `images` training images that it learns from; their embeddings are stored.
+
+        Without another choice these are the flips and quarter turns that a prediction is averaged over.
+        """
+        from hemacell.encoders.embeddings import StoredViews
+
+        return StoredViews(settings.tta_views, augmented=False)
+
+    @abstractmethod
+    def fit(self, data: TrainingData, context: FitContext) -> Fitted:
+        """Learn from labelled cells."""
+
+    @abstractmethod
+    def build(self, config: ClassifierConfig, widths: Sequence[int]) -> CellClassifier:
+        """The network of a description, untrained: the stored weights are loaded into it.
+
+        Args:
+            config: with `hyperparameters` as `fit` left them (tuples have become lists).
+            widths: of the encoders' embeddings.
+        """
+
+
+METHODS: Registry[Method] = Registry(
+    "method", "hemacell.methods", [f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)]
+)
+_Class = TypeVar("_Class", bound=type[Method])
+
+
+def method(name: str) -> Callable[[_Class], _Class]:
+    """Register a class of methods under a name, by which `method=` asks for it."""
+
+    def register(cls: _Class) -> _Class:
+        cls.name = name
+        METHODS.add(name, cls())
+        return cls
+
+    return register
+
+
+def method_digest(name: str) -> str:
+    """What decides how a method learns, for the key of a run: sha256 of the code of its module.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    module = f"{__name__}.{name}"
+    if module in METHODS.modules:
+        return sources_digest(module)  # with all of ours that it imports; costs no import
+    source = inspect.getsource(sys.modules[type(METHODS[name]).__module__])
+    return code_digest(ast.parse(source))

@@ -1,0 +1,30 @@
+"""Embeddings of an encoder, standardised by those of the draw's training images."""
+
+import torch
+from torch import Tensor, nn
+
+_CLIP_SIGMA = 5.0  # an embedding far outside what was seen in training (another stain) must not drown the rest
+_LEAST = 1e-4  # of a standard deviation
+
+
+class Standardise(nn.Module):
+    """float [N, width] -> [N, width] of mean 0 and deviation 1, clipped at five deviations.
+
+    `fit` fixes means and deviations as buffers, which travel with the weights; before, they are 0 and 1.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    def fit(self, embeddings: Tensor) -> None:
+        """Take means and deviations from embeddings [N, width]."""
+        self.mean.copy_(embeddings.mean(0))
+        self.std.copy_(embeddings.std(0, correction=0).clamp_min(_LEAST))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return ((embeddings - self.mean) / self.std).clamp(-_CLIP_SIGMA, _CLIP_SIGMA)

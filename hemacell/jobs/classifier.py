@@ -1,0 +1,298 @@
+"""The steps of training a cell classifier, whatever its method: load, embed, fit, calibrate, evaluate, register."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hemacell.classifiers.calibration import Calibration, calibrate, calibration_split
+from hemacell.classifiers.cells import CellImages, cell_images
+from hemacell.classifiers.description import DESCRIPTION, ClassifierConfig, Predictions
+from hemacell.classifiers.folder import load_folder, save_folder
+from hemacell.classifiers.grad_cam import GradCAM
+from hemacell.classifiers.methods import FitContext, Fitted, Method, TrainingData
+from hemacell.classifiers.model import ClassifierModel
+from hemacell.config.jobs import WbcSettings
+from hemacell.core.progress import Progress
+from hemacell.data import decoding
+from hemacell.data.decoding import Decoded
+from hemacell.data.manifest import Manifest
+from hemacell.encoders.embeddings import StoredViews
+from hemacell.encoders.frozen import FrozenEncoder
+from hemacell.evaluation.metrics import classification_metrics
+from hemacell.evaluation.selective import SelectivePrediction
+from hemacell.jobs.context import RunContext
+from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
+from hemacell.jobs.training import train
+from hemacell.reporting import model_card
+from hemacell.reporting.model_card import Score
+from hemacell.tracking import registry
+from hemacell.tracking.registry.encoders import load_encoders
+from hemacell.tracking.registry.lookup import RegisteredModel
+from hemacell.tracking.runs.reliability import (
+    log_calibration,
+    log_intervals,
+    log_ood_images,
+    log_selective_prediction,
+    reliability_in_words,
+)
+from hemacell.tracking.runs.results import log_classification
+from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import CLASSIFIER
+from hemacell.training.loop import make_fabric
+
+if TYPE_CHECKING:
+    from hemacell.tracking.registry.encoders import EncoderSpec
+
+logger = logging.getLogger(__name__)
+
+Job = RunContext[WbcSettings]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedCells:
+    """The decoded images of a draw, without those that cannot be read."""
+
+    decoded: Decoded
+    manifest: Manifest
+    parts: Mapping[str, Manifest]
+    """`train`, `val` and `test`"""
+
+
+def load_cells(job: Job, run: Tracker, everything: Manifest, manifest: Manifest) -> LoadedCells:
+    """Decode the cells and log what they are.
+
+    Args:
+        job, run: the job and its open run.
+        everything: all cells; they are decoded once for all draws.
+        manifest: those of this draw.
+
+    Raises:
+        UserError: too many cannot be read, or val is too small to be divided for the calibration.
+    """
+    draw = manifest.part("train")
+    labels = int((draw.table["source"] != "masked").sum())
+    run.tags({**report_problems(everything), "draw.digest": draw.digest, "draw.labels": labels})
+    run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
+    progress = Progress("decoding")
+    decoded = decoding.decode(everything, job.settings.decoded_size, job.cache, job.settings.max_bad, progress=progress)
+    report_unreadable(run, decoded.bad)
+    readable = manifest.readable(decoded.manifest)
+    parts = {split: readable.part(split) for split in ("train", "val", "test")}
+    if job.settings.channel_stats:
+        log_channel_stats(run, decoded.array, decoded.rows(parts["train"]))
+    calibration_split(parts["val"].labels)  # too few are reported before the training
+    return LoadedCells(decoded, readable, parts)
+
+
+def frozen_encoders(
+    job: Job, run: Tracker, specs: Sequence[EncoderSpec], start: RegisteredModel | None
+) -> list[FrozenEncoder]:
+    """The frozen encoders, on their device; tags the run with them and with the classifier to start from."""
+    run.model_inputs([spec.uri for spec in specs if spec.model])
+    run.tags({f"encoder.{spec.slug}": spec.uri for spec in specs} | ({"init_from": start.uri} if start else {}))
+    settings = job.settings
+    fabric = make_fabric(settings.device, settings.precision)
+    encoders = load_encoders(specs, job.cache, settings.encoder_size, settings.crop)
+    return [encoder.to(fabric.device) for encoder in encoders]
+
+
+def embed_cells(
+    job: Job, cells: LoadedCells, encoders: Sequence[FrozenEncoder], method: Method
+) -> dict[str, CellImages]:
+    """The cells of each split with their embeddings; each stored view is embedded once, and read back ever after."""
+    settings = job.settings
+    turns = StoredViews(settings.tta_views, augmented=False)
+    stored = method.stored_views(settings, len(cells.parts["train"]))
+
+    def embedding(split: str) -> Callable[[str], Progress]:
+        return lambda what: Progress(f"embedding {what} {split}", "views")
+
+    return {
+        split: cell_images(
+            cells.decoded,
+            part,
+            encoders,
+            stored if split == "train" else turns,
+            job.cache,
+            settings.precision,
+            embedding(split),
+        )
+        for split, part in cells.parts.items()
+    }
+
+
+def fit_method(
+    job: Job,
+    run: Tracker,
+    method: Method,
+    cells: LoadedCells,
+    images: Mapping[str, CellImages],
+    encoders: Sequence[FrozenEncoder],
+    slugs: Sequence[str],
+    start: RegisteredModel | None,
+) -> Fitted:
+    """Learn from the training cells, and log what was learnt on the way.
+
+    Args:
+        job, run, method, cells, images, encoders: as above.
+        slugs: of the encoders.
+        start: the classifier to start from.
+    """
+    settings, train_part = job.settings, cells.parts["train"]
+    config = ClassifierConfig(
+        classes=cells.manifest.classes,
+        decoded_size=settings.decoded_size,
+        size=settings.image_size,
+        crop=settings.crop,
+        views=settings.tta_views,
+        temperature=1.0,
+        confidence_threshold=0.0,
+        encoders=tuple(slugs),
+        method=method.name,
+    )
+    context = FitContext(
+        settings,
+        config,
+        [encoder.width for encoder in encoders],
+        make_fabric(settings.device, settings.precision).device,
+        lambda task, network, steps: train(job, run, task, network, steps),
+        registry.fetch(start, job.cache) if start else None,
+    )
+    digests = list(train_part.table["sha256"])
+    fitted = method.fit(TrainingData(cells.decoded.array, images["train"], images["val"], digests), context)
+    count = sum(parameter.numel() for parameter in fitted.network.parameters())
+    run.text(f"{fitted.network}\n\ntrained: {count:,} parameters\n", "model_summary.txt")
+    fit_metrics = {f"{method.name}/{name}": value for name, value in fitted.metrics.items()}
+    run.metrics({"train_images": len(train_part), **fit_metrics}, fitted.steps)
+    return fitted
+
+
+def calibrate_on_val(
+    job: Job,
+    run: Tracker,
+    cells: LoadedCells,
+    images: Mapping[str, CellImages],
+    encoders: Sequence[FrozenEncoder],
+    fitted: Fitted,
+) -> tuple[Calibration, dict[str, float]]:
+    """Set temperature, threshold and detector; returns them, and the scores on val."""
+    settings = job.settings
+    model = ClassifierModel(fitted.config, fitted.network, encoders, precision=settings.precision)
+    device = make_fabric(settings.device, settings.precision).device
+    found = calibrate(
+        model.to(device),
+        cells.decoded.array,
+        images["val"],
+        settings.target_risk,
+        settings.ood_false_positive_rate,
+    )
+    val = cells.parts["val"]
+    scores = classification_metrics(val.labels, found.val.probabilities, val.classes)
+    run.metrics({f"calibrated_val/{name}": value for name, value in scores.items()}, fitted.steps)
+    log_calibration(run, found.selected, found.model.config, fitted.steps)
+    return found, scores
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """What a classifier does on the test images, which are looked at once."""
+
+    predictions: Predictions
+    scores: dict[str, dict[str, float]]
+    """`test`, and `external` where there is another laboratory"""
+    intervals: Mapping[str, tuple[float, float]]
+    kept: SelectivePrediction
+    reliability: dict[str, float]
+
+
+def evaluate_once(
+    job: Job,
+    run: Tracker,
+    cells: LoadedCells,
+    images: Mapping[str, CellImages],
+    model: ClassifierModel,
+    external: Manifest | None,
+    steps: int,
+) -> Tested:
+    """Score the calibrated classifier on the test images and on another laboratory's, and log all that they show."""
+    test, pixels = cells.parts["test"], cells.decoded.array[images["test"].rows]
+    found = model.predict_embedded(cells.decoded.array, images["test"])
+    explain = GradCAM.if_possible(model)
+    scores = {"test": log_classification(run, test, found.probabilities, pixels, step=steps, explain=explain)}
+    intervals = log_intervals(run, test.labels, found.probabilities, test.classes, step=steps)
+    kept, reliability = log_selective_prediction(run, test.labels, found, model.config, step=steps)
+    if external is not None:
+        scores["external"] = _score_external(job, run, external, model, steps)
+    return Tested(found, scores, intervals, kept, reliability)
+
+
+def _score_external(job: Job, run: Tracker, external: Manifest, model: ClassifierModel, steps: int) -> dict[str, float]:
+    """The classifier on another laboratory's images, at a crop of their own."""
+    settings = job.settings
+    run.data_input(external.digest32, external.name, str(external.root), external.counts(), "external")
+    progress = Progress("decoding")
+    decoded = decoding.decode(external, settings.decoded_size, job.cache, settings.max_bad, progress=progress)
+    cropped = model.with_crop(settings.external_crop or settings.crop)
+    found = cropped.predict_pixels(decoded.array)
+    log_selective_prediction(run, decoded.manifest.labels, found, cropped.config, "external", steps)
+    explain = GradCAM.if_possible(cropped)
+    return log_classification(run, decoded.manifest, found.probabilities, decoded.array, "external", steps, explain)
+
+
+def register_classifier(
+    job: Job,
+    run: Tracker,
+    cells: LoadedCells,
+    specs: Sequence[EncoderSpec],
+    found: Calibration,
+    val_score: float,
+    tested: Tested,
+    steps: int,
+) -> None:
+    """Log the classifier's description, and register it where the settings ask for it."""
+    settings, parts, model = job.settings, cells.parts, found.model
+    with registry.scratch() as folder:
+        save_folder(folder, model, sorted(set(parts["train"].table["sha256"])))
+        run.artifact(folder / DESCRIPTION)
+        if not settings.register_model:
+            return
+        pixels = cells.decoded.array[cells.decoded.rows(parts["test"])]
+        flagged = log_ood_images(run, model, pixels, tested.predictions.distance, steps)
+        scores, intervals = tested.scores["test"], tested.intervals
+        card = model_card.classifier_card(
+            "White blood cell classifier",
+            job,
+            cells.manifest,
+            {f"test/{name}": Score(value, *intervals.get(name, ())) for name, value in scores.items()},
+            {spec.name: spec.uri for spec in specs},
+            reliability_in_words(model.config, found.selected, tested.kept, scores | tested.reliability, flagged),
+        )
+        version = registry.register(
+            folder,
+            CLASSIFIER,
+            run=run,
+            model="classifier",
+            kind=job.source.kind,
+            trial=settings.limit > 0,
+            val_score=val_score,
+            val_digest=parts["val"].digest,
+            cache=job.cache,
+            tags={name: getattr(settings, name) for name in ("fraction", "draw", "encoders", "method")},
+            card=card,
+            rescore=lambda champion: _score_champion(job, champion, cells.decoded, parts["val"]),
+        )
+    logger.info(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
+
+
+def _score_champion(job: Job, folder: Path, own: Decoded, val: Manifest) -> float:
+    """Macro-F1 of the present champion on this run's val images."""
+    champion = load_folder(folder, job.settings.precision)
+    cells = decoding.decode(own.manifest, champion.config.decoded_size, job.cache, job.settings.max_bad)
+    found = champion.predict_pixels(np.asarray(cells.array[cells.rows(val)]))
+    return classification_metrics(val.labels, found.probabilities, val.classes)["macro_f1"]
