@@ -21,7 +21,7 @@ SHOWN = ("test/accuracy", "test/macro_f1", "test/auroc")
 def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
     from hemacell.core.errors import UserError
-    from hemacell.data.sources import course
+    from hemacell.data.sources.resolve import read_manifest
     from hemacell.jobs.context import start_job
     from hemacell.reporting.tables import score_table
     from hemacell.tracking.runs.existing import scores_of
@@ -34,8 +34,8 @@ def run(settings: MainSettings) -> str:
             "would be taken by later jobs; type -e wbc -P data=DIR, or unset HEMACELL_DATA"
         )
     settings, root = job.settings, job.source.root
-    cells = course.wbc_manifest(root)
-    tissues = {"camelyon": course.camelyon_manifest(root).digest, "prcc": course.prcc_manifest(root).digest}
+    cells = read_manifest(root, "wbc")
+    tissues = {part: read_manifest(root, part).digest for part in ("camelyon", "prcc")}
     key = job.key({"wbc": cells.digest, **tissues})
     run_id = job.finished(key)
     if not run_id:
