@@ -17,12 +17,15 @@ logger = logging.getLogger(__name__)
 def run(settings: CamelyonSettings) -> str:
     """Fine-tune, evaluate, log and register; returns the id of the run that holds the result."""
     from hemacell.data import splits
-    from hemacell.data.sources import course
+    from hemacell.data.sources.base import SourceOptions
+    from hemacell.data.sources.resolve import read_manifest
     from hemacell.data.subsets import limit
     from hemacell.jobs.context import start_job
 
     job = start_job("camelyon", settings)
-    manifest = splits.official_splits(course.camelyon_manifest(job.source.root, job.settings.masks == "on"))
+    manifest = splits.official_splits(
+        read_manifest(job.source.root, "camelyon", SourceOptions(masks=job.settings.masks == "on"))
+    )
     if job.settings.limit:
         manifest = limit(manifest, job.settings.limit)
     key = job.key({"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})

@@ -19,17 +19,17 @@ SHOWN = ("test/accuracy", "test/macro_f1", "test/auroc")
 
 def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
-    from hemacell.data.sources import course
+    from hemacell.data.sources.resolve import read_manifest
     from hemacell.jobs.context import start_job
     from hemacell.reporting.tables import score_table
     from hemacell.tracking.runs.existing import scores_of
 
     job = start_job("main", settings)
-    cells = course.wbc_manifest(job.source.root)
+    cells = read_manifest(job.source.root, "wbc")
     parts = {
         "wbc": cells.digest,
-        "camelyon": course.camelyon_manifest(job.source.root).digest,
-        "prcc": course.prcc_manifest(job.source.root).digest,
+        "camelyon": read_manifest(job.source.root, "camelyon").digest,
+        "prcc": read_manifest(job.source.root, "prcc").digest,
     }
     if job.source.kind != "sample":
         raise UserError(

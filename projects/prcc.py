@@ -18,11 +18,11 @@ logger = logging.getLogger(__name__)
 def run(settings: PrccSettings) -> str:
     """Pretrain, evaluate, log and register; returns the id of the run that holds the result."""
     from hemacell.data import splits
-    from hemacell.data.sources import course
+    from hemacell.data.sources.resolve import read_manifest
     from hemacell.jobs.context import start_job
 
     job = start_job("prcc", settings)
-    manifest = splits.prcc_splits(course.prcc_manifest(job.source.root))
+    manifest = splits.prcc_splits(read_manifest(job.source.root, "prcc"))
     if job.settings.limit:
         from hemacell.data.subsets import limit
 

@@ -51,10 +51,11 @@ def classifier_card(
         reliance: label -> text, how far its answers can be relied on.
     """
     use = (
-        "Sorts pictures of single, centred, stained white blood cells into five classes, for research. "
+        "Sorts pictures of single, centred, stained white blood cells into "
+        f"{len(manifest.classes)} classes ({', '.join(manifest.classes)}), for research. "
         "**Not for clinical use.** "
         "Trained on one laboratory's stain and scanner: expect worse scores on another's, and measure them first "
-        "(`mlflow run . -e evaluate -P data=DIR`). Other cells and pictures of anything else are given one of the five "
+        "(`mlflow run . -e evaluate -P data=DIR`). Other cells and pictures of anything else are given one of these "
         "names too; most of them are flagged (`needs_review`), see below."
     )
     used = "".join(f"- `{name}`: {uri}\n" for name, uri in encoders.items()) or "- none\n"
@@ -77,14 +78,15 @@ def _card(
         "In brackets the 95 % interval, a bootstrap over images; where it has no width there was no mistake, "
         "which is not certainty.\n\n"
         f"| metric | value |\n| --- | --- |\n{table}\n"
-        f"{more}## Settings\n\n{settings}\n## Licences\n\n{_licences(job)}\n"
+        f"{more}## Settings\n\n{settings}\n## Licences\n\n{_licences(job, manifest)}\n"
     )
 
 
-def _licences(job: RunContext[Any]) -> str:
-    own = job.settings.data_license or (
-        "drawn by this package (MIT)" if job.source.kind == "sample" else "not stated when it was trained"
-    )
+def _licences(job: RunContext[Any], manifest: Manifest) -> str:
+    unknown = "drawn by this package (MIT)" if job.source.kind == "sample" else "not stated when it was trained"
+    own = job.settings.data_license or manifest.card.license or unknown
+    if manifest.card.citation:
+        own += f", {manifest.card.citation}"
     return (
         f"- images that it learnt from: {own}; the weights inherit these terms\n"
         "- ImageNet weights, where the backbone started from them: EfficientNet-Lite0, Apache-2.0\n"

@@ -25,7 +25,7 @@ QUICK = {"threads": 1, "resamples": 200}
 
 
 def sha256s(folder: Path) -> list[str]:
-    from hemacell.data.sources.course import folder_manifest
+    from hemacell.data.sources.class_folders import folder_manifest
 
     return folder_manifest(folder, CLASSES).table["sha256"].tolist()
 
