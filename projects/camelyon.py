@@ -55,6 +55,7 @@ def _train(job, manifest, key) -> str:
     from hemacell.encoders.description import EncoderConfig
     from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
+    from hemacell.evaluation.paired import right_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
     from hemacell.jobs.evaluation import evaluate_and_log
     from hemacell.jobs.training import train
@@ -101,6 +102,9 @@ def _train(job, manifest, key) -> str:
         probabilities = patch_probabilities(
             trained.network, patches.array, rows["test"], settings.patch_size, 8, settings.precision
         )
+        val_probabilities = patch_probabilities(
+            trained.network, patches.array, rows["val"], settings.patch_size, 8, settings.precision
+        )
         pixels = patches.array[rows["test"]]
         scores = evaluate_and_log(run, parts["test"], probabilities, pixels, step=steps).scores
         run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), "roc.png")
@@ -118,7 +122,7 @@ def _train(job, manifest, key) -> str:
                 kind=job.source.kind,
                 trial=settings.limit > 0,
                 val_score=max(val_scores) if settings.checkpoint_selection == "best" else val_scores[-1],
-                val_digest=parts["val"].digest,
+                val_images=right_by_image(parts["val"], val_probabilities),
                 cache=job.cache,
                 card=model_card.encoder_card(
                     "Camelyon16 backbone", job, manifest, {f"test/{k}": v for k, v in scores.items()}

@@ -44,6 +44,7 @@ def _train(job, manifest, key) -> str:
     from hemacell.encoders.patch_pca import PatchPCA
     from hemacell.encoders.prcc import REGISTERED_NAME
     from hemacell.evaluation.image_metrics import image_metrics, ssim_per_image
+    from hemacell.evaluation.paired import mean_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_unreadable
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
@@ -91,6 +92,8 @@ def _train(job, manifest, key) -> str:
         test = resize_tiles(tiles.array[rows["test"]], settings.tile_size)
         restored = reconstruct(trained.network, test.to(fabric.device)).cpu()
         scores = image_metrics(test, restored)
+        val = resize_tiles(tiles.array[rows["val"]], settings.tile_size)
+        restored_val = reconstruct(trained.network, val.to(fabric.device)).cpu()
         side = 8  # 9 numbers a patch of 8 x 8: the very size of the code of 36 channels at 1/16
         components = max(1, settings.latent_channels * side**2 // 16**2)
         linear = PatchPCA(side, components).fit(
@@ -119,7 +122,7 @@ def _train(job, manifest, key) -> str:
                 kind=job.source.kind,
                 trial=settings.limit > 0,
                 val_score=val_score,
-                val_digest=manifest.part("val").digest,
+                val_images=mean_by_image(tiles.manifest.select(rows["val"]), ssim_per_image(val, restored_val)),
                 cache=job.cache,
                 card=model_card.encoder_card(
                     "pRCC autoencoder", job, manifest, {f"test/{k}": v for k, v in scores.items()}

@@ -72,7 +72,7 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
             model="classifier",
             kind=kind,
             val_score=0.5,
-            val_digest="0",
+            val_images={},
             cache=own.cache,
         )
     with own.here():
@@ -363,7 +363,7 @@ def test_an_encoder_is_no_classifier(refused, made, tmp_path):
             model="encoder",
             kind="folder",
             val_score=0.5,
-            val_digest="0",
+            val_images={},
             cache=made.store.cache,
         )
     line = refused(model="models:/hemacell-prcc-encoder@champion")
