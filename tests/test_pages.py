@@ -1,7 +1,6 @@
-"""MLflow's own comparison page, as a person sees it: two runs of `hemacell-wbc` side by side, in headless Chromium."""
+"""MLflow's own pages, as a person sees them after `make demo`, in headless Chromium."""
 
 import html
-import json
 import os
 import re
 import shutil
@@ -15,21 +14,27 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import mlflow
 import numpy as np
 import pytest
-from mlflow.entities import Metric, Param
 from PIL import Image
 
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.reporting import figures
+from hemacell.tracking.runs import links, notes
+from hemacell.tracking.runs.lifecycle import track
+from hemacell.tracking.runs.tracker import Tracker
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 RUNS = {
-    "none 0.5": {"fraction": "0.5", "encoders": "none", "draw": "0", "seed": "0"},
-    "prcc,camelyon 0.5": {"fraction": "0.5", "encoders": "prcc,camelyon", "draw": "0", "seed": "0"},
+    "none 50 % draw 0": {"fraction": "0.5", "encoders": "none", "draw": "0", "seed": "0"},
+    "prcc,camelyon 50 % draw 0": {"fraction": "0.5", "encoders": "prcc,camelyon", "draw": "0", "seed": "0"},
 }
 CHROMIUM_FLAGS = (
     "--headless",
@@ -61,44 +66,57 @@ class Store:
     uri: str
     artifacts: Path
     experiment: str
+    parent: str
     runs: dict[str, str]  # name -> id
     metrics: dict[str, dict[str, float]]  # name -> what was logged at the end
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """What `make demo` leaves, without its training: two classifiers under one run, opened and closed as jobs do."""
     folder = tmp_path_factory.mktemp("store")
-    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    experiment = client.create_experiment("hemacell-wbc", artifact_location=(folder / "artifacts").as_uri())
-    runs, logged = {}, {}
-    for number, (name, params) in enumerate(RUNS.items()):
-        run = client.create_run(experiment, run_name=name, tags={"hemacell.job": "wbc", "data.kind": "folder"})
-        labels, p = answers(number)
-        at_the_end = {f"test/{key}": value for key, value in classification_metrics(labels, p, CLASSES).items()}
-        history: list[dict[str, float]] = [
-            {
-                "step": epoch,
-                "train/loss": (2 - number) / epoch,
-                "val/loss": (2.2 - number) / epoch,
-                "val/accuracy": 1 - 0.5 / epoch,
-                "val/macro_f1": 1 - 0.6 / epoch,
-                "lr": 0.002 / epoch,
-                "images_per_second": 240.0,
-            }
-            for epoch in range(1, 6)
-        ]
-        now = int(time.time() * 1000)
-        rows = [
-            Metric(key, value, now, int(row["step"])) for row in history for key, value in row.items() if key != "step"
-        ] + [Metric(key, value, now, 5) for key, value in at_the_end.items()]
-        client.log_batch(run.info.run_id, metrics=rows, params=[Param(key, value) for key, value in params.items()])
-        client.log_figure(run.info.run_id, figures.loss_curves(history), "loss_curves.png")
-        client.log_figure(
-            run.info.run_id, figures.confusion_matrix(labels, p.argmax(1), CLASSES), "confusion_matrix.png"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("MLFLOW_", "HEMACELL_"))]:
+            patch.delenv(name)
+        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        runs: dict[str, str] = {}
+        logged: dict[str, dict[str, float]] = {}
+        with track("main", {"fraction": 0.5}, tags={"data.kind": "sample"}) as parent:
+            for number, (name, params) in enumerate(RUNS.items()):
+                with track("wbc", params, tags={"data.kind": "sample"}) as run:
+                    logged[name] = classifier(run, number)
+                    runs[name] = run.run_id
+        yield Store(
+            f"sqlite:///{folder}/mlflow.db", folder / "mlruns", parent.experiment_id, parent.run_id, runs, logged
         )
-        client.set_terminated(run.info.run_id, "FINISHED")
-        runs[name], logged[name] = run.info.run_id, at_the_end
-    return Store(f"sqlite:///{folder}/mlflow.db", folder / "artifacts", experiment, runs, logged)
+    mlflow.set_tracking_uri(None)
+
+
+def classifier(run: Tracker, number: int) -> dict[str, float]:
+    """Log what a classifier logs; returns its metrics on test."""
+    history: list[dict[str, float]] = [
+        {
+            "step": epoch,
+            "val/macro_f1": 1 - 0.6 / epoch,
+            "train/loss": (2 - number) / epoch,
+            "val/loss": (2.2 - number) / epoch,
+            "val/accuracy": 1 - 0.5 / epoch,
+            "lr": 0.002 / epoch,
+            "images_per_second": 240.0,
+        }
+        for epoch in range(1, 6)
+    ]
+    time.sleep(0.5)  # system metrics are ready first
+    for row in history:
+        run.metrics({key: value for key, value in row.items() if key != "step"}, int(row["step"]))
+    time.sleep(0.5)
+    labels, p = answers(number)
+    at_the_end = {f"test/{key}": value for key, value in classification_metrics(labels, p, CLASSES).items()}
+    run.metrics(at_the_end, 5)
+    run.figure(figures.loss_curves(history), "loss_curves.png")
+    run.figure(figures.confusion_matrix(labels, p.argmax(1), CLASSES), "confusion_matrix.png")
+    return at_the_end
 
 
 def answers(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +190,8 @@ def browse(url: str, folder: Path) -> tuple[np.ndarray, list[str]]:
 
 
 def compare_url(server: str, runs: list[str], experiment: str) -> str:
-    return f"{server}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
+    infos = [SimpleNamespace(info=SimpleNamespace(run_id=run, experiment_id=experiment)) for run in runs]
+    return f"{server}/{links.compare_link(cast('list[Run]', infos))}"
 
 
 def section(words: list[str], heading: str, following: str) -> list[str]:
@@ -195,7 +214,10 @@ def test_the_comparison_page_shows_both_runs(store: Store, server: str, tmp_path
     first, second = RUNS
 
     assert "Comparing 2 Runs from 1 Experiment" in words
-    assert "hemacell-wbc" in words
+    assert "hemacell-main" in words
+    # the first plot is of a score, not of the processor
+    plotted = section(words, "Metrics:", "Clear All")
+    assert "val/macro_f1" in plotted and not any(word.startswith("system/") for word in plotted)
     details = section(words, "Run details", "Parameters")
     assert details[:3] == ["Run ID:", *store.runs.values()]
     assert details[3:6] == ["Run Name:", first, second]
@@ -207,9 +229,9 @@ def test_the_comparison_page_shows_both_runs(store: Store, server: str, tmp_path
     metrics = section(words, "Metrics", "Artifacts")[1:]
     names = metrics[: len(metrics) // 3]
     assert names[:2] == ["images_per_second", "lr"]
-    assert {"test/accuracy", "test/balanced_accuracy", "test/ece", "test/macro_f1"} <= set(names)
+    assert {"test/accuracy", "test/balanced_accuracy", "test/ece"} <= set(names)
     shown = dict(zip(names, zip(metrics[len(names) :: 2], metrics[len(names) + 1 :: 2], strict=True), strict=True))
-    for name in names[2:]:
+    for name in (name for name in names if name.startswith("test/")):
         expected = [store.metrics[run][name] for run in RUNS]
         assert [float(value) for value in shown[name]] == pytest.approx(expected, abs=6e-4), name
     assert {"confusion_matrix.png", "loss_curves.png"} <= set(section(words, "Artifacts", "Tags"))
@@ -217,6 +239,22 @@ def test_the_comparison_page_shows_both_runs(store: Store, server: str, tmp_path
     assert picture.shape == (1800, 1600, 3)
     ink = rows_of_ink(picture)
     assert sum(amount > 50 for amount in ink) >= 14, f"a page with this little on it is blank or an error: {ink}"
+
+
+def test_the_page_of_a_run_says_its_result_first(store: Store, server: str, tmp_path: Path) -> None:
+    _, words = browse(f"{server}/#/experiments/{store.experiment}/runs/{store.parent}", tmp_path)
+    assert "demo 50 %" in words
+    described = section(words, "Description", "Show more")
+    assert described[0] == next(iter(RUNS)) and "macro-F1" in described[1]
+    assert "The classifiers side by side" in described and "This is no result:" in described
+
+
+def test_the_saved_view_shows_all_runs_the_best_first(store: Store, server: str, tmp_path: Path) -> None:
+    _, words = browse(f"{server}/{links.view_link(store.experiment, notes.BEST_FIRST)}", tmp_path)
+    assert any("built-in sample" in word for word in words), "the description of the experiment"
+    names = [word for word in words if word in (*RUNS, "demo 50 %")]
+    assert names == [*reversed(RUNS), "demo 50 %"]
+    assert {"test/macro_f1", "encoders"} <= set(words)
 
 
 def test_the_comparison_of_runs_that_do_not_exist_would_not_pass(store: Store, server: str, tmp_path: Path) -> None:

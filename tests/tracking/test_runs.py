@@ -83,7 +83,7 @@ def test_a_run_and_what_a_job_says_about_it(any_store, tmp_path):
     assert [file.path for file in run.client.list_artifacts(run.run_id, "more")] == ["more/other.txt"]
     assert [file.path for file in run.client.list_artifacts(run.run_id, "folder")] == ["folder/b.txt"]
     (data_input,) = found.inputs.dataset_inputs
-    assert (data_input.dataset.name, data_input.dataset.digest) == ("WBC_100", "f" * 32)
+    assert (data_input.dataset.name, data_input.dataset.digest) == ("WBC_100: 7 train, 1 val", "f" * 32)
     assert '"train_images": 7' in data_input.dataset.profile and data_input.tags[0].value == "training"
 
 

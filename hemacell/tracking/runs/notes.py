@@ -241,7 +241,7 @@ def _links(run: Run, parent: Run | None, related: Sequence[Run]) -> str:
         lines.append(f"Registered as {_model(registered)}")
     for key, uri in sorted(tags.items()):
         role = key.partition(".")[0]
-        if role in ("encoder", "classifier") and uri.startswith("models:/") and "@" not in uri:
+        if role in ("encoder", "classifier", "model") and uri.startswith("models:/") and "@" not in uri:
             lines.append(f"{role.capitalize()}: {_model(uri)}")
     if files := _FILES.get(job):
         lines.append(f"Look at the tab **Artifacts**: {files}")

@@ -89,7 +89,7 @@ class Tracker:
 
         Args:
             digest: at most 36 characters (MLflow's limit): `Manifest.digest32`.
-            name: such as `WBC_100`.
+            name: such as `WBC_100`; the pages show it as `WBC_100: 616 train, 1029 val, 1545 test`.
             source: the folder that it was read from.
             split_counts: number of images for each split and class, shown as the data set's profile.
             context: what it was used for, such as `training` or `external`.
@@ -101,13 +101,16 @@ class Tracker:
 
         if len(digest) > _DIGEST_LENGTH:
             raise ValueError(f"a data set's digest has at most {_DIGEST_LENGTH} characters, this one {len(digest)}")
-        sizes = {f"{split}_images": sum(classes.values()) for split, classes in split_counts.items()}
+        counts = {split: sum(classes.values()) for split, classes in split_counts.items()}
+        sizes = ", ".join(f"{count} {split or 'images'}" for split, count in counts.items())
         data_set = Dataset(
-            name=name,
+            name=f"{name}: {sizes}",
             digest=digest,
             source_type="local",
             source=json.dumps({"uri": source}),
-            profile=json.dumps({**sizes, "classes": split_counts}),
+            profile=json.dumps(
+                {**{f"{split}_images": count for split, count in counts.items()}, "classes": split_counts}
+            ),
         )
         tags = [InputTag("mlflow.data.context", context)]
         self.client.log_inputs(self.run_id, datasets=[DatasetInput(data_set, tags)])
