@@ -6,10 +6,17 @@ About three minutes on two cores for the 2400 training patches that it was devel
 `hemacell-camelyon-encoder`: the whole backbone, fine-tuned, without its head.
 """
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import CamelyonSettings
+
+if TYPE_CHECKING:
+    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
 
 logger = logging.getLogger(__name__)
 
@@ -17,12 +24,15 @@ logger = logging.getLogger(__name__)
 def run(settings: CamelyonSettings) -> str:
     """Fine-tune, evaluate, log and register; returns the id of the run that holds the result."""
     from hemacell.data import splits
-    from hemacell.data.sources import course
+    from hemacell.data.sources.base import SourceOptions
+    from hemacell.data.sources.resolve import read_manifest
     from hemacell.data.subsets import limit
     from hemacell.jobs.context import start_job
 
     job = start_job("camelyon", settings)
-    manifest = splits.official_splits(course.camelyon_manifest(job.source.root, job.settings.masks == "on"))
+    manifest = splits.official_splits(
+        read_manifest(job.source.root, "camelyon", SourceOptions(masks=job.settings.masks == "on"))
+    )
     if job.settings.limit:
         manifest = limit(manifest, job.settings.limit)
     key = job.key({"data": manifest.digest, "weights": _weights_digest(job.settings.weights)})
@@ -38,7 +48,7 @@ def _weights_digest(weights: str) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
-def _train(job, manifest, key) -> str:
+def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> str:
     from typing import cast
 
     import torch
@@ -52,6 +62,7 @@ def _train(job, manifest, key) -> str:
     from hemacell.encoders.description import EncoderConfig
     from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
+    from hemacell.evaluation.paired import right_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
     from hemacell.jobs.evaluation import evaluate_and_log
     from hemacell.jobs.training import train
@@ -98,6 +109,9 @@ def _train(job, manifest, key) -> str:
         probabilities = patch_probabilities(
             trained.network, patches.array, rows["test"], settings.patch_size, 8, settings.precision
         )
+        val_probabilities = patch_probabilities(
+            trained.network, patches.array, rows["val"], settings.patch_size, 8, settings.precision
+        )
         pixels = patches.array[rows["test"]]
         scores = evaluate_and_log(run, parts["test"], probabilities, pixels, step=steps).scores
         run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), "roc.png")
@@ -115,7 +129,7 @@ def _train(job, manifest, key) -> str:
                 kind=job.source.kind,
                 trial=settings.limit > 0,
                 val_score=max(val_scores) if settings.checkpoint_selection == "best" else val_scores[-1],
-                val_digest=parts["val"].digest,
+                val_images=right_by_image(parts["val"], val_probabilities),
                 cache=job.cache,
                 card=model_card.encoder_card(
                     "Camelyon16 backbone", job, manifest, {f"test/{k}": v for k, v in scores.items()}

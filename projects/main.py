@@ -5,11 +5,17 @@
 Takes three to four minutes on two cores. Its scores show that the parts work together; they are no result.
 """
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import CamelyonSettings, MainSettings, PrccSettings, WbcSettings
 from hemacell.core.errors import UserError
+
+if TYPE_CHECKING:
+    from hemacell.tracking.runs.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -19,17 +25,17 @@ SHOWN = ("test/accuracy", "test/macro_f1", "test/auroc")
 
 def run(settings: MainSettings) -> str:
     """Run the jobs one after the other; returns the id of the run that they are children of."""
-    from hemacell.data.sources import course
+    from hemacell.data.sources.resolve import read_manifest
     from hemacell.jobs.context import start_job
     from hemacell.reporting.tables import score_table
     from hemacell.tracking.runs.existing import scores_of
 
     job = start_job("main", settings)
-    cells = course.wbc_manifest(job.source.root)
+    cells = read_manifest(job.source.root, "wbc")
     parts = {
         "wbc": cells.digest,
-        "camelyon": course.camelyon_manifest(job.source.root).digest,
-        "prcc": course.prcc_manifest(job.source.root).digest,
+        "camelyon": read_manifest(job.source.root, "camelyon").digest,
+        "prcc": read_manifest(job.source.root, "prcc").digest,
     }
     if job.source.kind != "sample":
         raise UserError(
@@ -55,7 +61,7 @@ def run(settings: MainSettings) -> str:
     return run_id
 
 
-def _all_jobs(settings, parent) -> None:
+def _all_jobs(settings: MainSettings, parent: Tracker) -> None:
     from hemacell.tracking.runs.existing import scores_of
     from projects import camelyon, prcc, wbc
 

@@ -7,10 +7,20 @@ About eight minutes on two cores for the 576 tiles of 256 px that it was develop
 adds.
 """
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import PrccSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
 
 logger = logging.getLogger(__name__)
 
@@ -18,11 +28,11 @@ logger = logging.getLogger(__name__)
 def run(settings: PrccSettings) -> str:
     """Pretrain, evaluate, log and register; returns the id of the run that holds the result."""
     from hemacell.data import splits
-    from hemacell.data.sources import course
+    from hemacell.data.sources.resolve import read_manifest
     from hemacell.jobs.context import start_job
 
     job = start_job("prcc", settings)
-    manifest = splits.prcc_splits(course.prcc_manifest(job.source.root))
+    manifest = splits.prcc_splits(read_manifest(job.source.root, "prcc"))
     if job.settings.limit:
         from hemacell.data.subsets import limit
 
@@ -31,7 +41,7 @@ def run(settings: PrccSettings) -> str:
     return job.finished(key) or _train(job, manifest, key)
 
 
-def _train(job, manifest, key) -> str:
+def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
     import numpy as np
     import torch
 
@@ -44,6 +54,7 @@ def _train(job, manifest, key) -> str:
     from hemacell.encoders.patch_pca import PatchPCA
     from hemacell.encoders.prcc import REGISTERED_NAME
     from hemacell.evaluation.image_metrics import image_metrics, ssim_per_image
+    from hemacell.evaluation.paired import mean_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_unreadable
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
@@ -91,6 +102,8 @@ def _train(job, manifest, key) -> str:
         test = resize_tiles(tiles.array[rows["test"]], settings.tile_size)
         restored = reconstruct(trained.network, test.to(fabric.device)).cpu()
         scores = image_metrics(test, restored)
+        val = resize_tiles(tiles.array[rows["val"]], settings.tile_size)
+        restored_val = reconstruct(trained.network, val.to(fabric.device)).cpu()
         side = 8  # 9 numbers a patch of 8 x 8: the very size of the code of 36 channels at 1/16
         components = max(1, settings.latent_channels * side**2 // 16**2)
         linear = PatchPCA(side, components).fit(
@@ -119,7 +132,7 @@ def _train(job, manifest, key) -> str:
                 kind=job.source.kind,
                 trial=settings.limit > 0,
                 val_score=val_score,
-                val_digest=manifest.part("val").digest,
+                val_images=mean_by_image(tiles.manifest.select(rows["val"]), ssim_per_image(val, restored_val)),
                 cache=job.cache,
                 card=model_card.encoder_card(
                     "pRCC autoencoder", job, manifest, {f"test/{k}": v for k, v in scores.items()}
@@ -135,7 +148,7 @@ def _train(job, manifest, key) -> str:
     return run.run_id
 
 
-def _pixels(images):
+def _pixels(images: torch.Tensor) -> np.ndarray:
     """Float [N, 3, H, W] in 0..1 -> uint8 [N, H, W, 3]."""
     return (images.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
 

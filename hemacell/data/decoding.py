@@ -137,10 +137,10 @@ def _pieces(image: Image.Image, size: int, per_tile: int) -> list[np.ndarray]:
     return [np.asarray(image.crop((left, top, left + size, top + size))) for left, top in corners]
 
 
-def _read(row: tuple[str, str], cut: Cut) -> _Result:
+def _read(row: tuple[str, str], cut: Cut, read: Callable[[str], Image.Image] | None) -> _Result:
     path, mask_path = row
     try:
-        image = read_rgb(Path(path))
+        image = read(path) if read else read_rgb(Path(path))
     except UnreadableImage as error:
         return _Result([], str(error))
     if mask_path:
@@ -263,7 +263,7 @@ def _results(manifest: Manifest, cut: Cut, workers: int | None, progress: Progre
     rows = list(_keys(manifest))
     with ThreadPoolExecutor(workers or _cores()) as pool:
         for start in range(0, len(rows), _CHUNK):
-            yield from pool.map(partial(_read, cut=cut), rows[start : start + _CHUNK])
+            yield from pool.map(partial(_read, cut=cut, read=manifest.read), rows[start : start + _CHUNK])
             if progress:
                 progress(min(start + _CHUNK, len(rows)), len(rows))
 

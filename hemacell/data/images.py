@@ -15,6 +15,11 @@ MAX_PIXELS = 89_478_485  # Pillow's own border of a decompression bomb: a quarte
 INSIDE = 0.25  # of a mask's largest value: the cytoplasm is drawn at half of the nucleus, JPEG noise lies far below
 
 
+def is_image(path: Path) -> bool:
+    """Whether a path is called like an image file; a broken link is, and is then reported as unreadable."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+
+
 class UnreadableImage(ValueError):
     """An image file that cannot be read; the text is the reason, without the file's name."""
 

@@ -1,7 +1,7 @@
 """The one table that says which images there are, what they show and which side of the split they are on."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 SPLITS = ("train", "val", "test")
 
@@ -17,7 +18,7 @@ class Row(NamedTuple):
     """One line of a manifest; the fields are its columns."""
 
     path: str
-    """Absolute path of the image file."""
+    """Where the image is: absolute path of its file, or what its source reads, such as `cells.npz#12`."""
     label: str
     """Class name, '' where the image has none."""
     split: str
@@ -27,12 +28,23 @@ class Row(NamedTuple):
     mask: str
     """Absolute path of the mask that is **applied** to this row when it is decoded; '' leaves the image as it is."""
     sha256: str
-    """Hex digest of the image file; of a masked copy, the digest of the image's and the mask's digests."""
+    """Hex digest of the image file, or of its pixels where it is no file.
+
+    Of a masked copy, the digest of the image's and the mask's digests.
+    """
     source: str
     """'original', 'masked' (a masked copy of an original) or 'extra' (from `mask_from`, masked or not)."""
 
 
 COLUMNS = Row._fields
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the images are, for the card of a model that is trained on them; '' where it is not known."""
+
+    license: str = ""
+    citation: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +57,9 @@ class Manifest:
     """Class names in the order of the class indices; empty for images without labels."""
     name: str
     root: Path
+    card: Card = Card()
+    read: Callable[[str], Image.Image] | None = None
+    """Reads the image of a row by its `path`; None where all are files."""
 
     def __post_init__(self) -> None:
         if tuple(self.table.columns) != COLUMNS:
@@ -83,6 +98,13 @@ class Manifest:
         """Class index of every row, int64 [N]; -1 where there is no label."""
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index.get(label, -1) for label in self.table["label"]], dtype=np.int64)
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each row in tables: its file relative to `root`, or the text that it is read by."""
+        if self.read is not None:
+            return list(self.table["path"])
+        return [Path(path).relative_to(self.root).as_posix() for path in self.table["path"]]
 
     def select(self, rows: np.ndarray | list[int] | list[bool]) -> "Manifest":
         """The rows of a boolean mask [N] or of an array of positions, in that order."""

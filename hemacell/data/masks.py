@@ -20,6 +20,8 @@ def masks_beside(manifest: Manifest) -> list[str]:
 
     The mask of `<split>/data/<Class>/<name>.jpg` is `<split>/mask/<Class>/<name>.*`; other layouts have none.
     """
+    if manifest.read is not None:  # no files, so nothing lies beside them
+        return [""] * len(manifest)
     rows: dict[Path, list[int]] = defaultdict(list)
     images = [Path(path) for path in manifest.table["path"]]
     for number, image in enumerate(images):

@@ -11,7 +11,8 @@ import numpy as np
 
 from hemacell.core.errors import UserError
 from hemacell.data.manifest import Manifest
-from hemacell.data.sources.course import WBC_FOLDER, data_files
+from hemacell.data.sources.base import WBC_FOLDER
+from hemacell.data.sources.course import data_files
 from hemacell.data.splits import seeded_hash
 
 

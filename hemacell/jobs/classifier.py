@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from hemacell.data.manifest import Manifest
 from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.evaluation.metrics import classification_metrics
+from hemacell.evaluation.paired import right_by_image
 from hemacell.evaluation.selective import SelectivePrediction
 from hemacell.jobs.context import RunContext
 from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
@@ -32,6 +32,7 @@ from hemacell.jobs.training import train
 from hemacell.reporting import model_card
 from hemacell.reporting.model_card import Score
 from hemacell.tracking import registry
+from hemacell.tracking.registry.classifiers import trained_on
 from hemacell.tracking.registry.encoders import load_encoders
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.reliability import (
@@ -48,8 +49,6 @@ from hemacell.training.loop import make_fabric
 
 if TYPE_CHECKING:
     from hemacell.tracking.registry.encoders import EncoderSpec
-
-logger = logging.getLogger(__name__)
 
 Job = RunContext[WbcSettings]
 
@@ -273,7 +272,7 @@ def register_classifier(
             {spec.name: spec.uri for spec in specs},
             reliability_in_words(model.config, found.selected, tested.kept, scores | tested.reliability, flagged),
         )
-        version = registry.register(
+        registry.register(
             folder,
             CLASSIFIER,
             run=run,
@@ -281,18 +280,21 @@ def register_classifier(
             kind=job.source.kind,
             trial=settings.limit > 0,
             val_score=val_score,
-            val_digest=parts["val"].digest,
+            val_images=right_by_image(parts["val"], found.val.probabilities),
+            classes=parts["val"].classes,
             cache=job.cache,
             tags={name: getattr(settings, name) for name in ("fraction", "draw", "encoders", "method")},
             card=card,
-            rescore=lambda champion: _score_champion(job, champion, cells.decoded, parts["val"]),
+            rescore=lambda champion: _right_of_champion(job, champion, cells.decoded, parts["val"]),
         )
-    logger.info(f"wbc: registered {version.uri} {' '.join('@' + alias for alias in version.aliases)}".rstrip())
 
 
-def _score_champion(job: Job, folder: Path, own: Decoded, val: Manifest) -> float:
-    """Macro-F1 of the present champion on this run's val images."""
+def _right_of_champion(job: Job, folder: Path, own: Decoded, val: Manifest) -> dict[str, float]:
+    """sha256 of each of this run's val images that the champion did not learn from -> 1 where it is right, else 0."""
     champion = load_folder(folder, job.settings.precision)
+    unseen = val.select((~val.table["sha256"].isin(trained_on(folder))).to_numpy())
+    if not len(unseen):
+        return {}
     cells = decoding.decode(own.manifest, champion.config.decoded_size, job.cache, job.settings.max_bad)
-    found = champion.predict_pixels(np.asarray(cells.array[cells.rows(val)]))
-    return classification_metrics(val.labels, found.probabilities, val.classes)["macro_f1"]
+    found = champion.predict_pixels(np.asarray(cells.array[cells.rows(unseen)]))
+    return right_by_image(unseen, found.probabilities)

@@ -58,7 +58,7 @@ def evaluate_and_log(
     """
     from hemacell.reporting.evaluation_figures import evaluation_figures
 
-    names = tuple(Path(path).relative_to(manifest.root).as_posix() for path in manifest.table["path"])
+    names = tuple(manifest.names)
     found = Predictions(
         manifest.classes,
         split,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hemacell.config.groups import TrainingSettings
 from hemacell.config.jobs import JOBS, CellSettings
 from hemacell.core.errors import UserError
-from hemacell.data.sources.course import has_part
+from hemacell.data.sources.resolve import has_images
 from hemacell.tracking.runs.existing import registered_by
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def check_pretraining(job: RunContext[CellSettings], missing: Iterable[EncoderSp
         UserError: that encoder, and what to type.
     """
     root = Path(job.settings.pretrain_data or job.source.root)
-    if not root.is_dir():
+    if not root.exists():
         raise UserError(f"pretrain_data={root}: no such folder; type a folder with CAM16_100cls_10mask or pRCC_nolabel")
     for spec in missing:
-        if spec.entry and not has_part(root, spec.entry.job):
+        if spec.entry and not has_images(root, spec.entry.job):
             raise UserError(
                 f"encoders={spec.name}: it is not registered yet, and {root} has no images to pretrain it on; "
                 "type encoders=none or encoders=imagenet, or pretrain_data=DIR with a folder that has them"

@@ -31,15 +31,16 @@ def read_images(settings: CellSettings, root: Path) -> Images:
         UserError: a folder is missing or holds no images.
     """
     from hemacell.data import splits
-    from hemacell.data.sources import course
+    from hemacell.data.sources.base import SourceOptions
+    from hemacell.data.sources.class_folders import folder_manifest
+    from hemacell.data.sources.resolve import read_manifest
     from hemacell.data.subsets import limit
 
-    everything = splits.official_splits(
-        course.wbc_manifest(root, settings.wbc_folder, settings.masks == "on", settings.mask_from)
-    )
+    options = SourceOptions(settings.wbc_folder, settings.masks == "on", settings.mask_from)
+    everything = splits.official_splits(read_manifest(root, "wbc", options))
     if settings.limit:
         everything = limit(everything, settings.limit)
-    external = course.folder_manifest(Path(settings.external), everything.classes) if settings.external else None
+    external = folder_manifest(Path(settings.external), everything.classes) if settings.external else None
     return Images(everything, external)
 
 

@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from hemacell.prediction.differential.shares import Differential, Limits
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.read_ahead import read_ahead, read_square
 from hemacell.prediction.summary import Tally
+from hemacell.reporting.pages import template_environment
 
 _SIDE = 88  # of a thumbnail, in pixels
 _QUALITY = 82
@@ -95,15 +95,10 @@ def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs
         inputs: the images of `tally`; one that has gone since is left out.
         origin: where the counts come from.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hemacell.reporting", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     pictures = _thumbnails(counted, tally, inputs)
     view = {
+        "title": f"Differential count: {origin.source}",
+        "sample": origin.sample,
         "origin": origin,
         "warnings": _warnings(counted, origin),
         "smears": [
@@ -126,7 +121,9 @@ def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs
         "classes": counted[0].classes if counted else (),
         "confusion": None if origin.confusion is None else origin.confusion.tolist(),
     }
-    file.write_text(environment.get_template("differential.html.j2").render(view), encoding="utf-8", newline="\n")
+    file.write_text(
+        template_environment().get_template("differential.html.j2").render(view), encoding="utf-8", newline="\n"
+    )
 
 
 def _columns(name: str, limits: Limits | None, i: int) -> dict[str, float]:

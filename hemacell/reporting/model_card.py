@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from hemacell.config.groups import TrainingSettings
     from hemacell.data.manifest import Manifest
-    from hemacell.jobs.context import RunContext
+    from hemacell.data.sources.resolve import DataSource
 
 _SAMPLE = "**Trained on the built-in sample of drawn images: a demonstration, no result.**\n\n"
+
+
+class TrainingJob(Protocol):
+    """What a card needs to know of the job that trained the model."""
+
+    @property
+    def settings(self) -> TrainingSettings: ...
+
+    @property
+    def source(self) -> DataSource: ...
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class Score:
         return f"{self.value:.4f}{limits}"
 
 
-def encoder_card(title: str, job: RunContext[Any], manifest: Manifest, scores: Mapping[str, float]) -> str:
+def encoder_card(title: str, job: TrainingJob, manifest: Manifest, scores: Mapping[str, float]) -> str:
     """Card (Markdown) of a pretrained encoder."""
     use = "Frozen features for other microscope images. It does not classify cells, and is **not for clinical use**."
     return _card(title, job, manifest, {name: Score(value) for name, value in scores.items()}, use)
@@ -34,7 +45,7 @@ def encoder_card(title: str, job: RunContext[Any], manifest: Manifest, scores: M
 
 def classifier_card(
     title: str,
-    job: RunContext[Any],
+    job: TrainingJob,
     manifest: Manifest,
     scores: Mapping[str, Score],
     encoders: Mapping[str, str],
@@ -51,10 +62,11 @@ def classifier_card(
         reliance: label -> text, how far its answers can be relied on.
     """
     use = (
-        "Sorts pictures of single, centred, stained white blood cells into five classes, for research. "
+        "Sorts pictures of single, centred, stained white blood cells into "
+        f"{len(manifest.classes)} classes ({', '.join(manifest.classes)}), for research. "
         "**Not for clinical use.** "
         "Trained on one laboratory's stain and scanner: expect worse scores on another's, and measure them first "
-        "(`mlflow run . -e evaluate -P data=DIR`). Other cells and pictures of anything else are given one of the five "
+        "(`mlflow run . -e evaluate -P data=DIR`). Other cells and pictures of anything else are given one of these "
         "names too; most of them are flagged (`needs_review`), see below."
     )
     used = "".join(f"- `{name}`: {uri}\n" for name, uri in encoders.items()) or "- none\n"
@@ -64,7 +76,7 @@ def classifier_card(
 
 
 def _card(
-    title: str, job: RunContext[Any], manifest: Manifest, scores: Mapping[str, Score], use: str, more: str = ""
+    title: str, job: TrainingJob, manifest: Manifest, scores: Mapping[str, Score], use: str, more: str = ""
 ) -> str:
     sizes = "".join(f"| {split} | {sum(classes.values())} |\n" for split, classes in manifest.counts().items())
     table = "".join(f"| {name} | {score} |\n" for name, score in scores.items())
@@ -77,14 +89,15 @@ def _card(
         "In brackets the 95 % interval, a bootstrap over images; where it has no width there was no mistake, "
         "which is not certainty.\n\n"
         f"| metric | value |\n| --- | --- |\n{table}\n"
-        f"{more}## Settings\n\n{settings}\n## Licences\n\n{_licences(job)}\n"
+        f"{more}## Settings\n\n{settings}\n## Licences\n\n{_licences(job, manifest)}\n"
     )
 
 
-def _licences(job: RunContext[Any]) -> str:
-    own = job.settings.data_license or (
-        "drawn by this package (MIT)" if job.source.kind == "sample" else "not stated when it was trained"
-    )
+def _licences(job: TrainingJob, manifest: Manifest) -> str:
+    unknown = "drawn by this package (MIT)" if job.source.kind == "sample" else "not stated when it was trained"
+    own = job.settings.data_license or manifest.card.license or unknown
+    if manifest.card.citation:
+        own += f", {manifest.card.citation}"
     return (
         f"- images that it learnt from: {own}; the weights inherit these terms\n"
         "- ImageNet weights, where the backbone started from them: EfficientNet-Lite0, Apache-2.0\n"

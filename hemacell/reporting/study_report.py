@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from hemacell.evaluation.comparison.records import Comparison, RunRecord
+from hemacell.reporting.pages import template_environment
 from hemacell.reporting.study_answer import answer
 from hemacell.reporting.study_elements import FigureInReport
 from hemacell.reporting.study_sections import sections
@@ -111,7 +112,7 @@ def _draw(picture: FigureInReport, path: Path) -> _Drawn:
 
 
 def _html() -> jinja2.Environment:
-    environment = _environment(trim_blocks=True, lstrip_blocks=True)
+    environment = template_environment()
     environment.filters["with_interval"] = _with_interval
     return environment
 
@@ -124,7 +125,7 @@ def _with_interval(text: str) -> Markup:
 
 def _markdown() -> jinja2.Environment:
     # Every value is escaped unless it is Markup, which is what macros return: none can be forgotten.
-    return _environment(trim_blocks=True, lstrip_blocks=True, finalize=_in_markdown)
+    return template_environment(finalize=_in_markdown)
 
 
 def _in_markdown(value: Any) -> Markup:
@@ -137,12 +138,3 @@ def _in_markdown(value: Any) -> Markup:
     text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # within a word it means nothing
     text = re.sub(r"\](?=[(\[:])", r"\\]", text)  # what makes a link of a bracket
     return Markup(re.sub(r"^(#|[-+](?= )|\d+(?=[.)] ))", r"\\\1", text))
-
-
-def _environment(**settings: Any) -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("hemacell.reporting", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        **settings,
-    )

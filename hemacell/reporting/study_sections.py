@@ -62,7 +62,8 @@ def _budget(comparison: Comparison) -> Section:
     else:
         text = "The number of labelled val images is not known."
     rows = tuple(
-        (amount_words(amount), f"{_count(comparison.labels[amount])}", f"{val:,}") for amount in comparison.amounts
+        (amount_words(amount), _count(comparison.labels[amount]), f"{val:,}" if val else "–")
+        for amount in comparison.amounts
     )
     head = ("labels", "labelled training images", "labelled val images (calibration only)")
     return Section(

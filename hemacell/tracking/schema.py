@@ -38,7 +38,7 @@ OUTPUT_DIGEST, OUTPUT_PATH, FACTS = "output.sha256", "output.path", "hemacell.fa
 # --- tags of a registered version
 MODEL_TYPE = "hemacell.model"
 """`encoder`, `classifier` or `onnx`"""
-VAL_SCORE, VAL_DIGEST = "val.score", "val.digest"
+VAL_SCORE = "val.score"
 CLASSES, CLASSES_DIGEST = "classes", "classes.digest"
 METHOD = "method"
 DECISION = "champion.decision"
@@ -63,3 +63,8 @@ ANSWER = "answer.txt"
 BAD_IMAGES = "bad_images.txt"
 MODEL_SUMMARY = "model_summary.txt"
 LOSS_CURVES = "loss_curves.png"
+
+# --- files of a registered model, beside those that its own folder holds
+CARD = "README.md"
+VAL_IMAGES = "val_images.json"
+"""sha256 of each validation image -> score on it"""

@@ -10,7 +10,8 @@ from PIL import Image
 from hemacell.core.errors import UserError
 from hemacell.data.images import UnreadableImage, mask_to_square, read_rgb, to_square
 from hemacell.data.masks import masks_beside, masks_digest, square_mask
-from hemacell.data.sources.course import CLASSES, folder_manifest, wbc_manifest
+from hemacell.data.sources.class_folders import folder_manifest
+from hemacell.data.sources.course import CLASSES, wbc_manifest
 from hemacell.data.sources.labelled import labelled_images
 
 

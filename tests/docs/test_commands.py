@@ -6,6 +6,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,7 @@ def check(words: list[str]) -> None:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         named = [name for word in words for name in re.findall(r"\.\[(.*)\]", word)]
         assert set(named) <= set(extras), f"extras are {sorted(extras)}"
+        assert all((ROOT / name).is_file() for flag, name in pairwise(words) if flag == "-r"), "no such requirements"
     elif words[0] == "mlflow":
         assert words[1] in ("ui", "models", "server")
     else:
@@ -140,6 +142,7 @@ def test_commands_are_found():
         "make everything",
         "python benchmarks/speed.py --nothing 1",
         "pip install -e '.[all]'",
+        "pip install -r requirements-all.txt",
         "sudo reboot",
     ],
 )

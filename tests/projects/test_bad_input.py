@@ -235,7 +235,7 @@ def test_readable_images_of_every_kind_are_taken_and_the_others_listed(store, co
 
 
 def test_the_loss_is_not_a_number(refused, store):
-    line = refused("wbc", lines=None, learning_rate="1e30", max_grad_norm="1e30", average="0", steps="6")
+    line = refused("wbc", lines=None, learning_rate="1e30", max_grad_norm="1e30", ema_decay="0", steps="6")
     assert "the loss is" in line and "learning_rate=" in line
     (run,) = store.runs()
     assert run.info.status == "FAILED" and run.data.tags["hemacell.error"] in line

@@ -25,7 +25,7 @@ QUICK = {"threads": 1, "resamples": 200}
 
 
 def sha256s(folder: Path) -> list[str]:
-    from hemacell.data.sources.course import folder_manifest
+    from hemacell.data.sources.class_folders import folder_manifest
 
     return folder_manifest(folder, CLASSES).table["sha256"].tolist()
 
@@ -72,7 +72,7 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
             model="classifier",
             kind=kind,
             val_score=0.5,
-            val_digest="0",
+            val_images={},
             cache=own.cache,
         )
     with own.here():
@@ -340,7 +340,7 @@ def refused(made, other_laboratory, capsys):
         ("split", "tests", "split: expected one of test, val, train, all, found 'tests'; did you mean test?"),
         ("split", "val", "has no folders train, val, test; leave split out"),
         ("wbc_folder", "WBC_10", "expected a folder WBC_10 in"),
-        ("crop", "1.5", "field: expected a number, at least 0 and at most 1, found '1.5'"),
+        ("crop", "1.5", "crop: expected a number, at least 0 and at most 1, found '1.5'"),
         ("resume", "1", "unknown option '--resume'"),
     ],
 )
@@ -363,7 +363,7 @@ def test_an_encoder_is_no_classifier(refused, made, tmp_path):
             model="encoder",
             kind="folder",
             val_score=0.5,
-            val_digest="0",
+            val_images={},
             cache=made.store.cache,
         )
     line = refused(model="models:/hemacell-prcc-encoder@champion")

@@ -15,9 +15,10 @@ pytestmark = pytest.mark.slow
 def example(tmp_path):
     """Runs a copy of an example outside the package; what it has registered is taken out again."""
     from hemacell.classifiers.methods import METHODS
+    from hemacell.data.sources.base import SOURCES
     from hemacell.encoders.registry import ENCODERS
 
-    registries = [ENCODERS, METHODS]
+    registries: list = [ENCODERS, METHODS, SOURCES]
     before = [set(registry) for registry in registries]
 
     def run(name: str) -> Path:
@@ -69,3 +70,28 @@ def test_a_method(example, store, sample):
 
 def sample_image(sample: Path) -> Path:
     return next((sample / "WBC_100" / "test" / "data").rglob("*.png"))
+
+
+def test_a_source_whose_rows_are_no_files(example, store, sample, tmp_path):
+    import numpy as np
+
+    from hemacell.data.images import read_rgb, to_square
+
+    example("add_a_source.py")
+    names = ("Eosinophil", "Monocyte", "Neutrophil")
+    images, labels = [], []
+    for number, name in enumerate(names):
+        files = sorted((sample / "WBC_100" / "train" / "data" / name).iterdir())[:30]
+        images += [to_square(read_rgb(file), 64) for file in files]
+        labels += [number] * len(files)
+    np.savez(tmp_path / "cells.npz", images=np.stack(images), labels=labels, names=names)
+    run = store.run("wbc", encoders="none", data=tmp_path / "cells.npz", limit=0)
+    assert run.info.status == "FINISHED" and run.data.metrics["train_images"] == 63
+    assert {f"test/f1/{name}" for name in names} <= set(run.data.metrics) and "test/f1/Basophil" not in run.data.metrics
+    predictions = store.files(run.info.run_id)["predictions.json"].read_text()
+    assert "cells.npz#" in predictions
+    (version,) = store.client.search_model_versions("name='hemacell-wbc'")
+    assert "CC BY 4.0, A. Author" in version.description and "3 classes (Eosinophil" in version.description
+
+    evaluated = store.run("evaluate", model="hemacell-wbc", data=tmp_path / "cells.npz")
+    assert evaluated.data.metrics["test/accuracy"] == pytest.approx(run.data.metrics["test/accuracy"])

@@ -262,7 +262,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
     from hemacell.classifiers.description import ClassifierConfig
     from hemacell.classifiers.methods import METHODS
     from hemacell.classifiers.model import ClassifierModel
-    from hemacell.data.sources.course import folder_manifest
+    from hemacell.data.sources.class_folders import folder_manifest
     from hemacell.jobs.classifier import _score_external
 
     config = ClassifierConfig(

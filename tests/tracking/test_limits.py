@@ -95,7 +95,7 @@ def register(store, stand_ins, classifier, encoder, tmp_path):
         folder = classifier if model == "classifier" else encoder
         with track("wbc", {}) as run:
             registry.register(
-                folder, "m", run=run, model=model, kind="folder", val_score=0.5, val_digest="v", cache=tmp_path / "c"
+                folder, "m", run=run, model=model, kind="folder", val_score=0.5, val_images={}, cache=tmp_path / "c"
             )
         # they are settings of the model, not of the run that trained it
         assert run.client.get_run(run.run_id).data.params == {}

@@ -24,7 +24,9 @@ def register(
     model="classifier",
     kind="folder",
     score=0.9,
-    digest="v1",
+    right=40,
+    of=50,
+    first=0,
     card=CARD,
     **more,
 ):
@@ -36,7 +38,7 @@ def register(
             model=model,
             kind=kind,
             val_score=score,
-            val_digest=digest,
+            val_images={f"image {number}": float(number - first < right) for number in range(first, first + of)},
             cache=tmp_path / "cache",
             card=card,
             **more,
@@ -102,38 +104,67 @@ def test_a_download_that_breaks_off_leaves_nothing(store, stand_ins, classifier,
     assert (registry.fetch(version, tmp_path / "cache") / "settings.json").is_file()
 
 
-def test_the_champion_changes_only_for_a_better_one(store, stand_ins, classifier, tmp_path):
-    assert register(classifier, tmp_path, score=0.90).aliases == ("champion",)
-    assert register(classifier, tmp_path, score=0.90).aliases == ()
-    worse = register(classifier, tmp_path, score=0.80)
-    assert worse.aliases == () and "0.8000 <= 0.9000 of models:/hemacell-wbc/1" in worse.tags[DECISION]
-    assert register(classifier, tmp_path, score=0.91).aliases == ("champion",)
-    assert registry.find("hemacell-wbc", "folder").version == "4"
+def test_the_champion_changes_only_for_one_that_is_better_beyond_chance(store, stand_ins, classifier, tmp_path, capsys):
+    assert register(classifier, tmp_path, right=46).aliases == ("champion",)
+    by_chance = register(classifier, tmp_path, right=50, score=1.0)  # four images more: p = 1/16
+    assert by_chance.aliases == ()
+    assert by_chance.tags[DECISION] == (
+        "not better than models:/hemacell-wbc/1 beyond chance: higher on 4 and lower on 0 of 50 shared validation "
+        "images (one-sided exact sign test, p = 0.062; better where p < 0.05)"
+    )
+    assert f"registered models:/hemacell-wbc/2: {by_chance.tags[DECISION]}\n" in capsys.readouterr().err
+    assert register(classifier, tmp_path, right=30).aliases == ()
+    better = register(classifier, tmp_path, of=100, right=100)  # 4 of the 50 that are shared
+    assert better.aliases == ()
+    register(classifier, tmp_path, name="other", right=45)
+    better = register(classifier, tmp_path, name="other", right=50)
+    assert better.aliases == ("champion",) and "better than models:/other/1: higher on 5" in better.tags[DECISION]
+    assert registry.find("other", "folder") == better
 
 
 def test_a_champion_of_other_images_is_scored_on_these(store, stand_ins, classifier, tmp_path):
-    register(classifier, tmp_path, score=0.5)
+    register(classifier, tmp_path, right=40)
     scored = []
 
     def rescore(folder):
         scored.append((folder / "settings.json").is_file())
-        return 0.95
+        return {f"image {number}": float(number < 120) for number in range(100, 150)}
 
-    assert register(classifier, tmp_path, score=0.9, digest="v2", rescore=rescore).aliases == ()
-    assert register(classifier, tmp_path, score=0.96, digest="v2").aliases == ()  # cannot be compared
-    assert register(classifier, tmp_path, score=0.96, digest="v2", rescore=rescore).aliases == ("champion",)
+    others = {"first": 100, "right": 40}
+    nothing_shared = register(classifier, tmp_path, **others)
+    assert nothing_shared.aliases == () and "no image is shared" in nothing_shared.tags[DECISION]
+    assert register(classifier, tmp_path, **others | {"right": 22}, rescore=rescore).aliases == ()
+    better = register(classifier, tmp_path, **others, rescore=rescore)
+    assert better.aliases == ("champion",) and "higher on 20 and lower on 0 of 50" in better.tags[DECISION]
     assert scored == [True, True]
+    assert (
+        register(classifier, tmp_path, **others, rescore=lambda _: pytest.fail("its scores are stored")).aliases == ()
+    )
 
 
-def test_a_champion_that_cannot_be_read_costs_nobody_the_new_model(store, stand_ins, classifier, tmp_path):
-    register(classifier, tmp_path, score=0.5)
+def test_a_champion_that_cannot_be_read_does_not_cost_the_new_model(store, stand_ins, classifier, tmp_path):
+    register(classifier, tmp_path)
 
     def rescore(folder):
         raise UserError("expected a classifier, found something else")
 
-    version = register(classifier, tmp_path, score=0.9, digest="v2", rescore=rescore)
+    version = register(classifier, tmp_path, first=100, rescore=rescore)
     assert version.version == "2" and version.aliases == ()
-    assert "could not be scored on these: expected a classifier" in version.tags[DECISION]
+    assert "could not be scored on the same images: expected a classifier" in version.tags[DECISION]
+
+
+def test_each_list_of_classes_has_a_champion_of_its_own(store, stand_ins, classifier, tmp_path):
+    five, three = ("A", "B", "C", "D", "E"), ("Neutrophil", "Other", "Smudge, big")
+    first = register(classifier, tmp_path, classes=five)
+    assert first.aliases == ("champion",) and first.tags["classes"] == "A,B,C,D,E"
+    others = register(classifier, tmp_path, classes=three, right=10, rescore=lambda _: pytest.fail("other classes"))
+    (alias,) = others.aliases
+    assert re.fullmatch("champion-3-classes-[0-9a-f]{6}", alias)
+    assert others.tags[DECISION] == "the first version with these classes: Neutrophil, Other, Smudge, big"
+    assert register(classifier, tmp_path, classes=three, right=20).aliases == (alias,)
+    assert register(classifier, tmp_path, classes=five, right=49).aliases == ("champion",)
+    (in_another_order,) = register(classifier, tmp_path, classes=three[::-1]).aliases
+    assert in_another_order != alias
 
 
 def test_of_a_long_card_the_description_has_the_beginning(store, stand_ins, classifier, tmp_path):
@@ -148,9 +179,9 @@ def test_of_a_long_card_the_description_has_the_beginning(store, stand_ins, clas
 
 
 def test_a_quick_try_never_makes_a_champion(store, stand_ins, classifier, tmp_path):
-    assert register(classifier, tmp_path, score=0.99, trial=True).aliases == ()
-    assert register(classifier, tmp_path, score=0.50).aliases == ("champion",)
-    assert register(classifier, tmp_path, score=0.99, trial=True).aliases == ()
+    assert register(classifier, tmp_path, right=50, trial=True).aliases == ()
+    assert register(classifier, tmp_path, right=20).aliases == ("champion",)
+    assert register(classifier, tmp_path, right=50, trial=True).aliases == ()
 
 
 def test_the_sample_never_makes_a_champion(store, stand_ins, classifier, tmp_path):

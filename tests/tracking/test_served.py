@@ -47,7 +47,7 @@ def register(stand_ins, classifier, encoder, tmp_path):
         name = "hemacell-wbc" if model == "classifier" else "hemacell-prcc-encoder"
         with track("wbc", {}) as run:
             return registry.register(
-                folder, name, run=run, model=model, kind=kind, val_score=0.5, val_digest="v", cache=tmp_path / "cache"
+                folder, name, run=run, model=model, kind=kind, val_score=0.5, val_images={}, cache=tmp_path / "cache"
             )
 
     return one

@@ -1,4 +1,4 @@
-"""The layouts on disk that are understood, each read into a manifest.
+"""The course layout: a folder with up to three parts, each a source of its own, read into a manifest.
 
     <root>/WBC_100/{train,val,test}/data/<Class>/        <root>/WBC_100/train/mask/<Class>/
     <root>/CAM16_100cls_10mask/{train,val,test}/{data,mask}/{normal,tumor}/
@@ -9,18 +9,17 @@ Only `train` is required; `val`, `test` and the masks may be missing.
 
 import hashlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from hemacell.core.errors import UserError
 from hemacell.core.files import sha256_of_files
 from hemacell.core.text import did_you_mean
-from hemacell.data.images import SUFFIXES, UnreadableImage, check_mask_size, image_size
+from hemacell.data.images import SUFFIXES, UnreadableImage, check_mask_size, image_size, is_image
 from hemacell.data.manifest import SPLITS, Manifest, Row
+from hemacell.data.sources.base import WBC_FOLDER, Source, SourceOptions, source
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 CAMELYON_CLASSES = ("normal", "tumor")
-WBC_FOLDER = "WBC_100"
 CAMELYON_FOLDER = "CAM16_100cls_10mask"
 PRCC_FOLDER = "pRCC_nolabel"
 
@@ -52,7 +51,7 @@ def wbc_manifest(root: Path, wbc_folder: str = WBC_FOLDER, masks: bool = True, m
         extra = _part(root, mask_from, "mask_from")
         if extra.resolve() == part.resolve():
             raise UserError(f"mask_from={mask_from} is the folder of the cells themselves: name another one")
-        if not _folder(extra / "train" / "mask"):
+        if not has_folder(extra / "train" / "mask"):
             raise UserError(f"mask_from={mask_from}: expected masks in {extra / 'train' / 'mask'}/<Class>, found none")
         rows += _split_rows(extra, "train", CLASSES, masked=True, complete=False, source="extra")
     return Manifest.from_rows(rows, CLASSES, wbc_folder, root)
@@ -66,61 +65,76 @@ def camelyon_manifest(root: Path, masks: bool = True) -> Manifest:
 
 
 def prcc_manifest(root: Path) -> Manifest:
-    """The kidney tiles, without labels and without splits, grouped by patient or field of view.
+    """The kidney tiles, at any depth; see `tile_manifest`."""
+    root = Path(root).absolute()
+    return tile_manifest(_part(root, PRCC_FOLDER), PRCC_FOLDER, root)
+
+
+def tile_manifest(folder: Path, name: str, root: Path) -> Manifest:
+    """Images without labels and without splits, at any depth of a folder, grouped by patient or field of view.
 
     The group is the patient where the name holds a TCGA barcode, the field where it ends in `_<n>_<x>_<y>`, else the
     image itself.
+
+    Raises:
+        UserError: no images.
     """
-    root = Path(root).absolute()
-    part = _part(root, PRCC_FOLDER)
-    paths = [path for path in sorted(part.rglob("*")) if _is_image(path) and not _hidden(path.relative_to(part))]
+    paths = [path for path in sorted(folder.rglob("*")) if is_image(path) and not _hidden(path.relative_to(folder))]
     if not paths:
-        raise UserError(f"no images in {part}: expected files that end in {' '.join(SUFFIXES)}, at any depth")
+        raise UserError(f"no images in {folder}: expected files that end in {' '.join(SUFFIXES)}, at any depth")
     rows = [
         Row(str(path), "", "", prcc_group(path.stem) or digest, "", digest, "original")
         for path, digest in zip(paths, sha256_of_files(paths), strict=True)
     ]
-    return Manifest.from_rows(rows, (), PRCC_FOLDER, root)
+    return Manifest.from_rows(rows, (), name, root)
 
 
-def folder_manifest(root: Path, classes: Iterable[str]) -> Manifest:
-    """Any folder of class folders, as one test set: every split that it has is taken together as 'test'.
+@source("the course layout (cells)", jobs=("wbc",))
+class CourseCells(Source):
+    """`<root>/WBC_100/train/data/<Class>/`, or a part of another name, as `wbc_folder` says."""
 
-    Understood are `<Class>/`, `data/<Class>/`, `{train,val,test}/data/<Class>/` and `{train,val,test}/<Class>/`. A
-    class may be missing; an unknown or an empty one is an error.
-    """
-    classes = tuple(classes)
-    root = _existing(Path(root).absolute())
-    splits = [root / split for split in SPLITS if _folder(root / split)]
-    tops = [top / "data" if _folder(top / "data") else top for top in splits or [root]]
-    if not any(_folder(top / name) for top in tops for name in classes):
-        inner = [
-            name
-            for name in _folders(root)
-            if any(_folder(root / name / split / "data" / label) for split in SPLITS for label in classes)
-        ]
-        hint = f"; type {root / inner[0]} instead" if inner and not splits else ""
-        raise UserError(
-            f"no class folders in {root}: expected {', '.join(classes)} (or data/<Class>, or train/data/<Class>), "
-            f"found {_listing(root)}{hint}"
-        )
-    files = [
-        (path, label)
-        for top in tops
-        for label, paths in _class_files(top, classes, complete=False).items()
-        for path in paths
-    ]
-    rows = [
-        Row(str(path), label, "test", digest, "", digest, "original")
-        for (path, label), digest in zip(files, sha256_of_files([path for path, _ in files]), strict=True)
-    ]
-    return Manifest.from_rows(rows, classes, root.name, root)
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        return any(map(has_folder, root.glob("*/train/data")))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return CLASSES
+
+    def manifest(self, options: SourceOptions) -> Manifest:
+        return wbc_manifest(self.root, options.wbc_folder, options.masks, options.mask_from)
 
 
-def has_part(root: Path, part: str, wbc_folder: str = WBC_FOLDER) -> bool:
-    """Whether the data folder has the part 'wbc', 'camelyon' or 'prcc'."""
-    folders = {"wbc": wbc_folder, "camelyon": CAMELYON_FOLDER, "prcc": PRCC_FOLDER}
-    return (Path(root) / folders[part]).is_dir()
+@source("the course layout (patches)", jobs=("camelyon",))
+class CoursePatches(Source):
+    """`<root>/CAM16_100cls_10mask/train/data/{normal,tumor}/`."""
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        return has_folder(root / CAMELYON_FOLDER)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return CAMELYON_CLASSES
+
+    def manifest(self, options: SourceOptions) -> Manifest:
+        return camelyon_manifest(self.root, options.masks)
+
+
+@source("the course layout (tiles)", jobs=("prcc",))
+class CourseTiles(Source):
+    """Images at any depth of `<root>/pRCC_nolabel`."""
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        return has_folder(root / PRCC_FOLDER)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return ()
+
+    def manifest(self, options: SourceOptions) -> Manifest:
+        return prcc_manifest(self.root)
 
 
 def prcc_group(stem: str) -> str:
@@ -133,7 +147,7 @@ def prcc_group(stem: str) -> str:
 
 def data_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, str, str]]:
     """(path, class, sha256) of all images in the class folders of `folder`; classes may be missing."""
-    files = [(path, name) for name, paths in _class_files(folder, classes, complete=False).items() for path in paths]
+    files = [(path, name) for name, paths in class_files(folder, classes, complete=False).items() for path in paths]
     digests = sha256_of_files([path for path, _ in files])
     return [(path, name, digest) for (path, name), digest in zip(files, digests, strict=True)]
 
@@ -145,50 +159,45 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _folder(path: Path) -> bool:
+def has_folder(path: Path) -> bool:
     return path.is_dir()
 
 
-def _is_image(path: Path) -> bool:
-    # Not is_file(): a broken link with an image's name must be spoken of, not passed over.
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-
-
-def _folders(folder: Path) -> list[str]:
+def folders_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _listing(folder: Path, most: int = 6) -> str:
-    names = _folders(folder)
+def listing(folder: Path, most: int = 6) -> str:
+    names = folders_in(folder)
     if not names:
         return "no folders"
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _existing(folder: Path) -> Path:
+def existing_folder(folder: Path) -> Path:
     """The folder itself, or a UserError that names the nearest existing one."""
     if folder.is_dir():
         return folder
     if folder.exists():
         raise UserError(f"{folder} is a file: expected a folder with images")
     above = folder.parent
-    hint = did_you_mean(folder.name, _folders(above)) if above.is_dir() else f"; {above} does not exist either"
+    hint = did_you_mean(folder.name, folders_in(above)) if above.is_dir() else f"; {above} does not exist either"
     raise UserError(f"no such folder: {folder}{hint}")
 
 
 def _part(root: Path, name: str, setting: str = "") -> Path:
     """The folder of one part of the data."""
-    _existing(root)
+    existing_folder(root)
     part = root / name
     if part.is_dir():
         return part
-    if root.name == name or any(_folder(root / split) for split in SPLITS):
+    if root.name == name or any(has_folder(root / split) for split in SPLITS):
         raise UserError(f"expected a folder {name} in {root}, which is itself such a part; type {root.parent} instead")
-    hint = did_you_mean(name, _folders(root)) or (f"; type {setting}=FOLDER" if setting else "")
-    raise UserError(f"expected a folder {name} in {root}, found {_listing(root)}{hint}")
+    hint = did_you_mean(name, folders_in(root)) or (f"; type {setting}=FOLDER" if setting else "")
+    raise UserError(f"expected a folder {name} in {root}, found {listing(root)}{hint}")
 
 
-def _class_files(
+def class_files(
     folder: Path, classes: tuple[str, ...], complete: bool = True, empty: bool = False
 ) -> dict[str, list[Path]]:
     """The image files of each class folder, sorted by name.
@@ -196,7 +205,7 @@ def _class_files(
     Raises:
         UserError: an unknown class folder; one without images unless `empty` allows it; a missing one if `complete`.
     """
-    found = _folders(folder)
+    found = folders_in(folder)
     for name in found:
         if name not in classes:
             raise UserError(
@@ -209,7 +218,7 @@ def _class_files(
             if complete:
                 raise UserError(f"class folder {name} is missing in {folder}: expected {', '.join(classes)}")
             continue
-        paths = sorted(path for path in (folder / name).iterdir() if _is_image(path))
+        paths = sorted(path for path in (folder / name).iterdir() if is_image(path))
         if not paths and not empty:
             others = sorted({path.suffix or path.name for path in (folder / name).iterdir() if not _hidden(path)})
             seen = f"found only {' '.join(others[:4])}" if others else "found nothing"
@@ -219,14 +228,14 @@ def _class_files(
 
 
 def _labelled(part: Path, classes: tuple[str, ...], masks: bool) -> list[Row]:
-    if not _folder(part / "train" / "data"):
+    if not has_folder(part / "train" / "data"):
         raise UserError(
             f"{part} has not the expected layout: expected {part.name}/train/data/<Class> with "
-            f"{', '.join(classes)}, found {_listing(part / 'train' if _folder(part / 'train') else part)}"
+            f"{', '.join(classes)}, found {listing(part / 'train' if has_folder(part / 'train') else part)}"
         )
     rows: list[Row] = []
     for split in SPLITS:
-        if _folder(part / split):
+        if has_folder(part / split):
             rows += _split_rows(part, split, classes, masked=masks and split == "train", complete=True)
     return rows
 
@@ -236,16 +245,16 @@ def _split_rows(
 ) -> list[Row]:
     """Rows of <part>/<split>/data and, on demand, the masked copies from <part>/<split>/mask."""
     folder = part / split / "data"
-    if not _folder(folder):
-        raise UserError(f"expected a folder data in {part / split}, found {_listing(part / split)}")
-    files = [(path, name) for name, paths in _class_files(folder, classes, complete).items() for path in paths]
+    if not has_folder(folder):
+        raise UserError(f"expected a folder data in {part / split}, found {listing(part / split)}")
+    files = [(path, name) for name, paths in class_files(folder, classes, complete).items() for path in paths]
     digests = sha256_of_files([path for path, _ in files])
     rows = [
         Row(str(path), name, split, digest, "", digest, source or "original")
         for (path, name), digest in zip(files, digests, strict=True)
     ]
     mask_folder = part / split / "mask"
-    if not masked or not _folder(mask_folder):
+    if not masked or not has_folder(mask_folder):
         return rows
     by_name = masks_by_name(mask_folder, classes)
     pairs = [(row, by_name[row.label, Path(row.path).stem]) for row in rows if _has(by_name, row)]
@@ -270,8 +279,8 @@ def masks_by_name(folder: Path, classes: tuple[str, ...] | None = None) -> dict[
     Raises:
         UserError: a folder of another class.
     """
-    known = tuple(_folders(folder)) if classes is None else classes
-    files = _class_files(folder, known, complete=False, empty=True)
+    known = tuple(folders_in(folder)) if classes is None else classes
+    files = class_files(folder, known, complete=False, empty=True)
     return {(name, path.stem): path for name, paths in files.items() for path in paths}
 
 

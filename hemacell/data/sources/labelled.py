@@ -7,7 +7,9 @@ from pathlib import Path
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.manifest import SPLITS, Manifest
-from hemacell.data.sources.course import CLASSES, WBC_FOLDER, folder_manifest, has_part, wbc_manifest
+from hemacell.data.sources.base import WBC_FOLDER, find_source, read_source
+from hemacell.data.sources.class_folders import ClassFolders, folder_manifest
+from hemacell.data.sources.course import CLASSES, CourseCells, wbc_manifest
 from hemacell.data.splits import official_splits
 
 ALL = "all"
@@ -20,6 +22,7 @@ def labelled_images(root: Path, classes: Sequence[str], wbc_folder: str = WBC_FO
       (see `splits.official_splits`). Masks are not looked at.
     * `{train,val,test}/data/<Class>/` or `{train,val,test}/<Class>/`: the images of one split.
     * `<Class>/` or `data/<Class>/`: all of it. A class may be missing here and above.
+    * Any other registered source: one split.
 
     Args:
         root: the data folder.
@@ -31,7 +34,12 @@ def labelled_images(root: Path, classes: Sequence[str], wbc_folder: str = WBC_FO
         UserError: another layout, no such split, a class that the classifier does not know, a class without images.
     """
     root = Path(root).absolute()
-    if has_part(root, "wbc", wbc_folder) or wbc_folder != WBC_FOLDER:
+    source = find_source(root, "wbc")
+    if source is not None and not isinstance(source, (CourseCells, ClassFolders)):
+        if unknown := sorted(set(source.classes) - set(classes)):
+            raise UserError(_unknown_classes(root, source.classes, classes, unknown))
+        return _as_test(official_splits(read_source(source)), classes, split)
+    if (root / wbc_folder).is_dir() or wbc_folder != WBC_FOLDER:
         return _as_test(_of_the_course(root, classes, wbc_folder), classes, split)
     sides = [side for side in SPLITS if (root / side).is_dir()]
     if sides and split not in (ALL, *sides):

@@ -7,15 +7,36 @@ from typing import Literal
 
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
+from hemacell.data.manifest import Manifest
+from hemacell.data.sources.base import DEFAULTS, SOURCES, Source, SourceOptions, find_source, read_source
+from hemacell.data.sources.course import CourseCells, CoursePatches, CourseTiles
 from hemacell.data.sources.sample import lies_in_sample, sample_folder
+
+_EXPECTED: dict[str, type[Source]] = {"wbc": CourseCells, "camelyon": CoursePatches, "prcc": CourseTiles}
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data folder and whether its images are real."""
+    """What `data` names, and whether its images are real."""
 
     root: Path
     kind: Literal["sample", "folder"]
+
+
+def has_images(root: Path, job: str) -> bool:
+    """Whether a file or folder has images for a job: `wbc`, `camelyon` or `prcc`."""
+    return find_source(root, job) is not None
+
+
+def read_manifest(root: Path, job: str, options: SourceOptions = DEFAULTS) -> Manifest:
+    """The images for a job, with the splits that the source has (see `splits.official_splits`).
+
+    Where no source is recognised, the error says what the course layout expects.
+
+    Raises:
+        UserError: there are no images for the job, or not as the source needs them.
+    """
+    return read_source(find_source(root, job) or _EXPECTED[job](Path(root).absolute()), options)
 
 
 def resolve_data(data: str, cache: Path) -> DataSource:
@@ -36,6 +57,6 @@ def resolve_data(data: str, cache: Path) -> DataSource:
             f"{told_by}={name}: no such folder ({root}){did_you_mean(root.name, near)}; expected a folder with "
             f"WBC_100, CAM16_100cls_10mask or pRCC_nolabel in it, or no {told_by} for the built-in sample"
         )
-    if not root.is_dir():
+    if not root.is_dir() and not any(source.matches(root) for source in SOURCES.values()):
         raise UserError(f"{told_by}={name} is a file: expected a folder; unpack it and name the folder")
     return DataSource(root, "sample" if lies_in_sample(root) else "folder")

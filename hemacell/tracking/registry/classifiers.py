@@ -92,8 +92,16 @@ def seen_in_training(folder: Path, images: Manifest) -> int | None:
     """Number of images that a fetched classifier learnt from, file for file; None where it does not say."""
     if not (folder / _TRAINED_ON).exists():
         return None
-    learnt_from = set(_described(folder, _TRAINED_ON))
-    return int(images.table["sha256"].isin(learnt_from).sum())
+    return int(images.table["sha256"].isin(trained_on(folder)).sum())
+
+
+def trained_on(folder: Path) -> set[str]:
+    """sha256 of each image that a fetched classifier learnt from.
+
+    Raises:
+        UserError: the folder does not say.
+    """
+    return set(_described(folder, _TRAINED_ON))
 
 
 def _described(folder: Path, name: str) -> Any:

@@ -64,11 +64,16 @@ def alias_for(kind: DataKind) -> str:
 
 def find(name: str, kind: DataKind) -> RegisteredModel | None:
     """The model of this registered name that a job on data of this kind takes by default, or None."""
+    return find_alias(name, alias_for(kind))
+
+
+def find_alias(name: str, alias: str) -> RegisteredModel | None:
+    """The version of a registered model with this alias, or None."""
     from mlflow.exceptions import MlflowException
 
     client = get_client()
     try:
-        return _registered(client.get_model_version_by_alias(name, alias_for(kind)))
+        return _registered(client.get_model_version_by_alias(name, alias))
     except MlflowException as error:
         if error.error_code in _NOT_FOUND:
             return None
@@ -126,14 +131,19 @@ def card_of(model: RegisteredModel) -> str:
 
 def exists(model: RegisteredModel) -> bool:
     """Whether the files of the model are still where the registry says."""
+    return "MLmodel" in model_files(model)
+
+
+def model_files(model: RegisteredModel) -> set[str]:
+    """The names at the top of a logged model's folder; empty where it was deleted."""
     from mlflow.exceptions import MlflowException
 
     client = get_client()
     try:
-        return any(file.path == "MLmodel" for file in client.list_logged_model_artifacts(model.model_id))
+        return {file.path for file in client.list_logged_model_artifacts(model.model_id)}
     except MlflowException as error:
         if error.error_code in _NOT_FOUND:
-            return False
+            return set()
         raise
 
 

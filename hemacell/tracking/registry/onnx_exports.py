@@ -77,9 +77,9 @@ def export_of_run(run_id: str) -> RegisteredModel:
 
 
 def follow_aliases(model: RegisteredModel, export: RegisteredModel) -> tuple[str, ...]:
-    """Give the export those of the aliases `champion` and `sample` that the classifier itself has; returns them."""
+    """Give the export those of the aliases `champion…` and `sample` that the classifier itself has; returns them."""
     client = get_client()
-    followed = tuple(alias for alias in (CHAMPION, SAMPLE) if alias in model.aliases)
+    followed = tuple(alias for alias in model.aliases if alias.startswith((CHAMPION, SAMPLE)))
     for alias in followed:
         client.set_registered_model_alias(export.name, alias, export.version)
     return followed

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hemacell
-from hemacell.core.errors import UserError
 from hemacell.prediction.table import prediction_columns
-from hemacell.tracking.registry.lookup import FOLDER, DataKind, ModelType, RegisteredModel, fetch, find, resolve
+from hemacell.tracking.registry.champion import Candidate, Rescore, classes_digest, decide, write_scores
+from hemacell.tracking.registry.lookup import FOLDER, DataKind, ModelType, RegisteredModel, resolve
 from hemacell.tracking.runs.tracker import Tracker, canonical
 from hemacell.tracking.schema import (
-    CHAMPION,
+    CARD,
+    CLASSES,
+    CLASSES_DIGEST,
     DATA_KIND,
     DECISION,
     MODEL_TYPE,
     REGISTERED,
-    SAMPLE,
-    VAL_DIGEST,
     VAL_SCORE,
 )
 from hemacell.tracking.serving.payload import COLUMN
@@ -35,8 +36,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
+logger = logging.getLogger(__name__)
+
 # What a served model imports, and nothing that only training needs.
 REQUIREMENTS = ("mlflow", "torch", "torchvision", "timm", "safetensors", "pydantic", "numpy", "pandas", "pillow")
+
+#: Parts of the package that are not copied with a model.
+_LEFT_BEHIND = ("jobs", "reporting", "execution", "cli.py")
 
 _EXAMPLE_SIDE = 64
 
@@ -51,88 +57,63 @@ def register(
     model: ModelType,
     kind: DataKind,
     val_score: float,
-    val_digest: str,
+    val_images: Mapping[str, float],
     cache: Path,
+    classes: Sequence[str] = (),
     tags: Mapping[str, object] | None = None,
     card: str = "",
-    rescore: Callable[[Path], float] | None = None,
+    rescore: Rescore | None = None,
     trial: bool = False,
 ) -> RegisteredModel:
-    """Log a folder as a model of the run, register it as the next version of `name`, and move its alias.
+    """Log a folder as a model of the run, register it as the next version of `name`, and move the alias that it earns.
 
-    What the sample trained becomes `sample`. What real data trained becomes `champion` if there is none yet, or if its
-    score on the validation images is greater than the champion's; a champion that was scored on other images is scored
-    on these by `rescore`. The reason is kept in the version's tag `champion.decision`.
+    What the sample trained becomes `sample`; what real data trained becomes `champion` where it is the first, or better
+    than the champion (see `champion.decide`). The reason is shown, and kept in the version's tag `champion.decision`.
 
     Args:
-        folder: what `inference.predictor.load_folder` (a classifier) or `encoders.frozen.load_encoder` (an encoder)
-            reads; no pickle.
+        folder: what `classifiers.model.load_folder` or `encoders.frozen.load_encoder` reads; no pickle.
         name: registered name, such as `hemacell-wbc`.
         run: the open run that trained it.
         model: which of the two it is.
         kind: on which kind of data it was trained.
-        val_score: its score on the validation images, greater is better.
-        val_digest: digest of these images, which says whether two scores can be compared.
+        val_score: its score on the validation images, for people.
+        val_images: sha256 of each of these images -> score on it, such as 1 for right and 0 for wrong.
         cache: where a champion's files are fetched to.
+        classes: names of a classifier's classes, in order.
         tags: further tags of the version.
         card: the model card (Markdown): README.md inside the model, and the version's description.
-        rescore: gives the score, on these validation images, of the model in the folder that it is given. None means
-            that a champion of other images stays.
-        trial: trained for a quick try, on a part of the images (`limit=`): never a champion, not even the first.
+        rescore: scores on these images of the model in the folder that it is given. None means that a champion is
+            compared on the validation images that it shares.
+        trial: trained for a quick try, on a part of the images (`limit=`).
 
     Returns:
-        The new version, with the aliases that it has now.
+        The new version, with its tags and the aliases that it has now.
 
     Raises:
         ValueError: the score is not finite, the folder holds a pickle, or the run is not the innermost open one.
     """
+    _check(folder, name, val_score)
+    all_tags = {MODEL_TYPE: model, DATA_KIND: kind, VAL_SCORE: repr(float(val_score))}
+    if classes:
+        all_tags |= {CLASSES: ",".join(classes), CLASSES_DIGEST: classes_digest(classes)}
+    all_tags |= {key: canonical(value) for key, value in (tags or {}).items()}
+    version = _log(folder, name, run, model, all_tags, card, val_images)
+    decision = decide(Candidate(name, kind, trial, tuple(classes), val_images, rescore), cache)
+    if decision.alias:
+        run.client.set_registered_model_alias(name, decision.alias, version)
+    run.client.set_model_version_tag(name, version, DECISION, decision.reason)
+    uri = f"models:/{name}/{version}"
+    run.tags({REGISTERED: uri})
+    logger.info(f"registered {uri}{f' @{decision.alias}' if decision.alias else ''}: {decision.reason}")
+    return resolve(uri)
+
+
+def _check(folder: Path, name: str, val_score: float) -> None:
     if not math.isfinite(val_score):
         raise ValueError(f"the validation score of {name} is {val_score}: such a model is not registered")
     pickles = [path.name for path in folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".pth", ".pt", ".ckpt")]
     if pickles:
         raise ValueError(f"{folder} holds {', '.join(pickles)}, which may be pickles: store weights as safetensors")
-
-    all_tags = {MODEL_TYPE: model, DATA_KIND: kind, VAL_SCORE: repr(float(val_score)), VAL_DIGEST: val_digest}
-    all_tags.update({key: canonical(value) for key, value in (tags or {}).items()})
-    before = find(name, kind)
-    version = _log(folder, name, run, model, all_tags, card)
-
-    if kind == "sample":
-        moves, decision = True, "trained on the built-in sample: never a champion"
-    elif trial:
-        moves, decision = False, "trained on a part of the images (limit=): never a champion"
-    else:
-        moves, decision = _compare(before, val_score, val_digest, cache, rescore)
-    if moves:
-        run.client.set_registered_model_alias(name, SAMPLE if kind == "sample" else CHAMPION, version)
-    run.client.set_model_version_tag(name, version, DECISION, decision)
-    run.tags({REGISTERED: f"models:/{name}/{version}"})
-    return resolve(f"models:/{name}/{version}")
-
-
-def _compare(
-    champion: RegisteredModel | None,
-    score: float,
-    digest: str,
-    cache: Path,
-    rescore: Callable[[Path], float] | None,
-) -> tuple[bool, str]:
-    """Whether the new model becomes champion, and why."""
-    if champion is None:
-        return True, "the first version trained on real data"
-    if champion.tags.get(VAL_DIGEST) == digest:
-        theirs = float(champion.tags[VAL_SCORE])
-        how = "on the same validation images"
-    elif rescore is not None:
-        try:
-            theirs = rescore(fetch(champion, cache))
-        except UserError as error:  # a champion that cannot be read costs nobody the model that was just trained
-            return False, f"{champion.uri} was validated on other images and could not be scored on these: {error}"
-        how = "scored again on these validation images"
-    else:
-        return False, f"{champion.uri} was validated on other images and could not be scored on these"
-    relation = ">" if score > theirs else "<="
-    return score > theirs, f"{score:.4f} {relation} {theirs:.4f} of {champion.uri}, {how}"
 
 
 def _log(
@@ -142,6 +123,7 @@ def _log(
     model: ModelType,
     tags: Mapping[str, str],
     card: str,
+    val_images: Mapping[str, float],
 ) -> str:
     """Log and register; returns the number of the new version."""
     import mlflow
@@ -168,6 +150,7 @@ def _log(
             tags=dict(tags),
             registered_model_name=name,
         )
+        run.client.log_model_artifact(logged.model_id, str(write_scores(Path(scratch), val_images)))
     version = str(logged.registered_model_version)
     if card:
         attach_card(run, logged.model_id, name, version, card)
@@ -190,7 +173,7 @@ def attach_card(run: Tracker, model_id: str, name: str, version: str, card: str)
     Stores take a description of `MOST_DESCRIBED` characters; of a longer card the description has the beginning.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        readme = Path(scratch) / "README.md"
+        readme = Path(scratch) / CARD
         readme.write_text(card, encoding="utf-8")
         run.client.log_model_artifact(model_id, str(readme))
     if len(card) > MOST_DESCRIBED:
@@ -200,9 +183,12 @@ def attach_card(run: Tracker, model_id: str, name: str, version: str, card: str)
 
 
 def copy_package(target: Path) -> Path:
-    """Copy this package's sources, which travel with the model: it needs no installed hemacell to be served."""
+    """Copy this package's sources, which travel with the model: it needs no installed hemacell to be served.
+
+    Rooms that a served model has no use for stay behind.
+    """
     source = Path(hemacell.__file__).parent
-    return Path(shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__")))
+    return Path(shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", *_LEFT_BEHIND)))
 
 
 def requirements() -> list[str]:

@@ -70,7 +70,7 @@ def log_classification(
         figures.mistakes(pixels, labels, probabilities, classes, saliency=heat, crop=crop), f"{folder}mistakes.png"
     )
     with tempfile.TemporaryDirectory() as scratch:
-        names = [Path(path).relative_to(manifest.root).as_posix() for path in manifest.table["path"]]
+        names = manifest.names
         file = Path(scratch) / PREDICTIONS
         digests = tuple(manifest.table["sha256"])
         write_predictions(

@@ -6,14 +6,14 @@ from PIL import Image
 
 from hemacell.core.errors import UserError
 from hemacell.data.sources import course
+from hemacell.data.sources.class_folders import folder_manifest
 from hemacell.data.sources.course import (
     CLASSES,
     camelyon_manifest,
-    folder_manifest,
-    has_part,
     prcc_manifest,
     wbc_manifest,
 )
+from hemacell.data.sources.resolve import has_images
 
 
 def _told(call, *words):
@@ -184,8 +184,8 @@ def test_camelyon_and_prcc_of_the_sample(sample):
     }
     tiles = prcc_manifest(sample)
     assert tiles.counts() == {"": {"": 60}} and tiles.classes == () and tiles.table["group"].nunique() == 15
-    assert all(has_part(sample, part) for part in ("wbc", "camelyon", "prcc"))
-    assert not has_part(sample / "WBC_100", "wbc")
+    assert all(has_images(sample, part) for part in ("wbc", "camelyon", "prcc"))
+    assert not has_images(sample / "WBC_100", "wbc")
 
 
 @pytest.mark.parametrize(

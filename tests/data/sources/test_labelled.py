@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hemacell.core.errors import UserError
-from hemacell.data.sources.course import CLASSES, folder_manifest, wbc_manifest
+from hemacell.data.sources.class_folders import folder_manifest
+from hemacell.data.sources.course import CLASSES, wbc_manifest
 from hemacell.data.sources.labelled import labelled_images
 from hemacell.data.splits import official_splits
 

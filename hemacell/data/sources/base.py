@@ -1,0 +1,125 @@
+"""What a source of images is, and the registry that picks one for what `data` names.
+
+A source is one class with a decorator. It says which files or folders are its own, lists its images as a manifest, and
+reads one image; the images need not be files. `docs/examples/add_a_source.py` is one in a `.npz` file.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from PIL import Image
+
+from hemacell.core.errors import UserError
+from hemacell.core.registry import Registry
+from hemacell.data.images import read_rgb
+from hemacell.data.manifest import Card, Manifest
+
+WBC_FOLDER = "WBC_100"
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """The settings that say which of a source's images are wanted."""
+
+    wbc_folder: str = WBC_FOLDER
+    """Of several parts with cells, the name of one."""
+    masks: bool = True
+    """Add masked copies of training images, where there are masks."""
+    mask_from: str = ""
+    """Another part whose training images and masked copies are added."""
+
+
+DEFAULTS = SourceOptions()
+
+
+class Source(ABC):
+    """Images of one kind somewhere, with labels or without.
+
+    Attributes:
+        name: in the registry and in messages.
+        jobs: the jobs that can use it: `wbc` (labelled cells), `camelyon` (normal and tumor), `prcc` (no labels).
+        card: licence and citation.
+        root: what the setting `data` names, absolute.
+    """
+
+    name: ClassVar[str]
+    jobs: ClassVar[tuple[str, ...]]
+    card: ClassVar[Card] = Card()
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    @abstractmethod
+    def matches(cls, root: Path) -> bool:
+        """Whether a file or folder is such a source; looks at names only, as every source is asked."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the class indices; two or more, or none where there are no labels."""
+
+    @abstractmethod
+    def manifest(self, options: SourceOptions) -> Manifest:
+        """All images, with the splits that the source has ('train' for all where it has none).
+
+        A row's `path` is where `read` finds it: the path of a file, or any text such as `cells.npz#12`. Its `sha256` is
+        of what is shown, and decides order, draws and splits.
+
+        Raises:
+            UserError: the source is incomplete, or does not know an option.
+        """
+
+    def read(self, locator: str) -> Image.Image:
+        """The image of a row, RGB of any size, by its `path`.
+
+        Raises:
+            UnreadableImage: the image is damaged; it is then left out (see `max_bad`).
+        """
+        return read_rgb(Path(locator))
+
+    def refuse(self, options: SourceOptions) -> None:
+        """Raise UserError for an option that only the course layout knows."""
+        for name in ("wbc_folder", "mask_from"):
+            if getattr(options, name) != getattr(DEFAULTS, name):
+                raise UserError(
+                    f"{name}={getattr(options, name)}: {self.root} is read as {self.name}, which has no such parts; "
+                    f"leave {name} out"
+                )
+
+
+SOURCES: Registry[type[Source]] = Registry(
+    "source of images",
+    "hemacell.sources",
+    ("hemacell.data.sources.course", "hemacell.data.sources.class_folders", "hemacell.data.sources.tile_folder"),
+)
+
+
+def source(name: str, jobs: tuple[str, ...]) -> Callable[[type[Source]], type[Source]]:
+    """Register the decorated class as a source of images; the one registered last is asked first.
+
+    Args:
+        name: unique; shown in messages.
+        jobs: the jobs that can use it.
+    """
+
+    def register(cls: type[Source]) -> type[Source]:
+        cls.name, cls.jobs = name, jobs
+        return SOURCES.add(name, cls)
+
+    return register
+
+
+def read_source(found: Source, options: SourceOptions = DEFAULTS) -> Manifest:
+    """The manifest of a source, with its card and the way to read its images."""
+    read = None if type(found).read is Source.read else found.read
+    return replace(found.manifest(options), card=found.card, read=read)
+
+
+def find_source(root: Path, job: str) -> Source | None:
+    """The source that a file or folder is, for a job (`wbc`, `camelyon`, `prcc`); None where no source knows it."""
+    root = Path(root).absolute()
+    return next((cls(root) for cls in reversed(SOURCES.values()) if job in cls.jobs and cls.matches(root)), None)
