@@ -6,10 +6,17 @@ About three minutes on two cores for the 2400 training patches that it was devel
 `hemacell-camelyon-encoder`: the whole backbone, fine-tuned, without its head.
 """
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import CamelyonSettings
+
+if TYPE_CHECKING:
+    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +48,7 @@ def _weights_digest(weights: str) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
-def _train(job, manifest, key) -> str:
+def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> str:
     from typing import cast
 
     import torch

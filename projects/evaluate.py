@@ -10,9 +10,18 @@ split is taken. Nothing is trained and nothing registered.
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import EvaluateSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
+    from hemacell.tracking.registry.lookup import RegisteredModel
+    from hemacell.tracking.runs.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +52,9 @@ def run(settings: EvaluateSettings) -> str:
     return run_id
 
 
-def _evaluate(job, run, model, folder, images) -> None:
+def _evaluate(
+    job: RunContext[EvaluateSettings], run: Tracker, model: RegisteredModel, folder: Path, images: Manifest
+) -> None:
     from hemacell.classifiers.folder import load_folder
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.errors import UserError

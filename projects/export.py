@@ -10,10 +10,19 @@ nothing is registered.
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import ExportSettings
 from hemacell.tracking.schema import MODEL_DATA_KIND
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
+    from hemacell.tracking.registry.lookup import RegisteredModel
+    from hemacell.tracking.runs.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +73,9 @@ def run(settings: ExportSettings) -> str:
     return run_id
 
 
-def _export(job, run, model, folder, images) -> None:
+def _export(
+    job: RunContext[ExportSettings], run: Tracker, model: RegisteredModel, folder: Path, images: Manifest
+) -> None:
     import tempfile
     from dataclasses import asdict
     from pathlib import Path

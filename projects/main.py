@@ -5,11 +5,17 @@
 Takes three to four minutes on two cores. Its scores show that the parts work together; they are no result.
 """
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import CamelyonSettings, MainSettings, PrccSettings, WbcSettings
 from hemacell.core.errors import UserError
+
+if TYPE_CHECKING:
+    from hemacell.tracking.runs.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +61,7 @@ def run(settings: MainSettings) -> str:
     return run_id
 
 
-def _all_jobs(settings, parent) -> None:
+def _all_jobs(settings: MainSettings, parent: Tracker) -> None:
     from hemacell.tracking.runs.existing import scores_of
     from projects import camelyon, prcc, wbc
 

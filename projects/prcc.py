@@ -7,10 +7,20 @@ About eight minutes on two cores for the 576 tiles of 256 px that it was develop
 adds.
 """
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import PrccSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +41,7 @@ def run(settings: PrccSettings) -> str:
     return job.finished(key) or _train(job, manifest, key)
 
 
-def _train(job, manifest, key) -> str:
+def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
     import numpy as np
     import torch
 
@@ -138,7 +148,7 @@ def _train(job, manifest, key) -> str:
     return run.run_id
 
 
-def _pixels(images):
+def _pixels(images: torch.Tensor) -> np.ndarray:
     """Float [N, 3, H, W] in 0..1 -> uint8 [N, H, W, 3]."""
     return (images.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from hemacell.config.groups import TrainingSettings
     from hemacell.data.manifest import Manifest
-    from hemacell.jobs.context import RunContext
+    from hemacell.data.sources.resolve import DataSource
 
 _SAMPLE = "**Trained on the built-in sample of drawn images: a demonstration, no result.**\n\n"
+
+
+class TrainingJob(Protocol):
+    """What a card needs to know of the job that trained the model."""
+
+    @property
+    def settings(self) -> TrainingSettings: ...
+
+    @property
+    def source(self) -> DataSource: ...
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class Score:
         return f"{self.value:.4f}{limits}"
 
 
-def encoder_card(title: str, job: RunContext[Any], manifest: Manifest, scores: Mapping[str, float]) -> str:
+def encoder_card(title: str, job: TrainingJob, manifest: Manifest, scores: Mapping[str, float]) -> str:
     """Card (Markdown) of a pretrained encoder."""
     use = "Frozen features for other microscope images. It does not classify cells, and is **not for clinical use**."
     return _card(title, job, manifest, {name: Score(value) for name, value in scores.items()}, use)
@@ -34,7 +45,7 @@ def encoder_card(title: str, job: RunContext[Any], manifest: Manifest, scores: M
 
 def classifier_card(
     title: str,
-    job: RunContext[Any],
+    job: TrainingJob,
     manifest: Manifest,
     scores: Mapping[str, Score],
     encoders: Mapping[str, str],
@@ -65,7 +76,7 @@ def classifier_card(
 
 
 def _card(
-    title: str, job: RunContext[Any], manifest: Manifest, scores: Mapping[str, Score], use: str, more: str = ""
+    title: str, job: TrainingJob, manifest: Manifest, scores: Mapping[str, Score], use: str, more: str = ""
 ) -> str:
     sizes = "".join(f"| {split} | {sum(classes.values())} |\n" for split, classes in manifest.counts().items())
     table = "".join(f"| {name} | {score} |\n" for name, score in scores.items())
@@ -82,7 +93,7 @@ def _card(
     )
 
 
-def _licences(job: RunContext[Any], manifest: Manifest) -> str:
+def _licences(job: TrainingJob, manifest: Manifest) -> str:
     unknown = "drawn by this package (MIT)" if job.source.kind == "sample" else "not stated when it was trained"
     own = job.settings.data_license or manifest.card.license or unknown
     if manifest.card.citation:

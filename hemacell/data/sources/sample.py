@@ -284,7 +284,9 @@ def _outline(rng: Rng, size: int, middle: np.ndarray, radius: float, rough: floa
     return _blob(rng, _grid(size), middle, radius, rough, rng.uniform(1, aspect), rng.uniform(0, 3.1))
 
 
-def _lobes(rng: Rng, size: int, middle: np.ndarray, number: int, spread: float, radius: float, bend: float):
+def _lobes(
+    rng: Rng, size: int, middle: np.ndarray, number: int, spread: float, radius: float, bend: float
+) -> np.ndarray:
     """Signed distance to a nucleus of lobes on an arc, joined by thin bridges."""
     turn = rng.uniform(0, 6.3)
     angles = turn + (np.arange(number) - (number - 1) / 2) * bend + rng.normal(0, 0.12, number)
@@ -309,7 +311,9 @@ def _body(canvas: np.ndarray, rng: Rng, distance: np.ndarray, colour: tuple, con
     _paint(canvas, _cover(1.2 - np.abs(distance), 1.5), np.asarray(colour) * 0.8, 0.35)
 
 
-def _chromatin(canvas: np.ndarray, rng: Rng, distance: np.ndarray, colour: tuple, contrast: float, scale: float):
+def _chromatin(
+    canvas: np.ndarray, rng: Rng, distance: np.ndarray, colour: tuple, contrast: float, scale: float
+) -> None:
     _paint(canvas, _cover(distance), _textured(rng, len(canvas), colour, contrast, scale), 0.97)
 
 

@@ -5,6 +5,8 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
+from hemacell.config.jobs import WbcSettings
+from hemacell.config.roles import MUST_AGREE
 from hemacell.evaluation.comparison.grid import Grid, steps_of, whole
 from hemacell.evaluation.comparison.records import MAIN_METRIC, Comparison
 from hemacell.evaluation.comparison.words import (
@@ -20,21 +22,9 @@ from hemacell.evaluation.comparison.words import (
 FEWEST_DRAWS = 5
 """With fewer, a 95 % interval over draws is unreliable."""
 
-#: Settings that may differ between arms of a draw: what is compared, and what cannot change a score.
-_FREE_SETTINGS = {
-    *("encoders", "fraction", "labels_per_class", "draw", "seed"),
-    *(
-        "run_name",
-        "experiment",
-        "resume",
-        "force",
-        "register_model",
-        "checkpoint_seconds",
-        "num_evals",
-        "channel_stats",
-    ),
-    *("data", "pretrain_data", "threads"),  # `data.digest` and `threads` are tags, and watched there
-}
+#: Settings that may differ between arms of a draw: what is compared, and what cannot change a score. Data and threads
+#: count as what they stand for: `data.digest` and `threads` are tags, and watched there.
+_FREE_SETTINGS = frozenset(WbcSettings.model_fields) - WbcSettings.names(*MUST_AGREE)
 
 
 def check_predictions(grid: Grid, classes: tuple[str, ...], confusion: NDArray[np.int64]) -> list[str]:
