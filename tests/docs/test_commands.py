@@ -194,4 +194,5 @@ def test_each_example_is_shown_on_a_page():
     """A page includes it by a line that pymdownx.snippets reads; a formatter has broken such lines before."""
     pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     shown = re.findall(r'^--8<-- "(.+)"$', pages, re.MULTILINE)
-    assert sorted(shown) == [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs/examples").glob("*.py"))]
+    examples = sorted((ROOT / "docs" / "examples").glob("*.py"))
+    assert examples and sorted(shown) == [path.relative_to(ROOT).as_posix() for path in examples]
