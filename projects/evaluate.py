@@ -61,10 +61,8 @@ def _evaluate(
     from hemacell.core.progress import Progress
     from hemacell.core.threads import set_threads
     from hemacell.data import decoding
-    from hemacell.evaluation.classification import Acceptance
-    from hemacell.evaluation.temperature import apply_temperature
     from hemacell.jobs.data_checks import report_problems, report_unreadable
-    from hemacell.jobs.evaluation import compare_with_own_test, evaluate_and_log
+    from hemacell.jobs.evaluation import acceptance_of, compare_with_own_test, evaluate_and_log
     from hemacell.prediction.scoring import predict_with_progress
     from hemacell.tracking.registry.classifiers import doubts
 
@@ -84,14 +82,12 @@ def _evaluate(
         raise UserError(f"{images.root}: none of its {len(images)} images can be read: check the files")
     found = predict_with_progress(predictor, cells.array, Progress("scoring"))
     config = predictor.config
-    uncalibrated = apply_temperature(found.probabilities, 1 / config.temperature)
-    acceptance = Acceptance(config.confidence_threshold, uncalibrated, found.is_ood)
     evaluation = evaluate_and_log(
         run,
         cells.manifest,
         found.probabilities,
         cells.array,
-        acceptance=acceptance,
+        acceptance=acceptance_of(config, found),
         grad_cam=GradCAM.if_possible(predictor),
     )
     facts = {

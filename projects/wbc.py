@@ -85,9 +85,10 @@ def _train(
     steps.register_classifier(job, run, cells, specs, found, val_scores["macro_f1"], tested, fitted.steps)
 
     job.cleanup(run)
-    print(score_table(list(tested.scores.items()), ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"]))
+    print(score_table(list(tested.scores().items()), ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"]))
     logger.info(f"wbc: {found.model.config.calibration_in_words()}")
-    logger.info(f"wbc: on test {tested.kept.in_words()}")
+    if tested.test.selective is not None:
+        logger.info(f"wbc: on test {tested.test.selective.in_words()}")
     logger.info(f"wbc: {len(cells.parts['train'])} training images, method {method.name}; run {run.run_id}")
     return run.run_id
 

@@ -23,26 +23,20 @@ from hemacell.data.decoding import Decoded
 from hemacell.data.manifest import Manifest
 from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import FrozenEncoder
+from hemacell.evaluation.classification import Evaluation
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
-from hemacell.evaluation.selective import SelectivePrediction
 from hemacell.jobs.context import RunContext
 from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
+from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
 from hemacell.jobs.training import train
 from hemacell.reporting import model_card
 from hemacell.reporting.model_card import Score
+from hemacell.reporting.reliability_words import reliability_in_words
 from hemacell.tracking import registry
 from hemacell.tracking.registry.classifiers import trained_on
 from hemacell.tracking.registry.encoders import load_encoders
 from hemacell.tracking.registry.lookup import RegisteredModel
-from hemacell.tracking.runs.reliability import (
-    log_calibration,
-    log_intervals,
-    log_ood_images,
-    log_selective_prediction,
-    reliability_in_words,
-)
-from hemacell.tracking.runs.results import log_classification
 from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import CLASSIFIER
 from hemacell.training.loop import make_fabric
@@ -194,7 +188,14 @@ def calibrate_on_val(
     val = cells.parts["val"]
     scores = classification_metrics(val.labels, found.val.probabilities, val.classes)
     run.metrics({f"calibrated_val/{name}": value for name, value in scores.items()}, fitted.steps)
-    log_calibration(run, found.selected, found.model.config, fitted.steps)
+    config = found.model.config
+    calibration = {
+        "temperature": config.temperature,
+        "confidence_threshold": config.confidence_threshold,
+        **found.selected.metrics(),
+    }
+    run.metrics({f"calibration/{name}": value for name, value in calibration.items()}, fitted.steps)
+    run.tags({"calibration": config.calibration_in_words()})
     return found, scores
 
 
@@ -203,11 +204,13 @@ class Tested:
     """What a classifier does on the test images, which are looked at once."""
 
     predictions: Predictions
-    scores: dict[str, dict[str, float]]
-    """`test`, and `external` where there is another laboratory"""
-    intervals: Mapping[str, tuple[float, float]]
-    kept: SelectivePrediction
-    reliability: dict[str, float]
+    test: Evaluation
+    external: Evaluation | None
+
+    def scores(self) -> dict[str, Mapping[str, float]]:
+        """`test`, and `external` where there is another laboratory."""
+        found = {"test": self.test.scores}
+        return found | {"external": self.external.scores} if self.external else found
 
 
 def evaluate_once(
@@ -220,18 +223,21 @@ def evaluate_once(
     steps: int,
 ) -> Tested:
     """Score the calibrated classifier on the test images and on another laboratory's, and log all that they show."""
-    test, pixels = cells.parts["test"], cells.decoded.array[images["test"].rows]
     found = model.predict_embedded(cells.decoded.array, images["test"])
-    explain = GradCAM.if_possible(model)
-    scores = {"test": log_classification(run, test, found.probabilities, pixels, step=steps, explain=explain)}
-    intervals = log_intervals(run, test.labels, found.probabilities, test.classes, step=steps)
-    kept, reliability = log_selective_prediction(run, test.labels, found, model.config, step=steps)
-    if external is not None:
-        scores["external"] = _score_external(job, run, external, model, steps)
-    return Tested(found, scores, intervals, kept, reliability)
+    test = evaluate_and_log(
+        run,
+        cells.parts["test"],
+        found.probabilities,
+        cells.decoded.array[images["test"].rows],
+        step=steps,
+        acceptance=acceptance_of(model.config, found),
+        grad_cam=GradCAM.if_possible(model),
+        intervals=True,
+    )
+    return Tested(found, test, _evaluate_external(job, run, external, model, steps) if external else None)
 
 
-def _score_external(job: Job, run: Tracker, external: Manifest, model: ClassifierModel, steps: int) -> dict[str, float]:
+def _evaluate_external(job: Job, run: Tracker, external: Manifest, model: ClassifierModel, steps: int) -> Evaluation:
     """The classifier on another laboratory's images, at a crop of their own."""
     settings = job.settings
     run.data_input(external.digest32, external.name, str(external.root), external.counts(), "external")
@@ -239,9 +245,16 @@ def _score_external(job: Job, run: Tracker, external: Manifest, model: Classifie
     decoded = decoding.decode(external, settings.decoded_size, job.cache, settings.max_bad, progress=progress)
     cropped = model.with_crop(settings.external_crop or settings.crop)
     found = cropped.predict_pixels(decoded.array)
-    log_selective_prediction(run, decoded.manifest.labels, found, cropped.config, "external", steps)
-    explain = GradCAM.if_possible(cropped)
-    return log_classification(run, decoded.manifest, found.probabilities, decoded.array, "external", steps, explain)
+    return evaluate_and_log(
+        run,
+        decoded.manifest,
+        found.probabilities,
+        decoded.array,
+        split="external",
+        step=steps,
+        acceptance=acceptance_of(cropped.config, found),
+        grad_cam=GradCAM.if_possible(cropped),
+    )
 
 
 def register_classifier(
@@ -262,15 +275,16 @@ def register_classifier(
         if not settings.register_model:
             return
         pixels = cells.decoded.array[cells.decoded.rows(parts["test"])]
-        flagged = log_ood_images(run, model, pixels, tested.predictions.distance, steps)
-        scores, intervals = tested.scores["test"], tested.intervals
+        flagged = evaluate_ood_detection(run, model, pixels, tested.predictions.distance, steps)
+        test = tested.test
+        assert test.selective is not None  # the classifier is calibrated
         card = model_card.classifier_card(
             "White blood cell classifier",
             job,
             cells.manifest,
-            {f"test/{name}": Score(value, *intervals.get(name, ())) for name, value in scores.items()},
+            {f"test/{name}": Score(value, *test.intervals.get(name, ())) for name, value in test.scores.items()},
             {spec.name: spec.uri for spec in specs},
-            reliability_in_words(model.config, found.selected, tested.kept, scores | tested.reliability, flagged),
+            reliability_in_words(model.config, found.selected, test.selective, test.metrics(), flagged),
         )
         registry.register(
             folder,

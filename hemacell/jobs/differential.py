@@ -64,6 +64,7 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
         crop=asked.crop or config.crop,
         own_crop=config.crop,
         confidence_threshold=config.confidence_threshold,
+        calibration="" if config.shows_target_risk else config.calibration_in_words(),
     )
     files = files_of(job.output)
     with ExitStack() as stack:

@@ -16,19 +16,25 @@ from hemacell.evaluation.classification import Acceptance, Evaluation, evaluate
 from hemacell.evaluation.predictions import Predictions
 from hemacell.evaluation.reference_scores import compare_with_reference, drop_in_words, reference_checks
 from hemacell.evaluation.saliency import saliency_metrics
+from hemacell.evaluation.temperature import apply_temperature
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.evaluation import log_evaluation
 from hemacell.tracking.runs.reference_scores import FIGURE, log_reference_comparison, reference_scores_of
 from hemacell.tracking.runs.tracker import Tracker
 
 if TYPE_CHECKING:
+    from hemacell.classifiers.description import ClassifierConfig
+    from hemacell.classifiers.description import Predictions as ClassifierPredictions
     from hemacell.classifiers.grad_cam import GradCAM
+    from hemacell.classifiers.model import ClassifierModel
     from hemacell.data.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
 #: Masked images whose saliency is measured: a share deviates by 0.15 between images, its mean over so many by 0.01.
 MOST_MASKED = 300
+#: Cells from which images out of distribution are made: enough for a rate in per cent.
+OOD_CELLS = 100
 
 
 def evaluate_and_log(
@@ -73,6 +79,39 @@ def evaluate_and_log(
     figures = evaluation_figures(evaluation, pixels, saliency, grad_cam.crop if grad_cam else 1.0)
     log_evaluation(run, evaluation, figures, split, step)
     return evaluation
+
+
+def acceptance_of(config: ClassifierConfig, found: ClassifierPredictions) -> Acceptance:
+    """What decides which predictions of a calibrated classifier are accepted without review."""
+    uncalibrated = apply_temperature(found.probabilities, 1 / config.temperature)
+    return Acceptance(config.confidence_threshold, uncalibrated, found.is_ood)
+
+
+def evaluate_ood_detection(
+    run: Tracker, model: ClassifierModel, cells: np.ndarray, known: np.ndarray, step: int = 0
+) -> dict[str, float]:
+    """Log how often altered images are flagged as out of distribution: `ood_images/<kind>`, and `distances.png`.
+
+    Args:
+        run: the open run.
+        model: the classifier.
+        cells: uint8 [M, S, S, 3], test cells, from which images of each kind are made.
+        known: float [N], distances of the test cells: those above 1 are false alarms.
+        step: of the metrics.
+
+    Returns:
+        Kind -> share that is flagged, 0 to 1.
+    """
+    from hemacell.classifiers.description import OOD_THRESHOLD
+    from hemacell.data.ood_images import ood_images
+    from hemacell.reporting import figures
+
+    chosen = np.unique(np.linspace(0, len(cells) - 1, OOD_CELLS).astype(int))
+    distances = {name: model.distances(made) for name, made in ood_images(np.asarray(cells[chosen])).items()}
+    flagged = {name: float((found > OOD_THRESHOLD).mean()) for name, found in distances.items()}
+    run.metrics({f"ood_images/{name}": share for name, share in flagged.items()}, step)
+    run.figure(figures.ood_distances({"test cells": known, **distances}, OOD_THRESHOLD), "distances.png")
+    return flagged
 
 
 def compare_with_own_test(

@@ -221,14 +221,21 @@ def _added(asked: PredictSettings) -> list[ModuleType]:
 
 def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
     """Classify what is not classified yet, and make the output of its parts; its digest is on the run beforehand."""
+    from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.progress import Progress
     from hemacell.prediction.predict_images import classify
 
+    config = job.config()
+    if not config.shows_target_risk:
+        logger.warning(config.calibration_in_words())
     if job.whole:
         logger.info(f"predict: {job.output} has these predictions already")
         return
     progress = Progress("classifying")
-    speed = classify(job.predictor(), job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)
+    classifier = job.predictor()
+    if job.settings.explain:
+        GradCAM.of(classifier)  # where it has none, this is reported before the work
+    speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
     if speed.images:
         run.metrics({"images_per_second": speed.images_per_second})

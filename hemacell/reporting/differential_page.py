@@ -50,6 +50,8 @@ class Origin:
     own_crop: float
     """the field that was looked at, and that of the classifier's test"""
     confidence_threshold: float
+    calibration: str = ""
+    """what val could not show about the threshold, '' where it did"""
 
 
 def table_of(counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> pd.DataFrame:
@@ -190,6 +192,8 @@ def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
             f"Cells were looked at with crop={origin.crop:g}, the classifier's test was with {origin.own_crop:g}: "
             "its errors here may be others."
         )
+    if origin.calibration:
+        found.append(f"{origin.calibration[0].upper()}{origin.calibration[1:]}.")
     if none := [each.smear for each in counted if not each.cells]:
         found.append(f"No cell could be read in {_some(none)}: nothing is known of the shares there.")
     if few := [each.smear for each in counted if 0 < each.cells < _FEW]:

@@ -14,10 +14,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def example(tmp_path):
     """Runs a copy of an example outside the package; what it has registered is taken out again."""
+    from hemacell.classifiers.methods import METHODS
     from hemacell.data.sources.base import SOURCES
     from hemacell.encoders.registry import ENCODERS
 
-    registries: list = [ENCODERS, SOURCES]
+    registries: list = [ENCODERS, METHODS, SOURCES]
     before = [set(registry) for registry in registries]
 
     def run(name: str) -> Path:
@@ -54,6 +55,17 @@ def test_an_encoder_and_its_control(example, store, sample, tmp_path):
     with store.here():
         model = hemacell.load("models:/hemacell-wbc/1")
         assert len(model.predict([sample_image(sample)])) == 1
+
+
+def test_a_method(example, store, sample):
+    import hemacell
+
+    example("add_a_method.py")
+    run = store.run("wbc", method="nearest_mean", encoders="random-imagenet", fraction=0.5)
+    assert run.info.status == "FINISHED" and run.data.params["method"] == "nearest_mean"
+    with store.here():
+        model = hemacell.load("models:/hemacell-wbc/1")
+        assert model.predict([sample_image(sample)])["class"][0] in model.classes
 
 
 def sample_image(sample: Path) -> Path:

@@ -13,9 +13,8 @@ its module by an entry point of the group `hemacell.methods`; a script just uses
 from __future__ import annotations
 
 import ast
-import inspect
+import linecache
 import pkgutil
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,10 +145,13 @@ def method_digest(name: str) -> str:
     """What decides how a method learns, for the key of a run: sha256 of the code of its module.
 
     Raises:
-        UserError: there is no such method.
+        UserError: there is no such method, or its source cannot be read.
     """
     module = f"{__name__}.{name}"
     if module in METHODS.modules:
         return sources_digest(module)  # with all of ours that it imports; costs no import
-    source = inspect.getsource(sys.modules[type(METHODS[name]).__module__])
+    file = type(METHODS[name]).fit.__code__.co_filename
+    source = "".join(linecache.getlines(file))  # of a script or a notebook, too
+    if not source:
+        raise UserError(f"method={name}: its source, {file}, cannot be read; write the method into a file")
     return code_digest(ast.parse(source))

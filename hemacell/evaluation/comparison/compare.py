@@ -70,19 +70,8 @@ def compare(
     predictions = match_predictions(
         [predictions_of(run, split) for run in grid.runs], [run.run_id for run in grid.runs]
     )
-    weights = image_weights(len(predictions.labels), resamples, seed)
-    tables = predictions.confusion()
-    results = _Results(
-        grid,
-        predictions,
-        tables,
-        confusion_metrics(tables, predictions.classes),
-        resampled_metrics(predictions, weights),
-        permutations,
-        seed,
-    )
-    scores = _scores(results, split)
-    differences = _differences(results)
+    results = _results(grid, predictions, resamples, permutations, seed)
+    tables = results.confusion
     made = Comparison(
         split=split,
         classes=predictions.classes,
@@ -92,8 +81,8 @@ def compare(
         labels=grid.labels,
         val_images=max(run.val_images for run in grid.runs),
         baseline=grid.baseline,
-        scores=scores,
-        differences=differences,
+        scores=_scores(results, split),
+        differences=_differences(results),
         label_efficiency=_label_efficiency(results),
         control_shares=_control_shares(results, controls_of(grid.arms) if controls is None else controls),
         majority_baseline=_majority_baseline(predictions),
@@ -127,6 +116,13 @@ class _Results:
     def mean(self, rows: list[int], metric: str = MAIN_METRIC) -> NDArray[np.float64]:
         """The crossed bootstrap of a mean over draws, [B]."""
         return mean_over_draws(self.replicates[metric][rows], self.seed)
+
+
+def _results(grid: Grid, predictions: MatchedPredictions, resamples: int, permutations: int, seed: int) -> _Results:
+    weights = image_weights(len(predictions.labels), resamples, seed)
+    tables = predictions.confusion()
+    points = confusion_metrics(tables, predictions.classes)
+    return _Results(grid, predictions, tables, points, resampled_metrics(predictions, weights), permutations, seed)
 
 
 def _scores(results: _Results, split: Split) -> tuple[Score, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hemacell.evaluation.comparison.records import MAIN_METRIC, Comparison, Score
 from hemacell.evaluation.comparison.words import amount_words, arm_words
 from hemacell.evaluation.metrics import lower_is_better, metric_label
-from hemacell.reporting.figures.arms import PAGE_WIDTH, arm_styles
+from hemacell.reporting.figures.arms import PAGE_WIDTH, ArmStyle, arm_styles
 from hemacell.reporting.figures.registry import StudyFigure, add_study_figure
 from hemacell.reporting.figures.style import GREY, new_figure, styled
 
@@ -21,7 +21,7 @@ _SCORE_TICKS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98,
 
 @styled
 def label_efficiency(comparison: Comparison, metric: str = MAIN_METRIC) -> Figure:
-    """Mean of a metric with its 95 % interval against the number of labelled training images, a line an arm.
+    """Mean of a metric with its 95 % interval against the number of labelled training images, one line per arm.
 
     Where scores crowd below 1, the axis is logarithmic in their distance to 1.
 
@@ -52,22 +52,7 @@ def label_efficiency(comparison: Comparison, metric: str = MAIN_METRIC) -> Figur
         if not line:
             continue
         starts[arm_words(arm)] = line[0][1].mean
-        for x, score in line:
-            axes.plot([x] * score.n, score.values, "o", color=look.colour, markersize=3, alpha=0.35, markeredgewidth=0)
-            if score.low is not None and score.high is not None:
-                axes.vlines(x, score.low, score.high, color=look.colour, linewidth=1.3, alpha=0.85)
-        axes.plot(
-            [x for x, _ in line],
-            [score.mean for _, score in line],
-            color=look.colour,
-            linestyle=look.line,
-            linewidth=1.2,
-            marker=look.marker,
-            markersize=5.5,
-            markerfacecolor=look.face,
-            label=arm_words(arm),
-            zorder=3,
-        )
+        _draw_line(axes, line, look, arm_words(arm))
     _score_axis(axes, scores, metric)
     _amount_axis(axes, comparison, ticks)
     _draw_majority_baseline(axes, comparison, metric)
@@ -85,6 +70,26 @@ def label_efficiency(comparison: Comparison, metric: str = MAIN_METRIC) -> Figur
         labelspacing=0.9,
     )
     return figure
+
+
+def _draw_line(axes: Axes, line: Sequence[tuple[float, Score]], look: ArmStyle, label: str) -> None:
+    """The means of an arm, joined by a line, with their intervals and the single runs."""
+    for x, score in line:
+        axes.plot([x] * score.n, score.values, "o", color=look.colour, markersize=3, alpha=0.35, markeredgewidth=0)
+        if score.low is not None and score.high is not None:
+            axes.vlines(x, score.low, score.high, color=look.colour, linewidth=1.3, alpha=0.85)
+    axes.plot(
+        [x for x, _ in line],
+        [score.mean for _, score in line],
+        color=look.colour,
+        linestyle=look.line,
+        linewidth=1.2,
+        marker=look.marker,
+        markersize=5.5,
+        markerfacecolor=look.face,
+        label=label,
+        zorder=3,
+    )
 
 
 def _places(comparison: Comparison) -> dict[str, float]:
