@@ -10,7 +10,8 @@ import argparse
 import statistics
 
 from hemacell.config.jobs import StudySettings
-from hemacell.jobs.study import compute, plan, start_study
+from hemacell.jobs.study import plan, start_study
+from hemacell.jobs.study_workers import compute
 from hemacell.tracking.runs.existing import scores_of
 from projects import wbc
 

@@ -20,6 +20,7 @@ def run(settings: StudySettings) -> str:
     from hemacell.jobs.comparison import log_comparison, summary
     from hemacell.jobs.pretraining import check_pretraining, pretrain
     from hemacell.jobs.study_overview import overview
+    from hemacell.jobs.study_workers import compute
     from hemacell.tracking.runs.search import records_of_study
     from hemacell.tracking.schema import KEY
     from projects import wbc
@@ -41,7 +42,7 @@ def run(settings: StudySettings) -> str:
             study = jobs.plan(job, pretrain(job, study.missing))
             parent.tags({KEY: study.key})
         jobs.decode_images(study)
-        computed = jobs.compute(study, parent, wbc.run)
+        computed = compute(study, parent, wbc.run)
         log_comparison(parent, records_of_study(parent.run_id), baseline=job.settings.baseline)
         computed.check()
     print(summary(parent.run_id))

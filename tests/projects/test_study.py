@@ -189,7 +189,7 @@ def test_a_study_that_is_killed_goes_on_and_gives_the_same_table(new_store, tmp_
     process.wait()
     (run_id,) = [run.info.run_id for run in own.runs("tags.`hemacell.job` = 'study'")]
     printed = finish(own, tmp_path)
-    assert f"going on with run {run_id}, which did not come to its end" in printed
+    assert f"resuming run {run_id}, which was stopped" in printed
     run = result(own)
     assert run.info.run_id == run_id and run.info.status == "FINISHED"
     finished = [child for child in children_of(own, run) if child.info.status == "FINISHED"]
