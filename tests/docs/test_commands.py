@@ -188,3 +188,11 @@ def test_the_hooks_before_a_commit_run_what_is_installed():
     for hook in hooks:
         program = hook["entry"].split()[0].removeprefix(".venv/bin/")
         assert re.search(rf"^{program}==", pins, re.MULTILINE), program
+
+
+def test_each_example_is_shown_on_a_page():
+    """A page includes it by a line that pymdownx.snippets reads; a formatter has broken such lines before."""
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    shown = re.findall(r'^--8<-- "(.+)"$', pages, re.MULTILINE)
+    examples = sorted((ROOT / "docs" / "examples").glob("*.py"))
+    assert examples and sorted(shown) == [path.relative_to(ROOT).as_posix() for path in examples]
