@@ -82,7 +82,7 @@ def test_no_such_folder(refused, job, course):
     assert "no such folder" in line and "did you mean course?" in line
 
 
-@pytest.mark.parametrize("job", ["main", "prcc", "camelyon", "wbc"])
+@pytest.mark.parametrize("job", ["prcc", "camelyon", "wbc"])
 def test_a_folder_without_the_layout(refused, job, tmp_path):
     (tmp_path / "elsewhere" / "cats").mkdir(parents=True)
     line = refused(job, data=tmp_path / "elsewhere")

@@ -261,7 +261,7 @@ def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory
     assert "masks cannot be used" not in capsys.readouterr().err
 
     predictor = load_folder(made.folder)
-    explain = GradCAM.of(predictor.network, predictor.config)
+    explain = GradCAM.of(predictor)
     shares, by_chance = [], []
     for mask in masks:
         image = read_rgb(folder / "data" / mask.parent.name / mask.name)
@@ -341,7 +341,7 @@ def refused(made, other_laboratory, capsys):
         ("split", "val", "has no folders train, val, test; leave split out"),
         ("wbc_folder", "WBC_10", "expected a folder WBC_10 in"),
         ("crop", "1.5", "crop: expected a number, at least 0 and at most 1, found '1.5'"),
-        ("resume", "1", "unknown option '--resume'"),
+        ("resume", "1", "there is no run '1'"),
     ],
 )
 def test_a_setting(refused, setting, value, words):
@@ -398,7 +398,7 @@ def test_names_and_bombs(made, refused, other_laboratory, tmp_path, capsys):
     assert len(files["bad_images.txt"].read_text().splitlines()) == 1
     shutil.copy(good, os.fsencode(folder / "Basophil") + b"/caf\xe9.png")
     line = refused(data=folder)
-    assert "Basophil/caf\\udce9.png: expected a name that is text, found bytes that are no UTF-8; rename" in line
+    assert "Basophil/caf\\udce9.png: expected a file name in UTF-8, found other bytes; rename" in line
 
 
 def test_nothing_that_can_be_read(refused, made, tmp_path):

@@ -263,7 +263,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
     from hemacell.classifiers.methods import METHODS
     from hemacell.classifiers.model import ClassifierModel
     from hemacell.data.sources.class_folders import folder_manifest
-    from hemacell.jobs.classifier import _score_external
+    from hemacell.jobs.classifier import _evaluate_external
 
     config = ClassifierConfig(
         classes=CLASSES,
@@ -288,7 +288,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
             artifact=lambda path, name: logged.update({name: Path(path).read_text()}),
         )
         job = SimpleNamespace(settings=own.settings("wbc", **given), cache=own.cache)
-        _score_external(job, run, external, model, 1)
+        _evaluate_external(job, run, external, model, 1)
         return logged["external/predictions.json"]
 
     same, wide = answers(crop=0.5), answers(crop=0.5, external_crop=1.0)

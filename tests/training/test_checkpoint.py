@@ -66,7 +66,7 @@ def test_a_full_disk_leaves_the_old_one(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(UserError, match=r"No space left on device.*continue with resume="):
+    with pytest.raises(UserError, match=r"disk is full.*continue with resume="):
         save_checkpoint(file, TENSORS, {"step": 8})
     assert load_checkpoint(file)[1] == FACTS
     assert list(tmp_path.iterdir()) == [file]
