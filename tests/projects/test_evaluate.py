@@ -261,7 +261,7 @@ def test_the_share_of_the_heat_that_lies_inside_the_cells(made, other_laboratory
     assert "masks cannot be used" not in capsys.readouterr().err
 
     predictor = load_folder(made.folder)
-    explain = GradCAM.of(predictor.network, predictor.config)
+    explain = GradCAM.of(predictor)
     shares, by_chance = [], []
     for mask in masks:
         image = read_rgb(folder / "data" / mask.parent.name / mask.name)
