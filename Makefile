@@ -5,6 +5,8 @@
 # make install  set up only; again after every change of the requirements
 PYTHON ?= python3.11
 BIN := .venv/bin
+# One process per core, each with one thread: side by side, the tests of a file share its fixtures.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 .PHONY: demo test lint docs install
@@ -15,8 +17,8 @@ demo: install
 
 # pytest ends with 5 where it has nothing to run, as when all tests are quick.
 test: .venv/dev.stamp .venv/docs.stamp
-	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m slow || test $$? -eq 5
+	$(PYTEST) -m "not slow"
+	$(PYTEST) -m slow || test $$? -eq 5
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
