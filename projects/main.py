@@ -46,12 +46,15 @@ def run(settings: MainSettings) -> str:
             logger.info("2/4 pretraining on lymph node patches (camelyon)")
             given = settings.inherited_by(CamelyonSettings)
             camelyon.run(CamelyonSettings.checked(**given, steps=settings.camelyon_steps))
+            children = {}
             for number, (arm, encoders) in enumerate(ARMS.items(), start=3):
                 labels = f"{settings.fraction:.0%} of the labels"
                 logger.info(f"{number}/4 white blood cells, {labels}, encoders={','.join(encoders)}")
                 given = settings.inherited_by(WbcSettings) | {"fraction": settings.fraction}
                 child = wbc.run(WbcSettings.checked(**given, steps=settings.wbc_steps, encoders=encoders))
+                children[arm] = child
                 parent.metrics({f"{name}/{arm}": value for name, value in scores_of(child).items() if name in SHOWN})
+            parent.json(children, "runs.json")  # a finished run without files is taken for a deleted one
         logger.info(f"main: run {run_id}")
 
     scores = scores_of(run_id)

@@ -49,7 +49,7 @@ def test_the_screen_shows_the_scores_at_the_end(pipeline):
     store, printed = pipeline
     table = printed["wbc"].stdout
     assert "macro_f1" in table and "test " in table and "external " in table
-    end = printed["main"].stdout
+    end = printed["main"].stdout + printed["main"].stderr
     assert "encoders=prcc,camelyon" in end and "encoders=none" in end
     assert f"mlflow ui --backend-store-uri {store.uri}" in end
     assert "images/s" in printed["wbc"].stderr and " left" in printed["wbc"].stderr
