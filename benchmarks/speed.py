@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--steps", type=int, default=30)
     asked = parser.parse_args()
-    settings = WbcSettings()
+    settings = WbcSettings().resolved()
     manifest = limit(official_splits(course.wbc_manifest(Path(asked.data))), asked.images)
     print(
         f"{len(manifest)} images, {torch.get_num_threads()} threads, {settings.precision}\n"

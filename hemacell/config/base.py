@@ -50,6 +50,10 @@ class Settings(BaseModel):
                 # An empty text stands for the default, and None is written as an empty text.
                 raise TypeError(f"{cls.__name__}.{name} may be None, so None must be its default")
 
+    def resolved(self) -> Self:
+        """The same with what this machine decides (`precision=auto`) decided, as a run logs it and its key has it."""
+        return self
+
     @field_validator("*", mode="before")
     @classmethod
     def _read_text(cls, value: Any, info: ValidationInfo) -> Any:

@@ -5,12 +5,13 @@ All numbers of the recipe stand here and there. Defaults that differ between job
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from hemacell.config.base import Settings
 from hemacell.config.roles import Display, Execution, Images, Inherited, Key, Record, Resolved, Varied
+from hemacell.core.precision import choose_precision
 
 # Types of single settings whose default a job may change.
 Limit = Inherited[
@@ -26,7 +27,12 @@ Threads = Inherited[
 ]
 Device = Inherited[Key[Annotated[Literal["auto", "cpu", "cuda"], Field(description="where to compute")]]]
 Precision = Inherited[
-    Key[Annotated[Literal["bf16", "float32"], Field(description="bf16 is two to three times as fast")]]
+    Key[
+        Annotated[
+            Literal["auto", "bf16", "float32"],
+            Field(description="auto takes bf16 where the device has instructions for it, else float32"),
+        ]
+    ]
 ]
 NumEvals = Inherited[
     Record[Annotated[int, Field(ge=1, description="how often the val metrics are computed and logged")]]
@@ -109,7 +115,13 @@ class ComputeSettings(Settings):
     """Where and how precisely a network is computed."""
 
     device: Device = "auto"
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
+
+    def resolved(self) -> Self:
+        """See `Settings.resolved`."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": choose_precision(self.device)})
 
 
 class TrainingSettings(ComputeSettings, StepSettings):

@@ -117,6 +117,7 @@ def start_job(name: str, settings: Given) -> RunContext[Given]:
     get_client()  # a server that is down is reported before any work
     if settings.resume:
         settings = _settings_of_run(settings)
+    settings = settings.resolved()
     cache = cache_dir()
     source = resolve_data(settings.data, cache)
     if source.kind == "sample" and not has_open_run():

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -69,15 +69,17 @@ class Trained:
     fabric: Fabric = field(repr=False)
 
 
+_FABRIC_PRECISION: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "float32": "32-true"}
+
+
 def make_fabric(device: str = "auto", precision: str = "bf16") -> Fabric:
     """Device and precision: `auto`, `cpu` or `cuda`; `bf16` (mixed) or `float32`.
 
     Raises:
         UserError: a GPU is asked for and there is none.
+        KeyError: another precision, such as `auto`, which `Settings.resolved` decides.
     """
-    return Fabric(
-        accelerator=chosen_device(device).type, devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true"
-    )
+    return Fabric(accelerator=chosen_device(device).type, devices=1, precision=_FABRIC_PRECISION[precision])
 
 
 def _optimizer(network: nn.Module, settings: LoopSettings) -> torch.optim.Optimizer:
