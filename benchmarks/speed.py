@@ -57,7 +57,13 @@ def main() -> None:
             for name in ("prcc", "camelyon")
         }
         part = cells.manifest
+        few_images, many_views = limit(part, 15), StoredViews(16, augmented=True)
         for name, encoder in encoders.items():
+            _row(
+                f"embed 16 views of 15 images with {name}",
+                len(few_images),
+                lambda e=encoder: cell_images(cells, few_images, [e], many_views, cache / "few", settings.precision),
+            )
             for what in ("embed with", "read back the embeddings of"):
                 views = StoredViews(1, augmented=True)
                 _row(

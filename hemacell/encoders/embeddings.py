@@ -1,4 +1,4 @@
-"""Frozen encoder + views of images -> embeddings, each computed once and read back ever after."""
+"""Embeddings of views of images by a frozen encoder: computed once, then read back."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from hemacell.data.augmentation import (
     AugmentationConfig,
     Augmentations,
     apply_augmentation,
+    concatenate,
     dihedral_augmentation,
     stored_augmentation,
 )
 from hemacell.encoders.frozen import FrozenEncoder, encoder_digest
 
 CACHE_VERSION = 1  # raise it whenever the same encoder and views would give other embeddings
-_BATCH = 64  # constant, the last one filled up: the bits of a row then do not depend on what is computed beside it
+_BATCH = 64  # constant, the last one padded, so that the bits of a row do not depend on the others of its batch
 
 
 @dataclass(frozen=True)
@@ -86,18 +88,21 @@ def embed(
     result = np.empty((len(rows), views.count, encoder.width), np.float32)
     with closing(_Store(cache / "embeddings" / f"{name}.sqlite")) as store:
         known = [store.read(views.name(number), digests, result[:, number]) for number in range(views.count)]
-        missing, done = sum(int((~have).sum()) for have in known), 0
-        for number, have in enumerate(known):
-            places = np.flatnonzero(~have)
-            for start in range(0, len(places), _BATCH):
-                chosen = places[start : start + _BATCH]
-                names = [digests[place] for place in chosen]
-                computed = _compute(encoder, pixels[rows[chosen]], views.views(names, number), precision)
-                result[chosen, number] = computed
-                store.write(views.name(number), names, computed)
-                done += len(chosen)
-                if progress is not None:
-                    progress(done, missing)
+        missing = np.argwhere(~np.array(known))  # (number of the view, place of the image), view by view
+        for start in range(0, len(missing), _BATCH):
+            numbers, places = missing[start : start + _BATCH].T
+            keys = [(int(number), digests[place]) for number, place in zip(numbers, places, strict=True)]
+            augmentations = concatenate(
+                [
+                    views.views([image for _, image in same], number)
+                    for number, same in groupby(keys, lambda key: key[0])
+                ]
+            )
+            computed = _compute(encoder, pixels[rows[places]], augmentations, precision)
+            result[places, numbers] = computed
+            store.write([(views.name(number), image) for number, image in keys], computed)
+            if progress is not None:
+                progress(start + len(keys), len(missing))
     return result
 
 
@@ -143,10 +148,9 @@ class _Store:
                 known[place] = True
         return known
 
-    def write(self, view: str, images: Sequence[str], vectors: np.ndarray) -> None:
-        rows = [
-            (view, image, vector.tobytes()) for image, vector in zip(images, vectors.astype(np.float32), strict=True)
-        ]
+    def write(self, keys: Sequence[tuple[str, str]], vectors: np.ndarray) -> None:
+        """Store a vector [width] for each (view, image)."""
+        rows = [(*key, vector.tobytes()) for key, vector in zip(keys, vectors.astype(np.float32), strict=True)]
         try:
             with self.connection:
                 self.connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)

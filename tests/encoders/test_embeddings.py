@@ -92,8 +92,8 @@ def test_only_what_is_missing_is_computed_and_counted(encoder, tmp_path, counted
     counted.clear()
     reports = []
     embedded(encoder, tmp_path, range(5, 15), StoredViews(3, True), progress=lambda *done: reports.append(done))
-    assert counted == [5, 5, 10]  # five new images for both old views, ten for the new view
-    assert reports == [(5, 20), (10, 20), (20, 20)]
+    assert counted == [20]  # five new images for both old views, ten for the new view, in one batch
+    assert reports == [(20, 20)]
 
 
 def test_an_image_that_comes_twice_has_one_embedding(encoder, tmp_path):
@@ -139,7 +139,7 @@ def test_more_images_than_a_query_takes(tmp_path):
     store = module._Store(tmp_path / "a.sqlite")
     names = [f"{number}" for number in range(1300)]
     vectors = np.random.default_rng(0).random((1300, 4), dtype=np.float32)
-    store.write("view", names, vectors)
+    store.write([("view", name) for name in names], vectors)
     back = np.zeros_like(vectors)
     assert store.read("view", names[::-1], back).all() and np.array_equal(back[::-1], vectors)
     assert not store.read("other view", names[:3], back).any()
@@ -148,8 +148,8 @@ def test_more_images_than_a_query_takes(tmp_path):
 
 def test_two_processes_may_write_the_same(tmp_path):
     first, second = module._Store(tmp_path / "a.sqlite"), module._Store(tmp_path / "a.sqlite")
-    first.write("view", ["a", "b"], np.ones((2, 4), np.float32))
-    second.write("view", ["b", "c"], np.ones((2, 4), np.float32))
+    first.write([("view", "a"), ("view", "b")], np.ones((2, 4), np.float32))
+    second.write([("view", "b"), ("view", "c")], np.ones((2, 4), np.float32))
     back = np.zeros((3, 4), np.float32)
     assert first.read("view", ["a", "b", "c"], back).all() and (back == 1).all()
     first.close()
@@ -161,7 +161,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
     store.connection.execute(f"PRAGMA max_page_count={pages + 2}")
     with pytest.raises(UserError, match=r"disk is full.*set HEMACELL_CACHE") as caught:
-        store.write("view", ["a"], np.zeros((1, 100_000), np.float32))
+        store.write([("view", "a")], np.zeros((1, 100_000), np.float32))
     assert "\n" not in str(caught.value)
     store.close()
 
