@@ -48,4 +48,5 @@ def train(job: RunContext[Any], run: Tracker, task: Task, network: nn.Module, st
     run.json(trained.history, HISTORY)
     run.figure(figures.loss_curves(trained.history), LOSS_CURVES)
     run.metrics({"train_seconds": trained.seconds}, steps)
+    logger.info(f"{job.name}: trained {steps} steps in {trained.seconds:.0f} s")
     return trained

@@ -18,7 +18,7 @@ SETTINGS = {
     "num_evals": 6,
     "checkpoint_seconds": 0,
     "encoders": "random-prcc",
-    "select": "best",
+    "checkpoint_selection": "best",
     "register_model": False,
     "force": True,
 }
@@ -57,14 +57,14 @@ def start(own, tmp_path):
         process.wait()
 
 
-def running(own):
-    """The one run that is RUNNING, as soon as there is one."""
-    for _ in range(6000):
+def running(own, process):
+    """The one run that is RUNNING, as soon as the process has opened it."""
+    while process.poll() is None:
         with contextlib.suppress(ValueError):
             (run,) = own.runs("attributes.status = 'RUNNING'")
             return run.info.run_id
         time.sleep(0.1)
-    pytest.fail("the job did not start")
+    pytest.fail(process.printed.read_text())
 
 
 def wait_for_step(own, process, run_id: str, step: int) -> None:
@@ -87,7 +87,7 @@ def outcome(own, run_id: str) -> tuple[dict[str, float], str, list[tuple[int, fl
 
 def test_a_killed_run_goes_on_to_the_very_same_numbers(own, start):
     process = start()
-    run_id = running(own)
+    run_id = running(own, process)
     wait_for_step(own, process, run_id, 13)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -101,7 +101,7 @@ def test_a_killed_run_goes_on_to_the_very_same_numbers(own, start):
     assert own.client.get_run(run_id).info.status == "KILLED"
 
     process = start(resume=run_id)
-    assert running(own) == run_id
+    assert running(own, process) == run_id
     wait_for_step(own, process, run_id, 31)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 128 + signal.SIGTERM
@@ -127,7 +127,7 @@ def test_a_killed_run_goes_on_to_the_very_same_numbers(own, start):
 
 def test_a_run_that_is_still_at_work_is_not_resumed(own, start):
     process = start(steps=10**6)
-    run_id = running(own)
+    run_id = running(own, process)
     second = start(resume=run_id)
     assert second.wait() == 2
     assert f"error: run {run_id} is still RUNNING" in second.printed.read_text()

@@ -1,5 +1,6 @@
-"""Two versions of a model in one process, of which the second runs the first one's code."""
+"""A model's own sources, in a process that has imported others before."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import hemacell
 from hemacell.tracking import registry
 from hemacell.tracking.registry import registration
 from hemacell.tracking.runs.lifecycle import track
-from hemacell.tracking.serving.own_code import warn_of_other_code
+from hemacell.tracking.serving.own_code import leave_unused_code
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def model(tmp_path):
 
 
 def test_the_same_code_is_no_reason_to_warn(model, capsys, caplog):
-    warn_of_other_code(model(1))
-    warn_of_other_code(Path("/no/model/here"))
+    leave_unused_code(model(1))
+    leave_unused_code(Path("/no/model/here"))
     assert not caplog.records and capsys.readouterr().err == ""
 
 
@@ -43,11 +44,19 @@ def test_other_code_is_named_with_both_versions(model, monkeypatch, tmp_path, ch
     else:
         (own / "core" / "new.py").touch()
     monkeypatch.setattr(hemacell, "__file__", str(first.parents[1] / "code" / "hemacell" / "__init__.py"))
-    warn_of_other_code(first)
+    leave_unused_code(first)
     assert lines == []
-    warn_of_other_code(second)
+    leave_unused_code(second)
     (line,) = lines
     assert line.startswith("models:/hemacell-wbc/2 runs with the code of models:/hemacell-wbc/1, which this process")
+
+
+def test_a_process_started_later_finds_the_running_package_first(model, monkeypatch):
+    artifact = model(1)
+    before = list(sys.path)
+    monkeypatch.setattr(sys, "path", [str(artifact.parents[1] / "code"), *before])
+    leave_unused_code(artifact)
+    assert sys.path == before
 
 
 def test_what_is_copied_with_a_model(tmp_path):

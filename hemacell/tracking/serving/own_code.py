@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import logging
+import sys
 from pathlib import Path
 
 import yaml
@@ -15,23 +16,27 @@ logger = logging.getLogger(__name__)
 _CODE = Path("code", "hemacell")  # where MLflow puts `code_paths`
 
 
-def warn_of_other_code(artifact: Path) -> None:
-    """Warn where the sources of a model differ from those that this process runs for it.
+def leave_unused_code(artifact: Path) -> None:
+    """Take the sources of a model off `sys.path` where this process runs others; warn where the two differ.
 
-    MLflow puts a model's sources on `sys.path`; where `hemacell` was imported before, from another version of a model
-    or from an installation, Python runs that code instead.
+    MLflow puts a model's sources first on `sys.path`. Where `hemacell` was imported before, from another version of a
+    model or from an installation, Python runs that code instead. A process that is started later would import the
+    model's sources, which are a part of the package only.
 
     Args:
         artifact: a folder inside the downloaded model.
     """
     root = next((folder for folder in artifact.parents if (folder / "MLmodel").is_file()), None)
     running = Path(hemacell.__file__).resolve().parent
-    if root is None or not (root / _CODE).is_dir() or _same(root / _CODE, running):
+    if root is None or not (root / _CODE).is_dir() or (root / _CODE).resolve() == running:
         return
-    logger.warning(
-        f"{_name(root)} runs with the code of {_name(running.parents[1])}, which this process imported before, and "
-        "the code of the two differs: predictions may differ too. Load each in a process of its own"
-    )
+    unused = (root / _CODE).parent
+    sys.path[:] = [entry for entry in sys.path if not entry or Path(entry) != unused]
+    if not _same(root / _CODE, running):
+        logger.warning(
+            f"{_name(root)} runs with the code of {_name(running.parents[1])}, which this process imported before, "
+            "and the code of the two differs: predictions may differ too. Load each in a process of its own"
+        )
 
 
 def _same(own: Path, running: Path) -> bool:

@@ -13,7 +13,7 @@ from mlflow.pyfunc import PythonModel
 
 from hemacell.classifiers.folder import load_folder
 from hemacell.tracking.serving.limits import check_request, limits_of
-from hemacell.tracking.serving.own_code import warn_of_other_code
+from hemacell.tracking.serving.own_code import leave_unused_code
 from hemacell.tracking.serving.payload import column, decode
 from hemacell.tracking.serving.prediction_table import predict_table
 from hemacell.tracking.serving.threads import threads_for
@@ -26,7 +26,7 @@ class ServedClassifier(PythonModel):
         """Load the classifier from the artifact `model`, with the limits in the `model_config`."""
         self.limits = limits_of(context.model_config)
         self.threads = torch.get_num_threads()
-        warn_of_other_code(Path(context.artifacts["model"]))
+        leave_unused_code(Path(context.artifacts["model"]))
         self.predictor = load_folder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:

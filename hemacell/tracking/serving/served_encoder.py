@@ -16,7 +16,7 @@ from PIL.Image import Image
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import load_encoder
 from hemacell.tracking.serving.limits import check_request, limits_of
-from hemacell.tracking.serving.own_code import warn_of_other_code
+from hemacell.tracking.serving.own_code import leave_unused_code
 from hemacell.tracking.serving.payload import chunks, column, decode
 from hemacell.tracking.serving.threads import threads_for
 
@@ -28,7 +28,7 @@ class ServedEncoder(PythonModel):
         """Load the frozen encoder from the artifact `model`, with the limits in the `model_config`."""
         self.limits = limits_of(context.model_config)
         self.threads = torch.get_num_threads()
-        warn_of_other_code(Path(context.artifacts["model"]))
+        leave_unused_code(Path(context.artifacts["model"]))
         self.encoder = load_encoder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
