@@ -2,11 +2,14 @@
 
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from hemacell.core.errors import UserError
+from hemacell.data.deep import DeepPixels, UnsupportedPixels, checked, is_deep, read_deep, to_eight_bits
+from hemacell.data.walk import KIND_BYTES, image_kind
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 # Named, so that Pillow does not offer bytes from outside to parsers that nobody needs here (EPS starts Ghostscript).
@@ -24,8 +27,86 @@ class UnreadableImage(ValueError):
     """An image file that cannot be read; the text is the reason, without the file's name."""
 
 
-def _open(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Open and check the header; the pixels are not decoded yet."""
+class Picture(NamedTuple):
+    """An image as it is shown, and what a user should know of how its file was read."""
+
+    image: Image.Image
+    """8-bit RGB."""
+    note: str
+    """Such as 'the first of 12 pages is used'; '' for a usual file."""
+
+
+def read_picture(source: Path | bytes, max_pixels: int = MAX_PIXELS, bits: int | None = None) -> Picture:
+    """Read an image file, or its bytes, as 8-bit RGB; its kind is known by its content, not by its name.
+
+    Grey, palette and CMYK images are converted, transparency is laid on white. More than 8 bits are scaled so that the
+    camera's white is 255 (see `deep.to_eight_bits`). Pages of a TIFF: see `deep.read_deep`; of other files the first
+    frame is taken. The EXIF orientation is ignored: masks are drawn on the pixels as stored.
+
+    Args:
+        source: the file, or what is in it.
+        max_pixels: width x height above which the image is refused by its header, undecoded; at most `MAX_PIXELS`.
+        bits: depth of the camera for files of 16 bits that do not state it, 8 to 16; None finds it in the picture, by
+            its largest value.
+
+    Raises:
+        UnreadableImage: zero size, truncated, not an image, a decompression bomb, 32 bits a channel.
+    """
+    stored = _load(source, max_pixels)
+    image, note = (stored, "") if isinstance(stored, Image.Image) else (_shown(stored, bits), stored.note)
+    try:
+        if image.mode != "RGB" and image.has_transparency_data:
+            clear = image.convert("RGBA")
+            if not clear.getchannel("A").getbbox():
+                return Picture(clear.convert("RGB"), "transparent everywhere: the colours below are shown")
+            image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+        return Picture(image.convert("RGB"), note)
+    except (OSError, ValueError) as error:
+        raise UnreadableImage(f"of mode {image.mode} cannot be turned into RGB: {_line(error)}") from error
+
+
+def read_rgb(source: Path | bytes, max_pixels: int = MAX_PIXELS, bits: int | None = None) -> Image.Image:
+    """The image of `read_picture`."""
+    return read_picture(source, max_pixels, bits).image
+
+
+def largest_value(source: Path | bytes) -> int:
+    """The largest value of a 16-bit image whose file does not state its depth; 0 for others and unreadable ones."""
+    try:
+        stored = _load(source)
+    except UnreadableImage:
+        return 0  # reported where the image is decoded
+    if isinstance(stored, Image.Image) or stored.full_scale or stored.values.dtype == np.uint8:
+        return 0
+    return int(stored.values.max(initial=0))
+
+
+def _load(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image | DeepPixels:
+    """The decoded image, or its stored pixels where Pillow would not show them as they are."""
+    data = _bytes(source)
+    kind = image_kind(data[:KIND_BYTES])
+    try:
+        if is_deep(data, kind):
+            if kind == "PNG":
+                _open(data, max_pixels)  # for its limit of pixels
+            return read_deep(data, kind, max_pixels)
+        image = _open(data, max_pixels)
+        image.load()
+        if image.mode.startswith("I"):
+            return DeepPixels(checked(np.asarray(image)), 0, "")
+        if image.mode == "F":
+            raise UnsupportedPixels("has floating-point pixels; 8 or 16 bits are expected")
+        return image
+    except (MemoryError, UnreadableImage):
+        raise
+    except UnsupportedPixels as error:
+        raise UnreadableImage(str(error)) from error
+    except Exception as error:  # as in `_open`: OSError, SyntaxError, EOFError, struct.error, zlib.error ...
+        kind = "is truncated" if "truncated" in str(error).lower() else "cannot be decoded"
+        raise UnreadableImage(f"{kind}: {_line(error)}") from error
+
+
+def _bytes(source: Path | bytes) -> bytes:
     if isinstance(source, Path):
         try:
             source = source.read_bytes()
@@ -33,8 +114,13 @@ def _open(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             raise UnreadableImage(f"cannot be opened: {error.strerror}") from error
     if not source:
         raise UnreadableImage("has zero size")
+    return source
+
+
+def _open(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open and check the header; the pixels are not decoded yet."""
     try:
-        image = Image.open(io.BytesIO(source), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(f"has more than {max_pixels} pixels") from error
     except Image.UnidentifiedImageError as error:
@@ -50,57 +136,13 @@ def _line(error: Exception) -> str:
     return " ".join(f"{error}".split()) or type(error).__name__
 
 
-def _load(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    image = _open(source, max_pixels)
-    try:
-        image.load()
-    except MemoryError:
-        raise
-    except Exception as error:  # as above: OSError, SyntaxError, EOFError, struct.error, zlib.error ...
-        kind = "is truncated" if "truncated" in str(error).lower() else "cannot be decoded"
-        raise UnreadableImage(f"{kind}: {_line(error)}") from error
-    return image
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Bring 16-bit grey down to 8 bits by the whole range (65535 -> 255), which keeps files comparable."""
-    if not image.mode.startswith("I"):
-        return image
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise UnreadableImage("has 32 bits a pixel; 8 or 16 are expected")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-
-
-def read_rgb(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read an image file, or its bytes, as 8-bit RGB.
-
-    Grey, palette, CMYK and 16-bit images are converted (16-bit by the whole range), transparency is laid on white, of
-    several frames the first is taken. The EXIF orientation is ignored: masks are drawn on the pixels as stored.
-
-    Args:
-        source: the file, or what is in it.
-        max_pixels: width x height above which the image is refused by its header, undecoded; at most `MAX_PIXELS`.
-
-    Raises:
-        UnreadableImage: zero size, truncated, not an image, a decompression bomb, 32 bits a pixel.
-    """
-    image = _load(source, max_pixels)
-    if image.mode == "F":
-        raise UnreadableImage("has floating-point pixels; 8 or 16 bits are expected")
-    image = _eight_bit(image)
-    try:
-        if image.mode != "RGB" and image.has_transparency_data:
-            clear = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
-        return image.convert("RGB")
-    except (OSError, ValueError) as error:
-        raise UnreadableImage(f"of mode {image.mode} cannot be turned into RGB: {_line(error)}") from error
+def _shown(stored: DeepPixels, bits: int | None = None) -> Image.Image:
+    return Image.fromarray(to_eight_bits(stored, bits))
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) from the file's header, the pixels not decoded. Raises UnreadableImage."""
-    return _open(path).size
+    return _open(_bytes(path)).size
 
 
 def check_mask_size(path: Path, mask_size: tuple[int, int], size: tuple[int, int]) -> None:
@@ -126,9 +168,10 @@ def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
         UserError: the mask has another size than its image.
         UnreadableImage: as for `read_rgb`.
     """
-    image = _load(path)
+    stored = _load(path)
+    image = stored if isinstance(stored, Image.Image) else _shown(stored)
     check_mask_size(path, image.size, size)
-    return np.asarray(_eight_bit(image).convert("L"))
+    return np.asarray(image.convert("L"))
 
 
 def inside(mask: np.ndarray) -> np.ndarray:

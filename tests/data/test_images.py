@@ -62,11 +62,13 @@ def test_transparency_is_laid_on_white():
     pixels = np.asarray(read_rgb(_bytes(clear)))
     assert pixels[0, 0].tolist() == [10, 20, 30] and (pixels[1:] == 255).all()
     grey = Image.new("LA", (4, 4), (10, 0))
-    assert (np.asarray(read_rgb(_bytes(grey))) == 255).all()
+    grey.putpixel((0, 0), (10, 255))
+    assert (np.asarray(read_rgb(_bytes(grey)))[1:] == 255).all()
 
 
 def test_palette_with_and_without_transparency():
     palette = Image.new("P", (4, 4), 1)
+    palette.putpixel((3, 3), 0)
     palette.putpalette([0, 0, 0, 250, 120, 60])
     assert np.asarray(read_rgb(_bytes(palette)))[0, 0].tolist() == [250, 120, 60]
     assert np.asarray(read_rgb(_bytes(palette, transparency=1)))[0, 0].tolist() == [255, 255, 255]

@@ -1,0 +1,127 @@
+"""Pixels that Pillow does not keep: more than 8 bits a channel, planes and pages of TIFF files.
+
+Cameras of microscopes write 10, 12 or 14 bits into files of 16 bits a channel. Pillow reads the upper byte of these, so
+that a picture of 12 bits is nearly black. Of three grey pages that are red, green and blue it reads the first.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import NamedTuple
+
+import imagecodecs
+import numpy as np
+import tifffile
+
+_PNG_BITS = slice(24, 25)  # the byte of the bit depth in a PNG's header
+_DEPTHS = (8, 10, 12, 14, 16)  # of cameras and files
+
+
+class UnsupportedPixels(ValueError):
+    """Pixels of a kind that is no picture of a camera; the text is the reason."""
+
+
+class DeepPixels(NamedTuple):
+    """What is stored, undecided how bright it is shown."""
+
+    values: np.ndarray
+    """uint8 or uint16 [H, W] or [H, W, 3 or 4]."""
+    full_scale: int
+    """The value of white where the file states it; 0 where it does not."""
+    note: str
+    """What a user should know of how it was read; '' for nothing."""
+
+
+def is_deep(data: bytes, kind: str) -> bool:
+    """Whether a PNG or TIFF (`kind` as Pillow names it) needs `read_deep`; reads the header only."""
+    if kind == "PNG":
+        return data[_PNG_BITS] == b"\x10"
+    if kind != "TIFF":
+        return False
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1
+        return page.bitspersample > 8 or separate or len(file.pages) > 1
+
+
+def read_deep(data: bytes, kind: str, max_pixels: int) -> DeepPixels:
+    """The pixels of a PNG or TIFF as they are stored, undecoded where the header states more than `max_pixels`.
+
+    Of several pages of a TIFF, three grey ones of one size are red, green and blue (as ImageJ and OME-TIFF store
+    colours), unless ImageJ calls them slices or frames. Of others the first is taken: the full one of a pyramid.
+
+    Raises:
+        UnsupportedPixels: floating-point or 32-bit pixels, other numbers of channels than 1, 3 and 4, too many.
+        Exception: whatever the libraries raise on damaged files.
+    """
+    if kind == "PNG":
+        return DeepPixels(imagecodecs.png_decode(data), 0, "")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        if page.imagewidth * page.imagelength > max_pixels:
+            raise UnsupportedPixels(f"has more than {max_pixels} pixels")
+        pages = [other for other in file.pages if other.shape == page.shape and other.dtype == page.dtype]
+        if len(pages) == 3 and page.samplesperpixel == 1 and not _is_stack(file):
+            values, note = (
+                np.stack([other.asarray() for other in pages], axis=-1),
+                "three grey pages read as red, green, blue",
+            )
+        else:
+            values = page.asarray()
+            if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and values.ndim == 3:
+                values = np.moveaxis(values, 0, -1)
+            note = f"the first of {len(pages)} pages is used" if len(pages) > 1 else ""
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            values = np.iinfo(values.dtype).max - values
+        return DeepPixels(checked(values), _stated_scale(page), note)
+
+
+def to_eight_bits(pixels: DeepPixels, bits: int | None = None) -> np.ndarray:
+    """Scale to uint8, white to 255.
+
+    Args:
+        pixels: of a file.
+        bits: of the camera, for files that do not state their white; None takes the smallest usual depth that holds the
+            largest value of this picture.
+    """
+    values = pixels.values
+    if values.dtype == np.uint8:
+        return values
+    white = pixels.full_scale or 2 ** (bits or depth_of(int(values.max(initial=0)))) - 1
+    wide = np.minimum(values, white).astype(np.uint32)
+    return ((wide * 255 + white // 2) // white).astype(np.uint8)
+
+
+def depth_of(largest: int) -> int:
+    """The smallest usual bit depth of a camera, 8 to 16, that holds a value."""
+    return next(bits for bits in _DEPTHS if largest < 2**bits)
+
+
+def _is_stack(file: tifffile.TiffFile) -> bool:
+    described = file.imagej_metadata or {}
+    return any(int(described.get(axis, 1)) > 1 for axis in ("slices", "frames"))
+
+
+def _stated_scale(page: tifffile.TiffPage) -> int:
+    """White as the file states it: bits that fill no whole bytes, or the largest sample value."""
+    if page.bitspersample not in (8, 16):
+        return int(2**page.bitspersample - 1)
+    for name in ("SMaxSampleValue", "MaxSampleValue"):
+        if (tag := page.tags.get(name)) is not None:
+            return int(np.max(tag.value))
+    return 0
+
+
+def checked(values: np.ndarray) -> np.ndarray:
+    """The pixels as uint8 or uint16 [H, W] or [H, W, 3 or 4]; raises UnsupportedPixels for others."""
+    if values.dtype.kind == "f":
+        raise UnsupportedPixels("has floating-point pixels; 8 or 16 bits are expected")
+    if values.dtype not in (np.uint8, np.uint16):
+        if values.min() < 0 or values.max() > 65535:
+            raise UnsupportedPixels(f"has {values.dtype.itemsize * 8} bits a pixel; 8 or 16 are expected")
+        values = values.astype(np.uint16)
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim != 2 and not (values.ndim == 3 and values.shape[-1] in (3, 4)):
+        raise UnsupportedPixels(f"has pixels of the shape {values.shape}; grey or RGB is expected")
+    return values

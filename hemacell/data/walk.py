@@ -1,0 +1,160 @@
+"""The one way to find image files in a folder: at any depth, by content, with links followed and the rest counted.
+
+Training, `evaluate`, `predict` and `audit` all read folders through here, so that all of them see the same images.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from hemacell.core.errors import UserError
+
+#: What operating systems, network drives and archives leave in folders. Compared in lower case.
+SYSTEM_FOLDERS = frozenset(
+    ("@eadir", "$recycle.bin", "lost+found", "__macosx", "system volume information", "#recycle", "#snapshot")
+)
+SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"))
+
+#: Endings of image files. A damaged file with one of them counts as an image that cannot be read.
+IMAGE_ENDINGS = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"),
+        *(".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
+    )
+)
+
+KIND_BYTES = 12
+"""How much of a file tells its kind."""
+_STRONG = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "JPEG2000")  # kinds whose first bytes are hardly met by chance
+_MAX_DEPTH = 64  # folders in folders; a laboratory has five
+
+
+class Skipped(NamedTuple):
+    """One file or folder that is passed over."""
+
+    path: str
+    """Relative to the folder that was read, with `/`."""
+    reason: str
+    """In a few words, the same for all of its kind: it is counted by."""
+
+
+@dataclass
+class Found:
+    """The image files of a folder and what else lies in it."""
+
+    root: Path
+    images: list[str]
+    """Paths relative to `root`, with `/`, sorted by their parts."""
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def reasons(self) -> dict[str, int]:
+        """reason -> number of files or folders, the most frequent first."""
+        return dict(Counter(skipped.reason for skipped in self.skipped).most_common())
+
+
+def walk(root: Path) -> Found:
+    """Look at every file below a folder.
+
+    Links to files and folders are followed; a folder that was seen already (a loop of links) is passed over. Hidden
+    names, what systems leave in folders, and files that are no images are passed over, with the reason. A file with an
+    image's ending that is damaged or empty counts as an image, so that `max_bad` decides about it later.
+
+    Raises:
+        UserError: `root` cannot be read.
+    """
+    found = Found(root, [])
+    files = sorted(_files(root, found), key=lambda path: path.split("/"))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        # In chunks: a task of its own for every file would cost more than reading its first bytes.
+        chunks = [files[start : start + 256] for start in range(0, len(files), 256)]
+        reasons = pool.map(lambda chunk: [_no_image(root, path) for path in chunk], chunks)
+        for path, reason in zip(files, chain.from_iterable(reasons), strict=True):
+            if reason:
+                found.skipped.append(Skipped(path, reason))
+            else:
+                found.images.append(path)
+    return found
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether one file is an image by its first bytes, or should be one by its ending."""
+    return not _no_image(path.parent, path.name)
+
+
+def image_kind(head: bytes) -> str:
+    """The kind of an image file by its first 12 bytes, such as 'PNG'; '' for other files."""
+    if head[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if head[:2] == b"BM":
+        return "BMP"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if head[:12] == b"\0\0\0\x0cjP  \r\n\x87\n" or head[:4] == b"\xff\x4f\xff\x51":
+        return "JPEG2000"
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
+        return "PPM"
+    return ""
+
+
+def _files(root: Path, found: Found) -> Iterator[str]:
+    """Relative paths of all files, without those of systems and hidden ones, which are noted in `found`."""
+    seen: set[tuple[int, int]] = set()
+    folders: list[tuple[str, int]] = [("", 0)]
+    while folders:
+        folder, depth = folders.pop()
+        try:
+            stat = os.stat(root / folder)
+            entries = (
+                [] if (stat.st_dev, stat.st_ino) in seen or depth > _MAX_DEPTH else list(os.scandir(root / folder))
+            )
+        except OSError as error:
+            if not folder:
+                raise UserError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
+            found.skipped.append(Skipped(folder, f"folder cannot be read: {error.strerror}"))
+            continue
+        if (stat.st_dev, stat.st_ino) in seen or depth > _MAX_DEPTH:
+            found.skipped.append(Skipped(folder, "folder was read already under another name (link)"))
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            is_folder = entry.is_dir()
+            lower = entry.name.lower()
+            if is_folder and lower in SYSTEM_FOLDERS:
+                found.skipped.append(Skipped(path, "folder of the operating system or of an archive"))
+            elif not is_folder and lower in SYSTEM_FILES:
+                found.skipped.append(Skipped(path, "file of the operating system"))
+            elif entry.name.startswith("."):
+                found.skipped.append(Skipped(path, "hidden"))
+            elif is_folder:
+                folders.append((path, depth + 1))
+            else:
+                yield path
+
+
+def _no_image(root: Path, path: str) -> str:
+    """Why a file is no image; '' for one."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending in IMAGE_ENDINGS:
+        return ""
+    try:
+        with open(root / path, "rb") as file:
+            kind = image_kind(file.read(KIND_BYTES))
+    except OSError as error:
+        return f"cannot be opened: {error.strerror}"
+    if kind in _STRONG or (kind and not ending):
+        return ""
+    return f"no image ({ending or 'without ending'})"
