@@ -7,7 +7,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # One process per core, each with one thread: side by side, the tests of a file share its fixtures.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint docs install
 .DELETE_ON_ERROR:

@@ -1,7 +1,7 @@
 """The command line of a job, made from its settings class: `--name VALUE` for every field.
 
-Only click and the settings are imported here, so that `--help` and a mistake are answered at once; a job imports what
-is heavy inside its function.
+Only click and the settings are imported here, so that `--help` and error messages appear at once; a job imports heavy
+libraries inside its function.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import click
 
-from hemacell.config.base import Settings, default_text, example_text, unknown_name, value_hint
-from hemacell.core.errors import UserError
+from hemacell.config.base import Settings, default_text, example_text, value_hint
+from hemacell.core.errors import UserError, in_one_line
 from hemacell.core.logging import configure_logging
+from hemacell.core.text import unknown_name
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ def main(settings_class: type[Chosen], job: Callable[[Chosen], Any], argv: Seque
         argv: the arguments without the program's name; None takes those of the process.
 
     Raises:
-        SystemExit: 2 after one line `error: ...` for what the user can mend: a mistake in the command line or found by
-            the job, a full disk, a server that went away; 130 where the user interrupted it.
+        SystemExit: 2 after one line `error: ...` for what the user can correct: a mistake in the command line or found
+            by the job, a full disk, a server that went away; 130 where the user interrupted it.
     """
     configure_logging()
     try:
@@ -44,15 +45,15 @@ def main(settings_class: type[Chosen], job: Callable[[Chosen], Any], argv: Seque
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        mistake = error if isinstance(error, UserError) else _mendable(error)
+        mistake = error if isinstance(error, UserError) else _as_user_error(error)
         if mistake is None:
             raise
-        print(f"error: {' '.join(str(mistake).split())}", file=sys.stderr)
+        print(f"error: {in_one_line(mistake)}", file=sys.stderr)
         sys.exit(2)
 
 
-def _mendable(error: Exception) -> UserError | None:
-    """Put into words what befell the job before its run was open or after it was closed, and the user can mend."""
+def _as_user_error(error: Exception) -> UserError | None:
+    """A failure outside an open run that the user can correct, in words; None for a fault of the program."""
     if "mlflow" not in sys.modules:
         return None
     from hemacell.tracking.store import as_user_error
@@ -91,7 +92,7 @@ def parse(settings_class: type[Chosen], argv: Sequence[str] | None = None) -> Ch
     except click.NoSuchOption as error:
         if not error.option_name.startswith("--"):
             raise UserError(_not_an_option(error.option_name, settings_class)) from None
-        known = list(settings_class.model_fields)
+        known = settings_class.model_fields
         raise UserError(unknown_name("option", error.option_name[2:], known, prefix="--")) from None
     except click.BadOptionUsage as error:
         raise UserError(_no_value(error.option_name.lstrip("-"), settings_class)) from None

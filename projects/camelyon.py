@@ -53,6 +53,7 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
 
     import torch
 
+    from hemacell.core.device import chosen_device
     from hemacell.core.progress import Progress
     from hemacell.core.threads import set_threads
     from hemacell.data import decoding, splits
@@ -68,12 +69,11 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
-    from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.patches import PatchTask, patch_probabilities
 
     settings = job.settings
     set_threads(job.threads)
-    fabric = make_fabric(settings.device, settings.precision)
+    device = chosen_device(settings.device)
     torch.manual_seed(settings.seed)
     network = Backbone(create_backbone(settings.arch, settings.weights, len(manifest.classes)))
     patches = decoding.decode(manifest, settings.patch_size, job.cache, settings.max_bad, progress=Progress("decoding"))
@@ -96,14 +96,14 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
             size=settings.patch_size,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            views=AugmentationConfig(**settings.augmentation),
+            augmentation=AugmentationConfig(**settings.augmentation),
             label_smoothing=settings.label_smoothing,
             class_weights=class_weights(parts["train"].labels, len(manifest.classes))
             if settings.class_weights
             else None,
             sampler_weights=sampler_weights,
             precision=settings.precision,
-            device=fabric.device,
+            device=device,
         )
         trained = train(job, run, task, network, steps)
         probabilities = patch_probabilities(

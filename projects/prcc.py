@@ -45,6 +45,7 @@ def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
     import numpy as np
     import torch
 
+    from hemacell.core.device import chosen_device
     from hemacell.core.progress import Progress
     from hemacell.core.threads import set_threads
     from hemacell.data import decoding, splits
@@ -59,12 +60,11 @@ def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
-    from hemacell.training.loop import make_fabric
     from hemacell.training.tasks.tiles import TileTask, resize_tiles
 
     settings = job.settings
     set_threads(job.threads)
-    fabric = make_fabric(settings.device, settings.precision)
+    device = chosen_device(settings.device)
     tiles = decoding.tile_pieces(
         manifest, 2 * settings.tile_size, job.cache, settings.pieces, settings.max_bad, progress=Progress("decoding")
     )
@@ -94,16 +94,16 @@ def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
             batch_size=settings.batch_size,
             seed=settings.seed,
             l1_loss_weight=settings.l1_loss_weight,
-            device=fabric.device,
+            device=device,
             show=show,
         )
         trained = train(job, run, task, network, steps)
 
         test = resize_tiles(tiles.array[rows["test"]], settings.tile_size)
-        restored = reconstruct(trained.network, test.to(fabric.device)).cpu()
+        restored = reconstruct(trained.network, test.to(device)).cpu()
         scores = image_metrics(test, restored)
         val = resize_tiles(tiles.array[rows["val"]], settings.tile_size)
-        restored_val = reconstruct(trained.network, val.to(fabric.device)).cpu()
+        restored_val = reconstruct(trained.network, val.to(device)).cpu()
         side = 8  # 9 numbers a patch of 8 x 8: the very size of the code of 36 channels at 1/16
         components = max(1, settings.latent_channels * side**2 // 16**2)
         linear = PatchPCA(side, components).fit(

@@ -6,10 +6,11 @@ of the study. Semicolons stand between arms.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+
+from hemacell.core.text import did_you_mean
 
 #: `probe: method=…`; the colon of `models:/…` or `timm:…` is followed by no setting.
 _NAMED = re.compile(r"\s*(?P<name>[^:=]*?)\s*:\s*(?P<overrides>\w+\s*=.*)", re.DOTALL)
@@ -78,9 +79,8 @@ def _arm(part: str, allowed: Collection[str]) -> Arm:
             if setting in overrides:
                 raise ValueError(f"expected each setting once in the arm '{name}', found {setting} twice")
             if setting not in allowed:
-                near = difflib.get_close_matches(setting, allowed, n=1)
-                hint = f"did you mean {near[0]}?" if near else "it is the same for all arms, or no setting of wbc"
-                raise ValueError(f"the arm '{name}' cannot set '{setting}'; {hint}")
+                hint = did_you_mean(setting, allowed) or "; it is the same for all arms, or no setting of wbc"
+                raise ValueError(f"the arm '{name}' cannot set '{setting}'{hint}")
             overrides[setting] = own["value"]
         else:  # a value with commas, such as encoders=prcc,camelyon
             overrides[setting] += f",{piece.strip()}"

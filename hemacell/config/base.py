@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, g
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from hemacell.config.roles import Role, is_inherited, role_of, with_roles
+from hemacell.config.roles import Role, is_inherited, role_of
 from hemacell.core.errors import UserError, no_text
-from hemacell.core.text import did_you_mean, nearest
+from hemacell.core.text import did_you_mean, unknown_name
 
 _BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "multiple_of": "a multiple of"}
 
@@ -85,11 +85,10 @@ class Settings(BaseModel):
         """Build the settings from texts, as MLflow and the shell hand them over; an empty text means the default.
 
         Raises:
-            UserError: as `checked`; a misspelt name is answered with the nearest ones.
+            UserError: as `checked`; for a misspelt name it proposes the nearest ones.
         """
-        return cls.checked(
-            **{name: text for name, text in values.items() if text.strip() or name not in cls.model_fields}
-        )
+        given = {name: text for name, text in values.items() if text.strip() or name not in cls.model_fields}
+        return cls.checked(**given)
 
     def canonical(self) -> dict[str, str]:
         """Return every setting as text: `0.5`, `prcc,camelyon`, `true`, and an empty text for None."""
@@ -98,7 +97,7 @@ class Settings(BaseModel):
     @classmethod
     def names(cls, *roles: Role) -> frozenset[str]:
         """The names of the settings that have one of these roles."""
-        return with_roles(cls.model_fields, roles)
+        return frozenset(name for name, field in cls.model_fields.items() if role_of(field) in roles)
 
     def texts(self, *roles: Role) -> dict[str, str]:
         """The settings with one of these roles as text, as in `canonical`."""
@@ -116,11 +115,11 @@ class Settings(BaseModel):
 def _check_storable(name: str, value: str) -> None:
     """A file's name may hold any bytes, a run only text: its database would refuse it in the middle of the work."""
     if shown := no_text(value):
-        raise ValueError(f"{name}: expected text, found bytes that are no UTF-8 ({shown}); rename that file or folder")
+        raise ValueError(f"{name}: expected text, found bytes that are not UTF-8 ({shown}); rename that file or folder")
 
 
 def canonical_text(value: Any) -> str:
-    """Return the one spelling of a setting's value that MLproject, MLflow's params and error lines use."""
+    """Return a setting's value as MLproject, MLflow's params and error lines spell it."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -136,7 +135,7 @@ def default_text(field: FieldInfo) -> str:
 
 
 def example_text(field: FieldInfo) -> str:
-    """Return a value that the field accepts, as text, to propose to the user; empty where there is none to give."""
+    """Return a value that the field accepts, as text, to propose to the user; empty where none is known."""
     if field.examples:
         return canonical_text(field.examples[0])
     return "true" if field.annotation is bool else default_text(field)
@@ -152,20 +151,6 @@ def expectation(field: FieldInfo) -> str:
     return " or ".join(_in_words(form) for form in _forms(field))
 
 
-def unknown_name(what: str, name: str, known: list[str], prefix: str = "") -> str:
-    """Return the words for a misspelt name: `unknown setting 'fracton'; did you mean fraction?`.
-
-    Args:
-        what: the kind of thing that is named.
-        name: as the user typed it, without `prefix`.
-        known: the names that exist.
-        prefix: put before each name that is shown, such as `--`.
-    """
-    if near := nearest(name, known, count=3, cutoff=0.6):
-        return f"unknown {what} '{prefix}{name}'; did you mean {' or '.join(prefix + each for each in near)}?"
-    return f"unknown {what} '{prefix}{name}'; there are {', '.join(prefix + each for each in known)}"
-
-
 def _line(cls: type[Settings], detail: dict[str, Any]) -> str:
     """Put one of pydantic's error records into words for the user."""
     location = detail["loc"]
@@ -174,7 +159,7 @@ def _line(cls: type[Settings], detail: dict[str, Any]) -> str:
         return f"{location[0]}: {message}" if location else message
     name, found = str(location[0]), canonical_text(detail["input"])
     if detail["type"] == "extra_forbidden":
-        return unknown_name("setting", name, list(cls.model_fields))
+        return unknown_name("setting", name, cls.model_fields)
     field = cls.model_fields[name]
     line = f"{name}: expected {expectation(field)}, found '{found}'"
     choices = [choice for form in _forms(field) for choice in _choices(form.kind)]

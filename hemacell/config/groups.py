@@ -1,6 +1,6 @@
 """Settings that several jobs share, in groups; a job's class puts them together (`hemacell.config.jobs`).
 
-All numbers of the recipe stand here and there. Defaults that differ between jobs are given by the job's class.
+All numbers of the recipe are in these two modules. Defaults that differ between jobs are given by the job's class.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class JobSettings(Settings):
     """What all jobs have.
 
     Attributes:
-        computed_by: names of the modules that compute the job's result, beside those that these import: a finished run
-            counts as long as their code is the same (`hemacell.core.provenance`).
+        computed_by: names of the modules that compute the job's result: a finished run counts as long as the code of
+            these, and of what they import, is the same (`hemacell.core.provenance`).
     """
 
     computed_by: ClassVar[tuple[str, ...]] = ()
@@ -97,7 +97,7 @@ class StepSettings(JobSettings):
 
     data: Inherited[Resolved[str]] = Field(
         "",
-        description="folder with the course layout; by default $HEMACELL_DATA, else the built-in sample",
+        description="folder with class folders, or the course layout; by default $HEMACELL_DATA, else the sample",
         examples=["DIR"],
     )
     limit: Limit = Field(0, examples=[100])
@@ -170,6 +170,12 @@ class OptimiserSettings(Settings):
         return self.steps or round(self.steps_factor * images**self.steps_exponent)
 
 
+class PretrainingSettings(OptimiserSettings, TrainingSettings):
+    """What the jobs have that pretrain an encoder."""
+
+    steps_exponent: StepsExponent = 0.5
+
+
 class ClassSettings(Settings):
     """How a classifier learns its classes."""
 
@@ -207,7 +213,10 @@ class AugmentationSettings(Settings):
     @property
     def augmentation(self) -> dict[str, Any]:
         """The fields of an `AugmentationConfig`."""
-        return {name: getattr(self, f"augment_{name}") for name in ("zoom", "shift", "stain", "brightness")}
+        return self._amounts("augment")
+
+    def _amounts(self, prefix: str) -> dict[str, Any]:
+        return {name: getattr(self, f"{prefix}_{name}") for name in ("zoom", "shift", "stain", "brightness")}
 
 
 class ViewSettings(AugmentationSettings):
@@ -230,7 +239,7 @@ class ViewSettings(AugmentationSettings):
     @property
     def jitter(self) -> dict[str, Any]:
         """The fields of an `AugmentationConfig` for what the cell network gets on top of a stored view."""
-        return {name: getattr(self, f"jitter_{name}") for name in ("zoom", "shift", "stain", "brightness")}
+        return self._amounts("jitter")
 
     def stored_views(self, images: int) -> int:
         """The number of stored views per image for this number of training images."""
@@ -254,14 +263,14 @@ class FusionSettings(Settings):
 
 
 class CalibrationSettings(Settings):
-    """What is read off one half of the val images after the training."""
+    """What is measured on one half of the val images after the training."""
 
     target_risk: Key[float] = Field(
         0.01,
         gt=0,
         lt=1,
-        description="share of errors among the predictions that need no review, as half of val must show it",
+        description="largest share of errors among the predictions that need no review; half of val must show it",
     )
     ood_false_positive_rate: Key[float] = Field(
-        0.01, ge=0, lt=1, description="share of known cells that may be called out of distribution"
+        0.01, ge=0, lt=1, description="share of cells like the known ones that may be called out of distribution"
     )

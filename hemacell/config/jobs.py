@@ -1,4 +1,4 @@
-"""Every setting of every job, with its default: the one place to look, and the one place to change."""
+"""Every setting of every job, with its default: the only place to look, and the only place to change."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from hemacell.config.groups import (
     OptimiserSettings,
     OtherCrop,
     Precision,
+    PretrainingSettings,
     Resamples,
     Stain,
     StepSettings,
@@ -41,7 +42,7 @@ from hemacell.config.roles import Display, Execution, Images, Key, Record, Resol
 from hemacell.core.errors import UserError
 
 
-class PrccSettings(OptimiserSettings, TrainingSettings):
+class PrccSettings(PretrainingSettings):
     """Pretrain an autoencoder on unlabelled kidney (pRCC) tiles and register its encoder.
 
     python -m projects.prcc --data DIR
@@ -63,15 +64,14 @@ class PrccSettings(OptimiserSettings, TrainingSettings):
     latent_channels: Key[int] = Field(
         36, ge=1, description="channels of the code, at 1/16 of the resolution: 36 are 1/21 of the input"
     )
-    l1_loss_weight: Key[float] = Field(0.5, ge=0, description="weight of L1 beside 1 - SSIM in the loss")
+    l1_loss_weight: Key[float] = Field(0.5, ge=0, description="weight of L1, added to 1 - SSIM in the loss")
     steps_factor: StepsFactor = 40.0
-    steps_exponent: StepsExponent = 0.5
     batch_size: BatchSize = 16
     learning_rate: LearningRate = 2e-3
     weight_decay: WeightDecay = 0.01
 
 
-class CamelyonSettings(ClassSettings, AugmentationSettings, OptimiserSettings, TrainingSettings):
+class CamelyonSettings(ClassSettings, AugmentationSettings, PretrainingSettings):
     """Fine-tune an ImageNet backbone on lymph node (Camelyon16) patches, normal against tumor, and register it.
 
     python -m projects.camelyon --data DIR
@@ -89,7 +89,6 @@ class CamelyonSettings(ClassSettings, AugmentationSettings, OptimiserSettings, T
     weights: Key[str] = Field("imagenet", description="imagenet, none, or a .safetensors file")
     patch_size: Key[int] = Field(96, ge=32, description="side of the image that the network gets, in pixels")
     steps_factor: StepsFactor = 12.0
-    steps_exponent: StepsExponent = 0.5
     batch_size: BatchSize = 32
     learning_rate: LearningRate = 5e-4
     augment_stain: Stain = 0.2
@@ -127,7 +126,7 @@ class CellSettings(
     )
     external_crop: Key[float] = Field(0, ge=0, le=1, description="crop for external; 0 for the same", examples=[1.0])
 
-    def for_pretraining(self, of: type[TrainingSettings]) -> dict[str, Any]:
+    def for_pretraining(self, of: type[PretrainingSettings]) -> dict[str, Any]:
         """What is handed to a job that pretrains an encoder which is needed and not registered yet: name -> value.
 
         All that is inherited, `pretrain_steps`, and `pretrain_data`, whose licence is not that of the cells.
@@ -238,8 +237,7 @@ class StudySettings(CellSettings):
         """The number of training steps of each run with this number of training images."""
         if self.step_budget == "study":
             return super().training_steps(images)
-        full = OptimiserSettings(steps=self.steps)
-        return full.training_steps(images)
+        return OptimiserSettings(steps=self.steps).training_steps(images)
 
     @property
     def arm_list(self) -> list[Arm]:
@@ -268,7 +266,7 @@ class StudySettings(CellSettings):
 
 
 class EvaluateSettings(ComputeSettings, StepSettings):
-    """Score a registered classifier on a labelled folder, beside the scores that it had on its own test images.
+    """Score a registered classifier on a labelled folder, and compare with its scores on its own test images.
 
     python -m projects.evaluate --data DIR
     python -m projects.evaluate --model models:/hemacell-wbc/3 --data DIR --crop 1.0
@@ -300,7 +298,7 @@ class EvaluateSettings(ComputeSettings, StepSettings):
 
 
 class CompareSettings(JobSettings):
-    """Compare runs that are there already, and write the report again: trains nothing.
+    """Compare runs that exist already, and write the report again: trains nothing.
 
     python -m projects.compare --study RUN_ID
     python -m projects.compare --runs RUN_A,RUN_B
@@ -347,7 +345,7 @@ class PredictSettings(ComputeSettings, JobSettings):
 
     model: Resolved[str] = Field(
         "models:/hemacell-wbc@champion",
-        description="registered classifier; the version that it means is noted in every row",
+        description="registered classifier; every row names the version that was used",
     )
     images: Resolved[str] = Field(
         "",
@@ -387,7 +385,7 @@ class PredictSettings(ComputeSettings, JobSettings):
 
 
 class ExportSettings(StepSettings):
-    """Write a registered classifier as ONNX, check it against the classifier, and register it beside that.
+    """Write a registered classifier as ONNX, check it against the classifier, and register it too.
 
     python -m projects.export --output cells.onnx
     python -m projects.export --model models:/hemacell-wbc/3 --data DIR

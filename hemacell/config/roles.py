@@ -4,13 +4,12 @@
         crop: Key[float] = Field(0.55, gt=0, le=1, description="…")
         limit: Inherited[Images[int]] = Field(0, ge=0, description="…")
 
-From the role follows whether a setting is part of the key of a finished run, whether it may be another one when a run
-is resumed, and whether the runs of a comparison must agree in it. No other place lists names of settings for that.
+From the role follows whether a setting is part of the key of a finished run, whether it may differ when a run is
+resumed, and whether the runs of a comparison must agree in it. No other place lists names of settings for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from typing import Annotated, TypeVar
 
@@ -28,11 +27,11 @@ class Role(Enum):
     RECORD = "decides what a run leaves behind, not its scores"
     RESOLVED = "counts as what it stands for (a folder's content, a version, a number of cores), not as it is spelt"
     EXECUTION = "how a job is run, not what it computes"
-    DISPLAY = "what is shown or written beside the result"
+    DISPLAY = "what is shown or written in addition to the result"
 
 
 class _Inherited:
-    """Marks a setting that a job hands to the jobs which it starts."""
+    """Marks a setting that a job hands to the jobs that it starts."""
 
 
 Key = Annotated[T, Role.KEY]
@@ -47,7 +46,7 @@ Inherited = Annotated[T, _Inherited()]
 IN_KEY = (Role.KEY, Role.VARIED, Role.IMAGES, Role.RECORD)
 """Written into the key of a finished run as they are; what is resolved is in the key by its digest or version."""
 MAY_CHANGE = (Role.EXECUTION, Role.DISPLAY, Role.RESOLVED)
-"""May be other ones when a run is resumed."""
+"""May differ when a run is resumed."""
 MUST_AGREE = (Role.KEY, Role.IMAGES)
 """Must be equal in all runs of one draw that a comparison pairs."""
 
@@ -59,10 +58,5 @@ def role_of(field: FieldInfo) -> Role | None:
 
 
 def is_inherited(field: FieldInfo) -> bool:
-    """Whether a job hands the setting to the jobs which it starts."""
+    """Whether a job hands the setting to the jobs that it starts."""
     return any(isinstance(mark, _Inherited) for mark in field.metadata)
-
-
-def with_roles(fields: Mapping[str, FieldInfo], roles: tuple[Role, ...]) -> frozenset[str]:
-    """The names of the fields that have one of these roles."""
-    return frozenset(name for name, field in fields.items() if role_of(field) in roles)

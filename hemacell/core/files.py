@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their digests, and the one line for a disk that takes no more.
+"""Files that appear whole or not at all, their digests, and the error line for a full disk.
 
 Imports neither numpy nor torch.
 """
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from hemacell.core.errors import UserError, no_text
+from hemacell.core.errors import UserError, in_one_line, no_text
 
 TEMPORARY = ".tmp-"
 """What the name of every unfinished file and folder begins with."""
@@ -31,7 +31,7 @@ def atomic_write(target: Path, folder: Path | None = None) -> Iterator[Path]:
 
     Args:
         target: the file; replaced where it exists.
-        folder: where the temporary file lies, on the same disk; without it beside `target`.
+        folder: where the temporary file lies, on the same disk; the folder of `target` by default.
 
     Raises:
         OSError: the disk is full or cannot be written (see `disk_error`).
@@ -59,12 +59,12 @@ def atomic_write(target: Path, folder: Path | None = None) -> Iterator[Path]:
 def atomic_folder(target: Path, is_whole: Callable[[Path], bool] = Path.is_dir) -> Iterator[Path]:
     """A temporary folder to fill, which becomes `target` in one step; several processes may do so at once.
 
-    The first process wins; what a later one has made is removed. Parents are made, and what killed processes left
-    beside `target` more than a day ago is removed.
+    The first process wins; what a later one has made is removed. Parents are made, and temporary folders next to
+    `target` that killed processes left more than a day ago are removed.
 
     Args:
         target: the folder.
-        is_whole: whether a folder that is there already is kept; a damaged one is replaced.
+        is_whole: whether an existing folder is complete and kept; a damaged one is replaced.
 
     Raises:
         OSError: the disk is full or cannot be written (see `disk_error`).
@@ -113,10 +113,10 @@ def sha256_of_files(files: Iterable[Path]) -> list[str]:
     if shown := next(filter(None, (no_text(str(file)) for file in files)), ""):
         raise UserError(f"{shown}: expected a file name in UTF-8, found other bytes; rename the file")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(_sha256_or_mistake, files))
+        return list(pool.map(_sha256_or_user_error, files))
 
 
-def _sha256_or_mistake(file: Path) -> str:
+def _sha256_or_user_error(file: Path) -> str:
     try:
         return sha256_of(file)
     except OSError as error:
@@ -134,9 +134,9 @@ def disk_error(error: Exception, task: str, remedy: str = "set HEMACELL_CACHE to
     Args:
         error: what was raised.
         task: what could not be done, such as `cannot store decoded images in DIR`.
-        remedy: what to do, beside making room.
+        remedy: what to do, other than freeing space.
     """
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    reason = getattr(error, "strerror", None) or in_one_line(error)
     if is_disk_full(error):
         detail = f" ({reason})" if "needed" in reason else ""
         return UserError(f"the disk is full{detail}: {task}; free some space, or {remedy}")

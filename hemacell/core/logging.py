@@ -1,4 +1,4 @@
-"""Lines for the user beside the results: `logging`, configured once, as plain lines on standard error.
+"""Messages to the user: `logging`, configured once, as plain lines on standard error; results go to standard output.
 
 A module writes with `logger = logging.getLogger(__name__)`. A program that imports hemacell configures logging itself;
 our own commands call `configure_logging`.
@@ -37,7 +37,7 @@ def configure_logging() -> None:
         logger.setLevel(logging.INFO)
         if _handler not in logger.handlers:
             logger.addHandler(_handler)
-        # what the root logger has is another program's, and would show each line twice
+        # handlers of the root logger are another program's, and would show each line twice
         logger.propagate = False
     # Fabric announces its precision; ours is a setting, logged with the run
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)

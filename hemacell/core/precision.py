@@ -1,6 +1,6 @@
-"""Which floating-point precision is the quicker one on this machine: the setting `precision=auto`.
+"""Which floating-point precision is faster on this machine: the setting `precision=auto`.
 
-Asked before torch is imported, so that a command with nothing to do answers at once.
+Asked before torch is imported, so that a command with nothing to do ends at once.
 """
 
 from __future__ import annotations

@@ -30,15 +30,15 @@ class Progress:
         self.bar: tqdm | None = None
 
     def __call__(self, done: int, total: int, note: str = "", per_item: int = 1) -> None:
-        """Say that `done` of `total` items are done; `per_item` units belong to an item (images to a step).
+        """Show that `done` of `total` items are done; `per_item` units belong to an item (images to a step).
 
-        Said again with as many done, it shows that time goes on.
+        Called again with the same `done`, it updates the time only.
         """
         if self.bar is None:
             self.bar = tqdm(
                 total=total * per_item,
-                initial=max(0, done - 1)
-                * per_item,  # a resumed training does not start at 0, and its speed is that of now
+                # a resumed training does not start at 0, and its speed is that of this process
+                initial=max(0, done - 1) * per_item,
                 desc=self.what,
                 unit=f" {self.unit}",
                 mininterval=self.interval,
@@ -63,7 +63,7 @@ class Progress:
 
 
 def end_lines() -> None:
-    """End the lines of work that was cut short: what is said next then begins on a line of its own."""
+    """End the lines of work that was cut short, so that the next message begins on a line of its own."""
     while _open:
         _open.pop().close()
 

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def step_key(job: str, sources: str, settings: Mapping[str, str], inputs: Mappin
         sources: from `sources_digest`.
         settings: in canonical text, those that decide the result.
         inputs: digests of data and encoders.
-        threads: number of threads: another one gives other last digits.
+        threads: number of threads, which decides the last digits.
     """
     facts = {
         "job": job,
@@ -67,7 +67,7 @@ def sources_digest(*modules: str) -> str:
             somebody has registered) counts with its own file alone.
 
     Raises:
-        ValueError: there is no file of such a module.
+        ValueError: a declared module has no source file.
     """
     seen: dict[str, str] = {}
     waiting = list(modules)
@@ -97,8 +97,8 @@ def _is_text(line: ast.stmt) -> bool:
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
-def _is_left_out(name: str, left_out: Collection[str] = _LEFT_OUT) -> bool:
-    return any(name == each or name.startswith(each + ".") for each in left_out)
+def _is_left_out(name: str) -> bool:
+    return any(name == each or name.startswith(each + ".") for each in _LEFT_OUT)
 
 
 def _file(module: str) -> Path | None:
@@ -111,7 +111,7 @@ def _file(module: str) -> Path | None:
 def _file_outside(module: str) -> Path:
     found = importlib.util.find_spec(module)
     if found is None or not found.origin:
-        raise ValueError(f"{module} is declared to compute a step, and there is no file of it")
+        raise ValueError(f"{module} is declared to compute a step, but has no source file")
     return Path(found.origin)
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from hemacell.core.errors import UserError
-from hemacell.core.text import nearest
+from hemacell.core.text import unknown_name
 
 Part = TypeVar("Part")
 
@@ -14,7 +14,7 @@ Part = TypeVar("Part")
 class Registry(Generic[Part]):
     """Parts by name: those of this package, those of installed packages, and those that a script registers.
 
-    Nothing is imported before the first question. The package's own modules are imported first, then whatever installed
+    Nothing is imported before the first look-up. The package's own modules are imported first, then what installed
     packages name under the entry-point group; each registers its parts as it is imported.
 
     Args:
@@ -47,13 +47,11 @@ class Registry(Generic[Part]):
         """The part of that name.
 
         Raises:
-            UserError: there is none.
+            UserError: no part has that name.
         """
         self._load()
         if name not in self._parts:
-            near = nearest(name, self._parts)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self._parts)}"
-            raise UserError(f"unknown {self.what} '{name}'; {hint}")
+            raise UserError(unknown_name(self.what, name, self._parts))
         return self._parts[name]
 
     def __contains__(self, name: object) -> bool:

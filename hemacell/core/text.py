@@ -21,6 +21,21 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def unknown_name(what: str, name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The words for a misspelt name: `unknown setting 'fracton'; did you mean fraction?`.
+
+    Args:
+        what: the kind of thing that is named.
+        name: as the user typed it, without `prefix`.
+        known: the names that exist.
+        prefix: put before each name that is shown, such as `--`.
+    """
+    known = list(known)
+    if near := nearest(name, known, count=3, cutoff=0.6):
+        return f"unknown {what} '{prefix}{name}'; did you mean {' or '.join(prefix + each for each in near)}?"
+    return f"unknown {what} '{prefix}{name}'; there are {', '.join(prefix + each for each in known)}"
+
+
 def slug(text: str, keep: str = "._") -> str:
     """A name as a part of file names, metrics and tags: letters, digits and `keep` stay, the rest becomes a hyphen.
 

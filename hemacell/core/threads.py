@@ -9,7 +9,7 @@ def available_cores() -> int:
 
 
 def set_threads(threads: int) -> None:
-    """Let torch compute with so many threads."""
+    """Let torch compute with this number of threads."""
     import torch
 
     torch.set_num_threads(threads)

@@ -1,10 +1,9 @@
-"""Make `import torchvision` work beside a CPU build of torch.
+"""Make `import torchvision` work with a CPU build of torch.
 
-PyPI's torchvision is built against CUDA. Beside a CPU torch its compiled library cannot be loaded, and the import ends
-in "operator torchvision::nms does not exist", because torchvision registers a shape rule for an operator that nobody
-declared. Declaring the two operators is enough for all that this project (and timm) uses; where the builds match,
-nothing is done. Import this module before torchvision, timm or
-torchmetrics (which imports torchvision).
+PyPI's torchvision is built against CUDA. With a CPU build of torch its compiled library cannot be loaded, and the
+import ends in "operator torchvision::nms does not exist", because torchvision registers a shape rule for an operator
+that is not declared. Declaring the two operators is enough for all that this project (and timm) uses; where the builds
+match, nothing is done. Import this module before torchvision, timm or torchmetrics (which imports torchvision).
 """
 
 import importlib.machinery

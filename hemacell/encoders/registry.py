@@ -132,7 +132,7 @@ def find_entry(name: str) -> EncoderEntry:
     try:
         return ENCODERS[name]
     except UserError as error:
-        raise UserError(f"{error} or none or models:/NAME/VERSION") from None
+        raise UserError(f"{error} (none and models:/NAME/VERSION are accepted as well)") from None
 
 
 def control_of_arm(arm: str) -> str:

@@ -1,6 +1,6 @@
 """Workers on this machine: a process each, started once, that ends with its parent.
 
-Each worker is a pebble pool of one process, so that a process that dies, in whatever state, concerns its own task only.
+Each worker is a pebble pool of one process, so that a process that dies fails its own task only.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import pebble
 
+from hemacell.core.errors import in_one_line
 from hemacell.execution.executor import BaseExecutor, Worker
 
 # A task that is stopped writes a checkpoint and closes its run; pebble would wait 3 s before it kills the process.
@@ -54,11 +55,11 @@ class _LocalWorker:
             self.pool = self._new_pool()
         # Unpickled by `_call`, where a module that cannot be imported is the error of this task.
         attempt = self.pool.schedule(_call, args=(pickle.dumps((function, argument)),))
-        answer: Future[tuple[Any, str]] = Future()
-        attempt.add_done_callback(lambda ended: answer.set_result(self._answer(ended)))
-        return answer
+        outcome: Future[tuple[Any, str]] = Future()
+        attempt.add_done_callback(lambda ended: outcome.set_result(self._outcome(ended)))
+        return outcome
 
-    def _answer(self, ended: Future[tuple[Any, str]]) -> tuple[Any, str]:
+    def _outcome(self, ended: Future[tuple[Any, str]]) -> tuple[Any, str]:
         error = ended.exception()
         if error is None:
             return ended.result()
@@ -96,7 +97,7 @@ def _prepare(environment: Mapping[str, str], log: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """Stop as on SIGTERM when the parent was killed: nobody waits for the result."""
+    """Stop as on SIGTERM when the parent was killed: the result is no longer needed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -113,4 +114,4 @@ def _call(call: bytes) -> tuple[Any, str]:
         os._exit(leaving.code if isinstance(leaving.code, int) else 1)
     except Exception as error:
         traceback.print_exc()
-        return None, " ".join(str(error).split()) or type(error).__name__
+        return None, in_one_line(error)

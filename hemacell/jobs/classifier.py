@@ -17,6 +17,7 @@ from hemacell.classifiers.grad_cam import GradCAM
 from hemacell.classifiers.methods import FitContext, Fitted, Method, TrainingData
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.config.jobs import WbcSettings
+from hemacell.core.device import chosen_device
 from hemacell.core.progress import Progress
 from hemacell.data import decoding
 from hemacell.data.decoding import Decoded
@@ -39,7 +40,6 @@ from hemacell.tracking.registry.encoders import load_encoders
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import CLASSIFIER
-from hemacell.training.loop import make_fabric
 
 if TYPE_CHECKING:
     from hemacell.tracking.registry.encoders import EncoderSpec
@@ -90,9 +90,8 @@ def frozen_encoders(
     run.model_inputs([spec.uri for spec in specs if spec.model])
     run.tags({f"encoder.{spec.slug}": spec.uri for spec in specs} | ({"init_from": start.uri} if start else {}))
     settings = job.settings
-    fabric = make_fabric(settings.device, settings.precision)
-    encoders = load_encoders(specs, job.cache, settings.encoder_size, settings.crop)
-    return [encoder.to(fabric.device) for encoder in encoders]
+    device = chosen_device(settings.device)
+    return [each.to(device) for each in load_encoders(specs, job.cache, settings.encoder_size, settings.crop)]
 
 
 def embed_cells(
@@ -153,7 +152,7 @@ def fit_method(
         settings,
         config,
         [encoder.width for encoder in encoders],
-        make_fabric(settings.device, settings.precision).device,
+        chosen_device(settings.device),
         lambda task, network, steps: train(job, run, task, network, steps),
         registry.fetch(start, job.cache) if start else None,
     )
@@ -177,9 +176,8 @@ def calibrate_on_val(
     """Set temperature, threshold and detector; returns them, and the scores on val."""
     settings = job.settings
     model = ClassifierModel(fitted.config, fitted.network, encoders, precision=settings.precision)
-    device = make_fabric(settings.device, settings.precision).device
     found = calibrate(
-        model.to(device),
+        model.to(chosen_device(settings.device)),
         cells.decoded.array,
         images["val"],
         settings.target_risk,
@@ -187,7 +185,8 @@ def calibrate_on_val(
     )
     val = cells.parts["val"]
     scores = classification_metrics(val.labels, found.val.probabilities, val.classes)
-    run.metrics({f"calibrated_val/{name}": value for name, value in scores.items()}, fitted.steps)
+    over_all = {f"calibrated_val/{name}": value for name, value in scores.items() if "/" not in name}
+    run.metrics(over_all, fitted.steps)
     config = found.model.config
     calibration = {
         "temperature": config.temperature,

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hemacell.config.groups import TrainingSettings
+from hemacell.config.groups import PretrainingSettings
 from hemacell.config.jobs import JOBS, CellSettings
 from hemacell.core.errors import UserError
 from hemacell.data.sources.resolve import has_images
-from hemacell.tracking.runs.existing import registered_by
+from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.schema import REGISTERED
 
 if TYPE_CHECKING:
     from hemacell.jobs.context import RunContext
@@ -55,7 +56,7 @@ def pretrain(job: RunContext[CellSettings], missing: Iterable[EncoderSpec]) -> d
         assert spec.entry is not None  # a registered model is not missing
         logger.info(f"{job.name}: the encoder {spec.name} is not registered yet; pretraining it first")
         recipe, settings = importlib.import_module(f"projects.{spec.entry.job}"), JOBS[spec.entry.job]
-        assert issubclass(settings, TrainingSettings)
+        assert issubclass(settings, PretrainingSettings)
         run_id = recipe.run(settings.checked(**job.settings.for_pretraining(settings)))
-        registered[spec.slug] = registered_by(run_id)
+        registered[spec.slug] = existing_run(run_id).data.tags[REGISTERED]
     return registered

@@ -42,7 +42,7 @@ def train(job: RunContext[Any], run: Tracker, task: Task, network: nn.Module, st
             {task.monitor: row[task.monitor]} | {name: value for name, value in row.items() if name != "step"},
             int(row["step"]),
         ),
-        progress=lambda done, total, loss: progress(done, total, f"loss {loss:.3f}", task.images_per_step),
+        progress=lambda done, total, loss: progress(done, total, f"loss {loss:.3f}", task.batch_size),
         checkpoint=job.checkpoint(run),
     )
     run.json(trained.history, HISTORY)

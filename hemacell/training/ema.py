@@ -10,8 +10,8 @@ class EmaNetwork:
     """Keeps a slow copy of a network, which generalises better than the last weights (Polyak & Juditsky 1992).
 
     The decay grows with the steps, (step + 1) / (step + ramp) at most, so that the random initial weights are soon
-    forgotten. Floating-point buffers
-    (BatchNorm's statistics) are averaged like the weights that they belong to; integer ones are copied.
+    forgotten. Floating-point buffers (BatchNorm's statistics) are averaged like the weights that they belong to;
+    integer ones are copied.
     """
 
     def __init__(self, network: nn.Module, decay: float, ramp: float = 10.0) -> None:

@@ -24,9 +24,8 @@ Row = dict[str, float]
 class Task(Protocol):
     """What is learnt."""
 
-    #: images in a step, for the throughput
-    images_per_step: int
-    #: the entry of `validate` that `checkpoint_selection=best` looks at; larger is better
+    batch_size: int
+    #: the metric of `validate` by which `checkpoint_selection=best` selects; larger is better
     monitor: str
 
     def loss(self, network: nn.Module, step: int) -> Tensor:
@@ -65,8 +64,6 @@ class Trained:
     network: nn.Module
     history: list[Row]
     seconds: float
-    step: int
-    fabric: Fabric = field(repr=False)
 
 
 _FABRIC_PRECISION: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "float32": "32-true"}
@@ -125,48 +122,25 @@ def fit(
     state = _State()
     if checkpoint is not None and checkpoint.exists():
         state = _restore(checkpoint, network, averaged, optimizer)
-    started = saved = time.monotonic()
-    window = _Throughput(task.images_per_step)
+    started = saved = resumed = time.monotonic()
+    first = state.step  # since the last validation, which does not count for the speed
     for step in range(state.step, settings.steps):
-        torch.manual_seed(seed_of(settings.seed, "step", step))
         rate = learning_rate(step, settings.steps, settings.learning_rate, settings.schedule, settings.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        trained.train()
-        loss = task.loss(trained, step)
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        fabric.clip_gradients(trained, optimizer, max_norm=settings.max_grad_norm, error_if_nonfinite=False)
-        optimizer.step()
+        loss = _learn(fabric, task, trained, optimizer, settings, step, rate)
         averaged.update(network, step)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise UserError(
-                f"the loss is {value} at step {step + 1} of {settings.steps}: expected a finite number; "
-                "type a smaller learning_rate= or precision=float32"
-            )
-        state.step, state.losses = step + 1, [*state.losses, value]
-        window.step()
+        state.step, state.losses = step + 1, [*state.losses, loss]
         if progress is not None:
-            progress(step + 1, settings.steps, value)
+            progress(step + 1, settings.steps, loss)
         if _is_report(step, settings):
-            speed = window.images_per_second  # before validation, which is not counted
+            speed = (step + 1 - first) * task.batch_size / max(time.monotonic() - resumed, 1e-9)
+            row = {"step": step + 1, "train/loss": sum(state.losses) / len(state.losses), "lr": rate}
             metrics = task.validate(averaged.network)
-            row = {
-                "step": step + 1,
-                "train/loss": sum(state.losses) / len(state.losses),
-                "lr": rate,
-                "images_per_second": speed,
-                **metrics,
-            }
-            window.reset()
-            state.history.append(row)
-            state.losses = []
-            if settings.checkpoint_selection == "best" and metrics[task.monitor] > state.best_score:
-                state.best_score = metrics[task.monitor]
-                state.best = {name: tensor.clone() for name, tensor in averaged.network.state_dict().items()}
+            first, resumed = step + 1, time.monotonic()
+            state.report({**row, "images_per_second": speed, **metrics})
+            if settings.checkpoint_selection == "best":
+                state.select(metrics[task.monitor], averaged.network)
             if report is not None:
-                report(row)
+                report(state.history[-1])
         if checkpoint is not None and time.monotonic() - saved > settings.checkpoint_seconds:
             _save(checkpoint, state, network, averaged, optimizer, state.seconds + time.monotonic() - started)
             saved = time.monotonic()
@@ -175,7 +149,35 @@ def fit(
         _save(checkpoint, state, network, averaged, optimizer, state.seconds)
     if state.best:
         averaged.network.load_state_dict(state.best)
-    return Trained(averaged.network.eval(), state.history, state.seconds, state.step, fabric)
+    return Trained(averaged.network.eval(), state.history, state.seconds)
+
+
+def _learn(
+    fabric: Fabric,
+    task: Task,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: LoopSettings,
+    step: int,
+    rate: float,
+) -> float:
+    """Change the weights by one step, at one learning rate; returns the loss before it."""
+    torch.manual_seed(seed_of(settings.seed, "step", step))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    network.train()
+    loss = task.loss(network, step)
+    optimizer.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    fabric.clip_gradients(network, optimizer, max_norm=settings.max_grad_norm, error_if_nonfinite=False)
+    optimizer.step()
+    value = loss.item()
+    if not math.isfinite(value):
+        raise UserError(
+            f"the loss is {value} at step {step + 1} of {settings.steps}: expected a finite number; "
+            "type a smaller learning_rate= or precision=float32"
+        )
+    return value
 
 
 def _is_report(step: int, settings: LoopSettings) -> bool:
@@ -183,34 +185,26 @@ def _is_report(step: int, settings: LoopSettings) -> bool:
     return (step + 1) * settings.num_evals // settings.steps > step * settings.num_evals // settings.steps
 
 
-class _Throughput:
-    """Images a second since the last reset; validation is not counted."""
-
-    def __init__(self, images: int) -> None:
-        self.images = images
-        self.reset()
-
-    def reset(self) -> None:
-        self.started, self.steps = time.monotonic(), 0
-
-    def step(self) -> None:
-        self.steps += 1
-
-    @property
-    def images_per_second(self) -> float:
-        return self.steps * self.images / max(time.monotonic() - self.started, 1e-9)
-
-
 @dataclass
 class _State:
-    """Where a training stands, beside the tensors."""
+    """How far a training has come, apart from the tensors of network and optimizer."""
 
     step: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
+    """since the last report"""
     history: list[Row] = field(default_factory=list)
     best_score: float = -math.inf
     best: dict[str, Tensor] = field(default_factory=dict)
+
+    def report(self, row: Row) -> None:
+        self.history.append(row)
+        self.losses = []
+
+    def select(self, score: float, network: nn.Module) -> None:
+        if score > self.best_score:
+            self.best_score = score
+            self.best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 def _save(
@@ -230,7 +224,6 @@ def _save(
         "optimizer": optimizer_tensors(optimizer),
         "best": state.best,
     }
-    # safetensors refuses names that share memory; nothing here does, and channels-last strides are made contiguous
     save_checkpoint(file, tensors, facts)
 
 
@@ -239,11 +232,4 @@ def _restore(file: Path, network: nn.Module, averaged: EmaNetwork, optimizer: to
     network.load_state_dict(tensors["network"])
     averaged.network.load_state_dict(tensors["averaged"])
     restore_optimizer(optimizer, tensors.get("optimizer", {}))
-    return _State(
-        step=facts["step"],
-        seconds=facts["seconds"],
-        losses=facts["losses"],
-        history=facts["history"],
-        best_score=facts.get("best_score", -math.inf),
-        best=tensors.get("best", {}),
-    )
+    return _State(**facts, best=tensors.get("best", {}))

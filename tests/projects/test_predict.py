@@ -341,7 +341,7 @@ def test_a_folder_and_an_output_with_strange_names(trained, refused, cells, tmp_
     shutil.copytree(folder, other)
     for given in ({"images": other}, {"output": other / "a.csv"}):
         line = refused(trained, **given)
-        assert "expected text, found bytes that are no UTF-8" in line and "caf\\udce9" in line
+        assert "expected text, found bytes that are not UTF-8" in line and "caf\\udce9" in line
     file = folder / "a.csv"
     file.write_text("image\n00.jpg\n")
     run, table = predict(trained, file, folder / "b.csv")

@@ -116,7 +116,7 @@ def test_class_weights(handed):
     plain, weighed = handed(), handed(class_weights=True)
     assert plain.task.class_weights is None
     counts = np.bincount(weighed.task.train.labels)
-    weights = weighed.task.class_weights.numpy()
+    weights = weighed.task.class_weights
     np.testing.assert_allclose(weights * counts, (weights * counts)[0], rtol=1e-5)
 
 
@@ -155,7 +155,7 @@ def test_what_the_task_is_told(handed):
         precision="float32",
     )
     task = seen.task
-    assert (task.images_per_step, task.label_smoothing, task.auxiliary_loss_weight, task.size, task.crop) == (
+    assert (task.batch_size, task.label_smoothing, task.auxiliary_loss_weight, task.size, task.crop) == (
         5,
         0.2,
         0.5,
@@ -163,7 +163,7 @@ def test_what_the_task_is_told(handed):
         0.7,
     )
     assert task.jitter == AugmentationConfig(zoom=1.3, shift=0.02, stain=0.05, brightness=0.02)
-    assert task.stored == 3 and task.precision == "float32"
+    assert len(task.views) == 3 * len(task.train) and task.precision == "float32"
     assert handed(decoded_size=48).task.pixels.shape[1:] == (48, 48, 3)
 
 

@@ -1,9 +1,9 @@
 """The task of the `camelyon` job: normal against tumor, the whole backbone fine-tuned."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import torch
-import torch.nn.functional as F
-from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 
 from hemacell.core.random import generator_of
@@ -15,68 +15,37 @@ from hemacell.data.augmentation import (
 )
 from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
+from hemacell.training.tasks.classification import ClassificationTask
 
 
-class PatchTask:
-    """Cross-entropy on augmented patches; validation on upright ones.
+@dataclass(eq=False)
+class PatchTask(ClassificationTask):
+    """Classes of augmented patches; validation on upright ones."""
 
-    Args:
-        pixels: uint8 [M, H, W, 3].
-        rows, labels: int64, the training patches.
-        val_rows, val_labels: the validation patches.
-        size: side at which the backbone sees a patch.
-    """
+    pixels: np.ndarray
+    """uint8 [M, H, W, 3]"""
+    rows: np.ndarray
+    """int64, the training patches"""
+    labels: np.ndarray
+    val_rows: np.ndarray
+    val_labels: np.ndarray
+    size: int = field(kw_only=True)
+    """side of a patch as the backbone sees it, in pixels"""
+    augmentation: AugmentationConfig = field(kw_only=True)
 
-    monitor = "val/macro_f1"
-
-    def __init__(
-        self,
-        pixels: np.ndarray,
-        rows: np.ndarray,
-        labels: np.ndarray,
-        val_rows: np.ndarray,
-        val_labels: np.ndarray,
-        *,
-        size: int,
-        batch_size: int,
-        seed: int,
-        views: AugmentationConfig,
-        label_smoothing: float = 0.1,
-        class_weights: np.ndarray | None = None,
-        sampler_weights: np.ndarray | None = None,
-        precision: str = "bf16",
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.pixels, self.rows, self.labels = pixels, rows, torch.from_numpy(labels)
-        self.val_rows, self.val_labels = val_rows, val_labels
-        self.size, self.seed, self.view_settings = size, seed, views
-        self.label_smoothing, self.precision, self.device = label_smoothing, precision, torch.device(device)
-        self.class_weights = None if class_weights is None else torch.from_numpy(class_weights).float().to(self.device)
-        self.images_per_step = batch_size
-        self.order = BatchOrder(len(rows), batch_size, seed, sampler_weights)
+    def __post_init__(self) -> None:
+        self.order = BatchOrder(len(self.rows), self.batch_size, self.seed, self.sampler_weights)
 
     def loss(self, network: nn.Module, step: int) -> Tensor:
         chosen = self.order(step)
-        views = random_augmentation(len(chosen), self.view_settings, generator_of(self.seed, "views", step))
-        images = apply_augmentation(
-            torch.from_numpy(self.pixels[self.rows[chosen.numpy()]]).to(self.device), views, self.size
-        )
-        return F.cross_entropy(
-            network(images).float(),
-            self.labels[chosen].to(self.device),
-            weight=self.class_weights,
-            label_smoothing=self.label_smoothing,
-        )
+        views = random_augmentation(len(chosen), self.augmentation, generator_of(self.seed, "views", step))
+        pixels = torch.from_numpy(self.pixels[self.rows[chosen.numpy()]]).to(self.device)
+        labels = torch.from_numpy(self.labels)[chosen].to(self.device)
+        return self.cross_entropy(network(apply_augmentation(pixels, views, self.size)), labels)
 
     def validate(self, network: nn.Module) -> Row:
         probabilities = patch_probabilities(network, self.pixels, self.val_rows, self.size, 1, self.precision)
-        predicted = probabilities.argmax(1)
-        picked = probabilities[np.arange(len(predicted)), self.val_labels]
-        return {
-            "val/loss": float(-np.log(np.clip(picked, 1e-12, None)).mean()),
-            "val/accuracy": float(accuracy_score(self.val_labels, predicted)),
-            "val/macro_f1": float(f1_score(self.val_labels, predicted, average="macro", zero_division=0.0)),
-        }
+        return self.metrics(self.val_labels, probabilities)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """The task of the `prcc` job: reconstruct unlabelled tiles."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,38 +23,30 @@ def resize_tiles(pixels: np.ndarray, size: int) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
+@dataclass(eq=False)
 class TileTask:
-    """SSIM + L1 on random cuts of the tiles, each batch at a scale of its own; validation on whole tiles.
-
-    Args:
-        pixels: uint8 [M, H, W, 3], tiles at least as large as `size`.
-        rows, val_rows: int64.
-        size: side in pixels at which the network sees a cut: at least so much of a tile is cut out, at most all.
-        l1_loss_weight: see `reconstruction_loss`.
-        show: called at each report with val originals and reconstructions, float [n, 3, size, size].
-    """
+    """SSIM + L1 on random cuts of the tiles, each batch at a scale of its own; validation on whole tiles."""
 
     monitor = "val/ssim"
 
-    def __init__(
-        self,
-        pixels: np.ndarray,
-        rows: np.ndarray,
-        val_rows: np.ndarray,
-        *,
-        size: int,
-        batch_size: int,
-        seed: int,
-        l1_loss_weight: float = 0.5,
-        device: torch.device | str = "cpu",
-        show: Callable[[Tensor, Tensor], None] | None = None,
-    ) -> None:
-        self.pixels, self.rows = pixels, rows
-        self.size, self.seed, self.l1_loss_weight = size, seed, l1_loss_weight
-        self.device, self.show = torch.device(device), show
-        self.images_per_step = batch_size
-        self.order = BatchOrder(len(rows), batch_size, seed)
-        self.val_images = resize_tiles(pixels[val_rows], size)
+    pixels: np.ndarray
+    """uint8 [M, H, W, 3], tiles at least as large as `size`"""
+    rows: np.ndarray
+    """int64, the training tiles"""
+    val_rows: np.ndarray
+    size: int = field(kw_only=True)
+    """side in pixels at which the network sees a cut: at least so much of a tile is cut out, at most all"""
+    batch_size: int = field(kw_only=True)
+    seed: int = field(kw_only=True)
+    l1_loss_weight: float = 0.5
+    """see `reconstruction_loss`"""
+    device: torch.device | str = "cpu"
+    show: Callable[[Tensor, Tensor], None] | None = None
+    """called at each report with val originals and reconstructions, float [n, 3, size, size]"""
+
+    def __post_init__(self) -> None:
+        self.order = BatchOrder(len(self.rows), self.batch_size, self.seed)
+        self.val_images = resize_tiles(self.pixels[self.val_rows], self.size)
 
     def loss(self, network: nn.Module, step: int) -> Tensor:
         generator = generator_of(self.seed, "cuts", step)

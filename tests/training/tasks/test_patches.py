@@ -25,8 +25,8 @@ def network():
     return Backbone(create_backbone("test_efficientnet", "none", classes=2)).eval()
 
 
-def task(views=STILL, **changes):
-    wanted = {"size": 32, "batch_size": 6, "seed": 0, "views": views, "precision": "float32"}
+def task(augmentation=STILL, **changes):
+    wanted = {"size": 32, "batch_size": 6, "seed": 0, "augmentation": augmentation, "precision": "float32"}
     return PatchTask(PIXELS, ROWS, LABELS, VAL_ROWS, VAL_LABELS, **(wanted | changes))
 
 
