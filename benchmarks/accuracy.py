@@ -17,7 +17,7 @@ from hemacell.core.cache import cache_dir
 from hemacell.data.sources.resolve import resolve_data
 from hemacell.encoders.registry import ENCODERS
 from hemacell.tracking.registry.lookup import find
-from hemacell.tracking.runs.existing import scores_of
+from hemacell.tracking.runs.existing import existing_run
 from projects import camelyon, prcc, wbc
 
 
@@ -34,7 +34,9 @@ def main() -> None:
     pretrained = {}
     for name, job, settings in (("prcc", prcc, PrccSettings), ("camelyon", camelyon, CamelyonSettings)):
         model = find(ENCODERS[name].registered_name, kind)
-        pretrained[name] = scores_of(model.run_id if model else job.run(settings.checked(data=asked.data)))
+        pretrained[name] = existing_run(
+            model.run_id if model else job.run(settings.checked(data=asked.data))
+        ).data.metrics
 
     fractions, arms = [float(text) for text in asked.fractions.split(",")], asked.arms.split(";")
     cells: dict[tuple[str, float], list[dict[str, float]]] = {}
@@ -51,7 +53,7 @@ def main() -> None:
                     num_evals=5,
                     run_name=f"{arm} {fraction:g} draw {draw}",
                 )
-                cells.setdefault((arm, fraction), []).append(scores_of(wbc.run(settings)))
+                cells.setdefault((arm, fraction), []).append(existing_run(wbc.run(settings)).data.metrics)
                 _print(pretrained, cells, fractions, arms)
 
 

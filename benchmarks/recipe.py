@@ -12,7 +12,7 @@ import statistics
 from hemacell.config.jobs import StudySettings
 from hemacell.jobs.study import plan, start_study
 from hemacell.jobs.study_workers import compute
-from hemacell.tracking.runs.existing import scores_of
+from hemacell.tracking.runs.existing import existing_run
 from projects import wbc
 
 FIRST_DRAW = 100
@@ -40,7 +40,7 @@ def main() -> None:
         for fraction in sorted(study.job.settings.fractions):
             for arm in [arm.name for arm in study.arms]:
                 own_runs = [entry for entry in computed.listing if (entry["arm"], entry["fraction"]) == (arm, fraction)]
-                scores = [scores_of(entry["run_id"]) for entry in own_runs]
+                scores = [existing_run(entry["run_id"]).data.metrics for entry in own_runs]
                 f1 = [score["calibrated_val/macro_f1"] for score in scores]
                 nll = [score["calibrated_val/nll"] for score in scores]
                 seconds = statistics.median(score["train_seconds"] for score in scores)

@@ -7,6 +7,7 @@ Takes three to four minutes on two cores. Its scores show that the parts work to
 
 from __future__ import annotations
 
+import json
 import logging
 
 from hemacell.cli import main
@@ -24,7 +25,9 @@ def run(settings: MainSettings) -> str:
     from hemacell.data.sources.resolve import read_manifest
     from hemacell.jobs.context import start_job
     from hemacell.reporting.tables import score_table
-    from hemacell.tracking.runs.existing import scores_of
+    from hemacell.tracking.runs.existing import existing_run
+    from hemacell.tracking.runs.search import read_file
+    from hemacell.tracking.schema import STUDY_RUNS
     from projects import camelyon, prcc, wbc
 
     job = start_job("main", settings)
@@ -51,17 +54,14 @@ def run(settings: MainSettings) -> str:
                 labels = f"{settings.fraction:.0%} of the labels"
                 logger.info(f"{number}/4 white blood cells, {labels}, encoders={','.join(encoders)}")
                 given = settings.inherited_by(WbcSettings) | {"fraction": settings.fraction}
-                child = wbc.run(WbcSettings.checked(**given, steps=settings.wbc_steps, encoders=encoders))
-                children[arm] = child
-                parent.metrics({f"{name}/{arm}": value for name, value in scores_of(child).items() if name in SHOWN})
-            parent.json(children, "runs.json")  # a finished run without files is taken for a deleted one
+                children[arm] = wbc.run(WbcSettings.checked(**given, steps=settings.wbc_steps, encoders=encoders))
+            parent.json(children, STUDY_RUNS)  # a finished run without files is taken for a deleted one
         logger.info(f"main: run {run_id}")
 
-    scores = scores_of(run_id)
-    rows = []
-    for arm, encoders in ARMS.items():
-        own = {name: scores[f"{name}/{arm}"] for name in SHOWN if f"{name}/{arm}" in scores}
-        rows.append((f"encoders={','.join(encoders)}", own))
+    children = json.loads(read_file(run_id, STUDY_RUNS))
+    rows = [
+        (f"encoders={','.join(encoders)}", existing_run(children[arm]).data.metrics) for arm, encoders in ARMS.items()
+    ]
     print(f"\ntest scores, {settings.fraction:.0%} of the labels\n{score_table(rows, SHOWN)}")
     return run_id
 

@@ -36,7 +36,7 @@ class Evaluation:
     """95 % intervals of scores, by a bootstrap over images"""
     selective: SelectivePrediction | None = None
     reliability: Mapping[str, float] = field(default_factory=dict)
-    """`ece_uncalibrated`, `aurc`, `accepted_…`, `unlike` (share of images that are flagged), `needs_review`"""
+    """`ece_uncalibrated`, `aurc`, `accepted_…`, `unlike` (share of images that are flagged)"""
     confidence_threshold: float | None = None
     saliency: Mapping[str, float] = field(default_factory=dict)
     """from `saliency_metrics`"""
@@ -77,6 +77,5 @@ def evaluate(
         "aurc": risk_coverage(labels, probabilities).area,
         **kept.metrics(),
         "unlike": float(is_ood.mean()),
-        "needs_review": 1 - kept.coverage,
     }
     return Evaluation(predictions, scores, limits, kept, reliability, threshold, saliency or {})

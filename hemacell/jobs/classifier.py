@@ -183,7 +183,8 @@ def calibrate_on_val(
     )
     val = cells.parts["val"]
     scores = classification_metrics(val.labels, found.val.probabilities, val.classes)
-    run.metrics({f"calibrated_val/{name}": value for name, value in scores.items()}, fitted.steps)
+    over_all = {f"calibrated_val/{name}": value for name, value in scores.items() if "/" not in name}
+    run.metrics(over_all, fitted.steps)
     config = found.model.config
     calibration = {
         "temperature": config.temperature,

@@ -17,7 +17,7 @@ from hemacell.core.progress import end_lines
 from hemacell.core.provenance import sources_digest, step_key
 from hemacell.core.threads import available_cores
 from hemacell.data.sources.resolve import DataSource, resolve_data
-from hemacell.tracking.runs.existing import params_of
+from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.runs.finished import finished_run
 from hemacell.tracking.runs.lifecycle import has_open_run, track
 from hemacell.tracking.runs.mlflow_environment import point_to_result
@@ -129,7 +129,8 @@ def start_job(name: str, settings: Given) -> RunContext[Given]:
 
 def _settings_of_run(given: Given) -> Given:
     """The settings that the run to resume was started with; warns of others that were given."""
-    known = {key: text for key, text in params_of(given.resume).items() if key in type(given).model_fields}
+    before = existing_run(given.resume).data.params
+    known = {key: text for key, text in before.items() if key in type(given).model_fields}
     texts = given.canonical()
     execution = given.texts(Role.EXECUTION)
     defaults = type(given)().canonical()

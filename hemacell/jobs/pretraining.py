@@ -12,7 +12,8 @@ from hemacell.config.groups import PretrainingSettings
 from hemacell.config.jobs import JOBS, CellSettings
 from hemacell.core.errors import UserError
 from hemacell.data.sources.resolve import has_images
-from hemacell.tracking.runs.existing import registered_by
+from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.schema import REGISTERED
 
 if TYPE_CHECKING:
     from hemacell.jobs.context import RunContext
@@ -57,5 +58,5 @@ def pretrain(job: RunContext[CellSettings], missing: Iterable[EncoderSpec]) -> d
         recipe, settings = importlib.import_module(f"projects.{spec.entry.job}"), JOBS[spec.entry.job]
         assert issubclass(settings, PretrainingSettings)
         run_id = recipe.run(settings.checked(**job.settings.for_pretraining(settings)))
-        registered[spec.slug] = registered_by(run_id)
+        registered[spec.slug] = existing_run(run_id).data.tags[REGISTERED]
     return registered

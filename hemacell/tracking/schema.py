@@ -56,7 +56,7 @@ EXPERIMENT = "hemacell-{job}"
 PREDICTIONS = "predictions.json"
 #: The rows that were reported in training, in one file: a comparison of many runs reads them at once.
 HISTORY = "history.json"
-#: On a study's run: its finished runs, also those that another study has computed.
+#: On a study's run: its finished runs, also those that another study has computed. On main's: arm -> run.
 STUDY_RUNS = "runs.json"
 #: On a study's run or a comparison's: what it says, in words.
 ANSWER = "answer.txt"

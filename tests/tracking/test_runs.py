@@ -200,7 +200,7 @@ def test_resume_reopens_the_run(store):
         assert get(first.run_id).info.status == "RUNNING" and "hemacell.error" not in get(first.run_id).data.tags
     found = get(first.run_id)
     assert second.run_id == first.run_id and found.info.status == "FINISHED"
-    assert found.data.params == {"fraction": "0.5", "resume": ""} == existing.params_of(first.run_id)
+    assert found.data.params == {"fraction": "0.5", "resume": ""} == existing.existing_run(first.run_id).data.params
     assert [m.value for m in first.client.get_metric_history(first.run_id, "train/loss")] == [2.0, 1.0]
 
 
@@ -220,7 +220,7 @@ def test_what_cannot_be_resumed(store):
     with pytest.raises(UserError, match="was deleted"), lifecycle.track("prcc", {}, resume=run.run_id):
         pass
     with pytest.raises(UserError, match="there is no run"):
-        existing.params_of("0" * 32)
+        existing.existing_run("0" * 32)
 
 
 def test_a_run_that_still_runs_is_not_resumed(store, job):

@@ -73,7 +73,7 @@ def register_onnx(
 
 def export_of_run(run_id: str) -> RegisteredModel:
     """The export that a finished run has registered."""
-    return resolve(existing_run(get_client(), run_id).data.tags[REGISTERED])
+    return resolve(existing_run(run_id).data.tags[REGISTERED])
 
 
 def follow_aliases(model: RegisteredModel, export: RegisteredModel) -> tuple[str, ...]:

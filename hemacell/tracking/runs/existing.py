@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.process import is_alive, this_host
-from hemacell.tracking.schema import ENCODER, HOST, JOB, PID, REGISTERED
+from hemacell.tracking.schema import ENCODER, HOST, JOB, PID
 from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 
-def existing_run(client: MlflowClient, run_id: str) -> Run:
+def existing_run(run_id: str) -> Run:
     """A run by its id.
 
     Raises:
@@ -24,7 +23,7 @@ def existing_run(client: MlflowClient, run_id: str) -> Run:
     from mlflow.exceptions import MlflowException
 
     try:
-        run = client.get_run(run_id)
+        run = get_client().get_run(run_id)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
@@ -36,48 +35,21 @@ def existing_run(client: MlflowClient, run_id: str) -> Run:
     return run
 
 
-def params_of(run_id: str) -> dict[str, str]:
-    """The settings that a run was started with, as text.
-
-    Raises:
-        UserError: there is no such run.
-    """
-    return dict(existing_run(get_client(), run_id).data.params)
-
-
-def scores_of(run_id: str) -> dict[str, float]:
-    """The last value of every metric of a run.
-
-    Raises:
-        UserError: there is no such run.
-    """
-    return dict(existing_run(get_client(), run_id).data.metrics)
-
-
-def registered_by(run_id: str) -> str:
-    """The address of the model that a run has registered, `models:/NAME/VERSION`.
-
-    Raises:
-        UserError: there is no such run.
-    """
-    return existing_run(get_client(), run_id).data.tags[REGISTERED]
-
-
 def encoders_of(run_id: str) -> dict[str, str]:
     """The encoders that a run was started with, slug -> address; empty for '' and for one that had none yet."""
     if not run_id:
         return {}
-    tags = existing_run(get_client(), run_id).data.tags
+    tags = existing_run(run_id).data.tags
     return {key.removeprefix(ENCODER): uri for key, uri in tags.items() if key.startswith(ENCODER)}
 
 
-def check_resumable(client: MlflowClient, run_id: str, job: str) -> None:
+def check_resumable(run_id: str, job: str) -> None:
     """Check that a run of this job can be resumed.
 
     Raises:
         UserError: there is no such run, it belongs to another job, or it is still running.
     """
-    run = existing_run(client, run_id)
+    run = existing_run(run_id)
     found = run.data.tags.get(JOB, "")
     if found != job:
         raise UserError(f"run {run_id} is a run of {found or 'another program'}, not of {job}: give a run of {job}")

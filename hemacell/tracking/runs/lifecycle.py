@@ -75,9 +75,9 @@ def track(
     parent = parent or enclosing or launch.parent
     experiment_id = ""
     if resume:
-        check_resumable(client, resume, job)
+        check_resumable(resume, job)
     elif parent:
-        experiment_id = existing_run(client, parent).info.experiment_id
+        experiment_id = existing_run(parent).info.experiment_id
     else:
         experiment_id = experiment_for(client, job, experiment, launch)
     name = run_name or ("" if enclosing else launch.run_name) or name_of_run(job, texts)

@@ -33,7 +33,7 @@ def can_go_on(job: str, run_id: str, key: str) -> bool:
     if not run_id:
         return False
     try:
-        run = existing_run(get_client(), run_id)
+        run = existing_run(run_id)
     except UserError:  # of another store, or deleted
         return False
     same = run.data.tags.get(JOB) == job and run.data.tags.get(KEY) == key

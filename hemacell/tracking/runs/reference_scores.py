@@ -11,7 +11,6 @@ from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.schema import PREDICTIONS
-from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
     from hemacell.evaluation.predictions import Predictions
@@ -28,7 +27,7 @@ def reference_scores_of(model: RegisteredModel) -> tuple[dict[str, float], str]:
     if not model.run_id:
         return {}, f"{model.uri} names no run that trained it: its own test scores are not known"
     try:
-        run = existing_run(get_client(), model.run_id)
+        run = existing_run(model.run_id)
     except UserError:
         return {}, f"run {model.run_id}, which trained {model.uri}, is gone: its own test scores are not known"
     scores = {name.removeprefix(_TEST): value for name, value in run.data.metrics.items() if name.startswith(_TEST)}
@@ -44,7 +43,7 @@ def test_predictions_of(model: RegisteredModel) -> Predictions | None:
     if not model.run_id:
         return None
     try:
-        with files_of(existing_run(get_client(), model.run_id)) as fetched:
+        with files_of(existing_run(model.run_id)) as fetched:
             return read_predictions(fetched(PREDICTIONS))
     except (MlflowException, OSError, UserError):
         return None
@@ -81,6 +80,6 @@ def comparison_of(run_id: str) -> tuple[list[MetricComparison], list[str]]:
     """The rows and the warnings that a run of `evaluate` has left."""
     from hemacell.evaluation.reference_scores import from_records
 
-    with files_of(existing_run(get_client(), run_id)) as fetched:
+    with files_of(existing_run(run_id)) as fetched:
         found = json.loads(fetched(RECORDS).read_text(encoding="utf-8"))
     return from_records(found["rows"]), found["warnings"]

@@ -95,7 +95,7 @@ def records_of_study(run_id: str) -> list[RunRecord]:
     """
     from mlflow.exceptions import MlflowException
 
-    study = existing_run(get_client(), run_id)
+    study = existing_run(run_id)
     if study.data.tags.get(JOB) != "study":
         raise UserError(
             f"study={run_id}: expected a run of study, found one of {study.data.tags.get(JOB) or 'no job of ours'}; "
@@ -120,10 +120,9 @@ def runs_with(run_ids: Sequence[str]) -> list[Run]:
     Raises:
         UserError: there is no such run, or one is named twice.
     """
-    client = get_client()
     if twice := [run_id for run_id, count in Counter(run_ids).items() if count > 1]:
         raise UserError(f"run {twice[0]} is named twice: give each run once")
-    return [existing_run(client, run_id) for run_id in run_ids]
+    return [existing_run(run_id) for run_id in run_ids]
 
 
 def runs_by_filter(text: str) -> list[Run]:
@@ -217,5 +216,5 @@ def read_file(run_id: str, name: str) -> str:
         UserError: there is no such run.
         MlflowException, OSError: it has no such file.
     """
-    with files_of(existing_run(get_client(), run_id)) as fetched:
+    with files_of(existing_run(run_id)) as fetched:
         return fetched(name).read_text(encoding="utf-8")
