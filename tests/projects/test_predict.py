@@ -258,7 +258,7 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     assert len(table) == 44
 
     line = refused(trained, precision="bf16", crop=0.9)
-    assert f"written by run {first.info.run_id} with crop=0.0 (now 0.9), precision=float32 (now bf16)" in line
+    assert f"written by run {first.info.run_id} with precision=float32 (now bf16), crop=0.0 (now 0.9)" in line
     (cells / "smear a" / "00.jpg").unlink()
     assert "with other or changed images" in refused(trained)
 
