@@ -1,5 +1,5 @@
-"""Answers that are accepted without a person looking at them, and how many of these are wrong (selective
-classification, Chow 1970; Geifman and El-Yaniv 2017)."""
+"""Selective prediction: predictions that are accepted without review, and how many of these are wrong (Chow 1970;
+Geifman and El-Yaniv 2017)."""
 
 import math
 from typing import NamedTuple
@@ -52,6 +52,8 @@ class SelectivePrediction(NamedTuple):
 
     def in_words(self) -> str:
         """For people: `0.6% of the 480 accepted of 514 cells are wrong [0.1%, 1.8%]`, the exact limits in brackets."""
+        if not self.accepted:
+            return f"no prediction was accepted (0 of {self.images} cells)"
         low, high = self.error_limits
         return (
             f"{self.error:.1%} of the {self.accepted} accepted of {self.images} cells are wrong [{low:.1%}, {high:.1%}]"
@@ -61,12 +63,12 @@ class SelectivePrediction(NamedTuple):
 def accepted(
     labels: ArrayLike, probabilities: ArrayLike, threshold: float, also_doubtful: ArrayLike | None = None
 ) -> SelectivePrediction:
-    """Count the answers whose probability is at or above a threshold.
+    """Count the predictions whose probability is at or above a threshold.
 
     Args:
         labels: int [N].
         probabilities: float [N, C].
-        threshold: of the probability of the answer.
+        threshold: of the probability of the predicted class.
         also_doubtful: bool [N], images that are not accepted for another reason.
     """
     y, p = checked_probabilities(labels, probabilities)
@@ -118,7 +120,7 @@ def choose_confidence_threshold(
 
 
 class RiskCoverage(NamedTuple):
-    """The share of wrong answers among the surest ones, for every possible threshold."""
+    """The share of wrong predictions among the most confident ones, for every possible threshold."""
 
     coverage: NDArray[np.float64]
     """[K], share of the images that is accepted, rising to 1"""

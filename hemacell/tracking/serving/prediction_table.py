@@ -1,4 +1,4 @@
-"""The table that a classifier answers with; the same from a served model and from `hemacell.load`."""
+"""The table of predictions; the same from a served model and from `hemacell.load`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Predictor(Protocol):
 
 
 def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.DataFrame:
-    """Classify pictures and lay the answers out as a table, one row each, in the order given.
+    """Classify images and lay the predictions out as a table, one row each, in the order given.
 
     Args:
         predictor: the classifier.
@@ -38,9 +38,9 @@ def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.D
     Returns:
         See `hemacell.prediction.table.prediction_table`.
     """
-    answers: list[Answer | str] = []
+    found: list[Answer | str] = []
     for chunk in chunks(pictures):
         readable = [picture for picture in chunk if not isinstance(picture, str)]
-        found = iter(map(Answer, *predictor.predict_images(readable)) if readable else ())
-        answers += [picture if isinstance(picture, str) else next(found) for picture in chunk]
-    return prediction_table(predictor.classes, predictor.confidence_threshold, answers)
+        fresh = iter(map(Answer, *predictor.predict_images(readable)) if readable else ())
+        found += [picture if isinstance(picture, str) else next(fresh) for picture in chunk]
+    return prediction_table(predictor.classes, predictor.confidence_threshold, found)
