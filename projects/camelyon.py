@@ -59,9 +59,9 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
     from hemacell.data import decoding, splits
     from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
-    from hemacell.encoders.camelyon import REGISTERED_NAME
     from hemacell.encoders.description import EncoderConfig
     from hemacell.encoders.frozen import save_encoder
+    from hemacell.encoders.registry import ENCODERS
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
     from hemacell.evaluation.paired import right_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
@@ -124,7 +124,7 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, backbone.state_dict()),
-                REGISTERED_NAME,
+                ENCODERS["camelyon"].registered_name,
                 run=run,
                 model="encoder",
                 kind=job.source.kind,

@@ -53,7 +53,7 @@ def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
     from hemacell.encoders.description import EncoderConfig
     from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.patch_pca import PatchPCA
-    from hemacell.encoders.prcc import REGISTERED_NAME
+    from hemacell.encoders.registry import ENCODERS
     from hemacell.evaluation.image_metrics import image_metrics, ssim_per_image
     from hemacell.evaluation.paired import mean_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_unreadable
@@ -127,7 +127,7 @@ def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, trained.network.state_dict()),
-                REGISTERED_NAME,
+                ENCODERS["prcc"].registered_name,
                 run=run,
                 model="encoder",
                 kind=job.source.kind,

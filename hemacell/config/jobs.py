@@ -280,7 +280,6 @@ class EvaluateSettings(ComputeSettings, StepSettings):
         "hemacell.evaluation.reference_scores",
         "hemacell.evaluation.saliency",
         "hemacell.evaluation.selective",
-        "hemacell.prediction.scoring",
     )
 
     model: Resolved[str] = Field(

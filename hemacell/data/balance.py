@@ -1,4 +1,4 @@
-"""Two ways to give rare classes their due: draw them more often, or repeat them before augmentation."""
+"""Two ways to make up for rare classes: draw them more often, or repeat them before augmentation."""
 
 import numpy as np
 
@@ -46,14 +46,14 @@ def _counts(labels: np.ndarray) -> np.ndarray:
 
 
 def balanced(labels: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Which images to train on, and with which chances, for a setting `balance`.
+    """Which images to train on, and how likely each is drawn, for a setting `balance`.
 
     Args:
         labels: class indices, int [N].
         how: `none`, `sampler` (each class drawn equally often) or `augment` (images of rare classes repeated).
 
     Returns:
-        int64 [M] positions, and float64 [M] chances or None where each comes once a round.
+        int64 [M] positions, and float64 [M] probabilities, or None where each comes once per epoch.
     """
     if how == "augment":
         return augment_plan(labels), None

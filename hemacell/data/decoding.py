@@ -15,6 +15,7 @@ from PIL import Image
 
 from hemacell.core.errors import UserError
 from hemacell.core.files import atomic_folder, disk_error, require_space
+from hemacell.core.threads import available_cores
 from hemacell.data.images import UnreadableImage, inside, keep_inside, read_mask, read_rgb, to_square
 from hemacell.data.manifest import Manifest
 
@@ -22,7 +23,18 @@ CACHE_VERSION = 1  # raise it whenever the same files would give other pixels
 _CHUNK = 256  # images in flight: bounds the memory whatever the number of images
 
 Progress = Callable[[int, int], None]
-Cut = Callable[[Image.Image], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """How pictures are made of an image."""
+
+    name: str
+    """Part of the key of what is stored."""
+    size: int
+    most: int
+    """Pictures of one image, at most."""
+    cut: Callable[[Image.Image], list[np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +48,7 @@ class Decoded:
     bad: list[tuple[str, str]]
     """(path, reason) of every image that cannot be read."""
     image: np.ndarray
-    """int64 [N], number of the image that a row was cut from: rows of one image share it (arange without pieces)."""
+    """int64 [N], number of the image that a row was cut from; pieces of one image share it."""
 
     def __len__(self) -> int:
         return len(self.array)
@@ -69,7 +81,6 @@ def decode(
     size: int,
     cache: Path,
     max_bad: float = 0.01,
-    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Decoded:
     """Decode every row to size x size pixels: central square, then an antialiased bilinear resize.
@@ -83,14 +94,13 @@ def decode(
         size: side of the pictures in pixels.
         cache: the folder for arrays, made where it is missing; a `decoded` folder in it is used.
         max_bad: share of rows, 0 to 1, that may be unreadable.
-        workers: threads (Pillow decodes without the interpreter's lock); None means one a core.
         progress: called with (rows done, all rows).
 
     Raises:
         UserError: too many unreadable images, a mask of another size than its image, a full or read-only disk.
     """
-    cut = partial(_whole, size=size)
-    return _stored(manifest, size, f"whole {size}", cut, size * size * 3, cache, max_bad, workers, progress)
+    recipe = _Recipe(f"whole {size}", size, most=1, cut=partial(_whole, size=size))
+    return _stored(manifest, recipe, cache, max_bad, progress)
 
 
 def tile_pieces(
@@ -99,7 +109,6 @@ def tile_pieces(
     cache: Path,
     per_tile: int = 4,
     max_bad: float = 0.01,
-    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Decoded:
     """Like `decode`, but a large tile gives several pieces in its own resolution.
@@ -110,9 +119,8 @@ def tile_pieces(
     """
     if per_tile < 1:
         raise UserError(f"per_tile={per_tile}: expected 1 or more pieces a tile")
-    cut = partial(_pieces, size=size, per_tile=per_tile)
-    recipe, bytes_each = f"pieces {size} {per_tile}", per_tile * size * size * 3
-    return _stored(manifest, size, recipe, cut, bytes_each, cache, max_bad, workers, progress)
+    recipe = _Recipe(f"pieces {size} {per_tile}", size, per_tile, cut=partial(_pieces, size=size, per_tile=per_tile))
+    return _stored(manifest, recipe, cache, max_bad, progress)
 
 
 # --- pixels of one row
@@ -137,7 +145,7 @@ def _pieces(image: Image.Image, size: int, per_tile: int) -> list[np.ndarray]:
     return [np.asarray(image.crop((left, top, left + size, top + size))) for left, top in corners]
 
 
-def _read(row: tuple[str, str], cut: Cut, read: Callable[[str], Image.Image] | None) -> _Result:
+def _read(row: tuple[str, str], recipe: _Recipe, read: Callable[[str], Image.Image] | None) -> _Result:
     path, mask_path = row
     try:
         image = read(path) if read else read_rgb(Path(path))
@@ -151,33 +159,23 @@ def _read(row: tuple[str, str], cut: Cut, read: Callable[[str], Image.Image] | N
         if not inside(mask).any():
             return _Result([], "")
         image = keep_inside(image, mask)
-    return _Result(cut(image), "")
+    return _Result(recipe.cut(image), "")
 
 
 # --- the files: <cache>/decoded/<key>/{pixels.npy,rows.json}
 
 
-def _stored(
-    manifest: Manifest,
-    size: int,
-    recipe: str,
-    cut: Cut,
-    bytes_each: int,
-    cache: Path,
-    max_bad: float,
-    workers: int | None,
-    progress: Progress | None,
-) -> Decoded:
+def _stored(manifest: Manifest, recipe: _Recipe, cache: Path, max_bad: float, progress: Progress | None) -> Decoded:
     if not 0 <= max_bad <= 1:
         raise UserError(f"max_bad={max_bad}: expected a share from 0 to 1, such as 0.01")
-    if size < 1:
-        raise UserError(f"size={size}: expected 1 or more pixels")
+    if recipe.size < 1:
+        raise UserError(f"size={recipe.size}: expected 1 or more pixels")
     manifest = _by_content(manifest)
     folder = Path(cache) / "decoded" / _key(manifest, recipe)
     held = _read_back(folder)
     if held is None:
         try:
-            _write(manifest, size, cut, bytes_each, folder, max_bad, workers, progress)
+            _write(manifest, recipe, folder, max_bad, progress)
         except OSError as error:
             raise disk_error(error, f"cannot store decoded images in {folder.parent}") from error
         held = _read_back(folder)
@@ -201,45 +199,36 @@ def _by_content(manifest: Manifest) -> Manifest:
     return manifest.select(sorted(range(len(keys)), key=keys.__getitem__))
 
 
-def _key(manifest: Manifest, recipe: str) -> str:
-    lines = [f"recipe {CACHE_VERSION}", recipe, *manifest.table["sha256"]]
+def _key(manifest: Manifest, recipe: _Recipe) -> str:
+    lines = [f"recipe {CACHE_VERSION}", recipe.name, *manifest.table["sha256"]]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:40]
 
 
 def _read_back(folder: Path) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]] | None:
-    """What is stored, or None where nothing (or nothing whole) is."""
+    """What is stored, or None where it is missing or damaged."""
     try:
         notes = json.loads((folder / "rows.json").read_text())
         rows = np.array(notes["rows"], dtype=np.int64)
+        bad = [(row, reason) for row, reason in notes["bad"]]
         shape = tuple(notes["shape"])
         if shape[0] == 0:  # an empty file cannot be mapped
-            return np.zeros(shape, np.uint8), rows, [(row, reason) for row, reason in notes["bad"]]
+            return np.zeros(shape, np.uint8), rows, bad
         array = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError):
         return None
-    if array.shape != shape or len(rows) != len(array):
-        return None
-    return array, rows, [(row, reason) for row, reason in notes["bad"]]
+    return (array, rows, bad) if array.shape == shape and len(rows) == len(array) else None
 
 
-def _write(
-    manifest: Manifest,
-    size: int,
-    cut: Cut,
-    bytes_each: int,
-    folder: Path,
-    max_bad: float,
-    workers: int | None,
-    progress: Progress | None,
-) -> None:
-    """Decode into a folder of its own and rename that at the end: nobody ever sees a half-written array."""
+def _write(manifest: Manifest, recipe: _Recipe, folder: Path, max_bad: float, progress: Progress | None) -> None:
+    """Decode into a temporary folder and rename it at the end, so that no process reads a half-written array."""
+    size = recipe.size
     with atomic_folder(folder, lambda there: _read_back(there) is not None) as temporary:
-        require_space(temporary, len(manifest) * bytes_each)
+        require_space(temporary, len(manifest) * recipe.most * size * size * 3)
         rows: list[int] = []
         bad: list[tuple[int, str]] = []
         with open(temporary / "pixels.npy", "wb") as file:
             _write_header(file, (0, size, size, 3))
-            for number, result in enumerate(_results(manifest, cut, workers, progress)):
+            for number, result in enumerate(_results(manifest, recipe, progress)):
                 if result.reason:
                     bad.append((number, result.reason))
                 for piece in result.pieces:
@@ -259,17 +248,13 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def _results(manifest: Manifest, cut: Cut, workers: int | None, progress: Progress | None) -> Iterator[_Result]:
+def _results(manifest: Manifest, recipe: _Recipe, progress: Progress | None) -> Iterator[_Result]:
     rows = list(_keys(manifest))
-    with ThreadPoolExecutor(workers or _cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:  # Pillow decodes without the interpreter's lock
         for start in range(0, len(rows), _CHUNK):
-            yield from pool.map(partial(_read, cut=cut, read=manifest.read), rows[start : start + _CHUNK])
+            yield from pool.map(partial(_read, recipe=recipe, read=manifest.read), rows[start : start + _CHUNK])
             if progress:
                 progress(min(start + _CHUNK, len(rows)), len(rows))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _with_paths(manifest: Manifest, bad: list[tuple[int, str]]) -> list[tuple[str, str]]:

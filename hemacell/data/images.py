@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hemacell.core.errors import UserError
+from hemacell.core.errors import UserError, in_one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-# Named, so that Pillow does not offer bytes from outside to parsers that nobody needs here (EPS starts Ghostscript).
+# Named, so that Pillow does not offer bytes from outside to parsers that are not needed here (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
-MAX_PIXELS = 89_478_485  # Pillow's own border of a decompression bomb: a quarter of a GiB as RGB
-INSIDE = 0.25  # of a mask's largest value: the cytoplasm is drawn at half of the nucleus, JPEG noise lies far below
+MAX_PIXELS = 89_478_485  # where Pillow warns of a decompression bomb: a quarter of a GiB as RGB
+INSIDE = 0.25  # of a mask's largest value: cytoplasm has half of the nucleus's value, JPEG noise far less
 
 
 def is_image(path: Path) -> bool:
-    """Whether a path is called like an image file; a broken link is, and is then reported as unreadable."""
+    """Whether a path has the name of an image file; a broken link has, and is then reported as unreadable."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
@@ -40,14 +40,10 @@ def _open(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except Image.UnidentifiedImageError as error:
         raise UnreadableImage("is not an image, or of an unknown kind") from error
     except Exception as error:  # Pillow's plugins let errors of many types through on damaged headers
-        raise UnreadableImage(f"has a damaged header: {_line(error)}") from error
+        raise UnreadableImage(f"has a damaged header: {in_one_line(error)}") from error
     if image.width * image.height > max_pixels:
         raise UnreadableImage(f"has more than {max_pixels} pixels")
     return image
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{error}".split()) or type(error).__name__
 
 
 def _load(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -58,7 +54,7 @@ def _load(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise
     except Exception as error:  # as above: OSError, SyntaxError, EOFError, struct.error, zlib.error ...
         kind = "is truncated" if "truncated" in str(error).lower() else "cannot be decoded"
-        raise UnreadableImage(f"{kind}: {_line(error)}") from error
+        raise UnreadableImage(f"{kind}: {in_one_line(error)}") from error
     return image
 
 
@@ -95,7 +91,7 @@ def read_rgb(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
         return image.convert("RGB")
     except (OSError, ValueError) as error:
-        raise UnreadableImage(f"of mode {image.mode} cannot be turned into RGB: {_line(error)}") from error
+        raise UnreadableImage(f"of mode {image.mode} cannot be turned into RGB: {in_one_line(error)}") from error
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The one table that says which images there are, what they show and which side of the split they are on."""
+"""The table of all images: where they are, what they show and which split they are in."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ class Row(NamedTuple):
     label: str
     """Class name, '' where the image has none."""
     split: str
-    """'train', 'val', 'test', or '' as long as none is decided."""
+    """'train', 'val', 'test', or '' before it is decided."""
     group: str
     """What must stay on one side of a split: a patient, a field of view, or the image itself (its sha256)."""
     mask: str
@@ -52,7 +52,7 @@ class Manifest:
     """Images with labels, splits and digests. Never changed: every method gives a new one."""
 
     table: pd.DataFrame
-    """One row an image, columns as in `Row`, index 0..N-1."""
+    """One row per image, columns as in `Row`, index 0..N-1."""
     classes: tuple[str, ...]
     """Class names in the order of the class indices; empty for images without labels."""
     name: str
@@ -131,7 +131,7 @@ class Manifest:
         return replace(self, table=self.table.assign(split=pd.Series(list(splits), dtype="str")))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Number of rows a split and class, masked copies included; only splits that have rows.
+        """Number of rows per split and class, masked copies included; only splits that have rows.
 
         Images without labels are counted under the class ''.
         """

@@ -1,4 +1,4 @@
-"""Masks beside images, to measure with: which image has one, and how it lies in the decoded picture.
+"""Masks of images, to measure with: which image has one, and where it lies in the decoded picture.
 
 Nothing here changes an image: the column `mask` of a manifest is for masks that are applied.
 """
@@ -20,7 +20,7 @@ def masks_beside(manifest: Manifest) -> list[str]:
 
     The mask of `<split>/data/<Class>/<name>.jpg` is `<split>/mask/<Class>/<name>.*`; other layouts have none.
     """
-    if manifest.read is not None:  # no files, so nothing lies beside them
+    if manifest.read is not None:  # no files, so no masks next to them
         return [""] * len(manifest)
     rows: dict[Path, list[int]] = defaultdict(list)
     images = [Path(path) for path in manifest.table["path"]]

@@ -1,4 +1,4 @@
-"""Pictures that are no such cells, made from cells: what a classifier must flag and not name.
+"""Pictures made from cells that are no longer cells, which a classifier must flag and not classify.
 
 Each kind is a function of decoded pictures and of a generator, so that the same pictures come back on every machine.
 """

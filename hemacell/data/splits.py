@@ -1,8 +1,8 @@
-"""Who is on which side: decided on images, or what must stay together, before any augmentation."""
+"""Train, val and test: decided on images, or on groups that must stay together, before any augmentation."""
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -25,9 +25,9 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
     """Complete the splits found on disk to train, val and test.
 
     With an official test: as it is (a missing val is taken from train, 1 in 8). Without: val is divided into 30 % val
-    and 70 % test. Only train: 70 % train, 10 % val, 20 % test, where a class of one image stays in train. Divided are
-    classes for themselves and groups as a whole; masked copies and extra images never leave train, and a copy whose
-    image has left it goes.
+    and 70 % test. Only train: 70 % train, 10 % val, 20 % test, where a class of one image stays in train. Each class is
+    divided separately, and groups stay whole; masked copies and extra images never leave train, and a copy whose
+    image has left it is dropped.
     """
     present = set(manifest.table["split"])
     if "test" in present:
@@ -40,9 +40,8 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
         return manifest
     table = manifest.table
     movable = ((table["split"] == divided) & (table["source"] == "original")).to_numpy()
-    kept_apart = _divide(manifest.select(movable), shares, seed)
     splits = table["split"].to_numpy(dtype=object)
-    splits[movable] = kept_apart
+    splits[movable] = _divide(manifest.select(movable), shares, seed)
     moved = {
         (group, label)
         for group, label, split in zip(table["group"], table["label"], splits, strict=True)
@@ -74,12 +73,12 @@ def prcc_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
 
 
 def duplicates_across_splits(manifest: Manifest) -> list[list[int]]:
-    """Positions of rows that show the very same file in different splits, one list a file; masked copies left out."""
+    """Positions of rows with the very same file in different splits, one list per file; masked copies left out."""
     return _differing(manifest, "split")
 
 
 def conflicting_labels(manifest: Manifest) -> list[list[int]]:
-    """Positions of rows that show the very same file under different labels, one list a file."""
+    """Positions of rows with the very same file under different labels, one list per file."""
     return _differing(manifest, "label")
 
 
@@ -121,17 +120,13 @@ def apportion(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) 
     wanted = {side: share * total for side, share in shares.items() if share > 0}
     given: dict[str, int] = dict.fromkeys(wanted, 0)
     sides = {}
-    for group in _largest_first(sizes, seed):
+    for group in sorted(sizes, key=lambda group: (-sizes[group], seeded_hash("split", seed, group))):
         side = min(wanted, key=lambda name: (given[name] / wanted[name], -wanted[name]))
         given[side] += sizes[group]
         sides[group] = side
     return sides
 
 
-def _largest_first(sizes: Mapping[str, int], seed: int) -> Sequence[str]:
-    return sorted(sizes, key=lambda group: (-sizes[group], seeded_hash("split", seed, group)))
-
-
 def split_counts(manifest: Manifest) -> dict[str, int]:
-    """Rows a split, only those that have rows."""
+    """Number of rows per split; only splits that have rows."""
     return {split: sum(row.values()) for split, row in manifest.counts().items()}

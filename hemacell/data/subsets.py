@@ -12,7 +12,7 @@ import numpy as np
 from hemacell.core.errors import UserError
 from hemacell.data.manifest import Manifest
 from hemacell.data.sources.base import WBC_FOLDER
-from hemacell.data.sources.course import data_files
+from hemacell.data.sources.course import image_rows
 from hemacell.data.splits import seeded_hash
 
 
@@ -57,9 +57,9 @@ def draw(
         raise UserError(f"draw={draw}: expected 0, 1, 2 ... or official")
     if labels_per_class is not None:
         wanted = labels_per_class
-        return _first_of_each(train, lambda _, n: min(wanted, n), ("draw", draw), in_training=True)
+        return _first_of_each(train, lambda n: min(wanted, n), ("draw", draw), in_training=True)
     share = 1.0 if fraction is None else fraction
-    return _first_of_each(train, lambda _, n: max(1, round(share * n)), ("draw", draw), in_training=True)
+    return _first_of_each(train, lambda n: max(1, round(share * n)), ("draw", draw), in_training=True)
 
 
 def limit(manifest: Manifest, n: int, seed: int = 0) -> Manifest:
@@ -75,11 +75,11 @@ def limit(manifest: Manifest, n: int, seed: int = 0) -> Manifest:
     total = int((manifest.table["source"] != "masked").sum())
     if n >= total:
         return manifest
-    return _first_of_each(manifest, lambda _, size: max(1, round(n * size / total)), ("limit", seed), False)
+    return _first_of_each(manifest, lambda size: max(1, round(n * size / total)), ("limit", seed), in_training=False)
 
 
 def _first_of_each(
-    manifest: Manifest, how_many: Callable[[tuple[str, str], int], int], key: tuple[str, int], in_training: bool
+    manifest: Manifest, how_many: Callable[[int], int], key: tuple[str, int], in_training: bool
 ) -> Manifest:
     """The first of every (split, label) in the order of a seeded hash, and the masked copies of those."""
     table = manifest.table
@@ -92,14 +92,14 @@ def _first_of_each(
             strata[split, label].append(position)
     digests = table["sha256"].tolist()
     dropped: set[int] = set()
-    for stratum, positions in strata.items():
+    for positions in strata.values():
         ordered = sorted(positions, key=lambda position: seeded_hash(*key, digests[position]))
-        dropped.update(ordered[how_many(stratum, len(ordered)) :])
+        dropped.update(ordered[how_many(len(ordered)) :])
     return _without(manifest, dropped)
 
 
 def _without(manifest: Manifest, dropped: set[int]) -> Manifest:
-    """The manifest without these originals and without the masked copies that belong to none any more."""
+    """The manifest without these originals and without the masked copies whose original is gone."""
     table = manifest.table
     keys = list(zip(table["group"], table["label"], table["split"], strict=True))
     images = {
@@ -127,7 +127,7 @@ def _official(train: Manifest, fraction: float, root: Path, wbc_folder: str) -> 
         raise UserError(
             f"draw=official with fraction={fraction:g}: expected the folder {folder}, found none; type draw=0"
         )
-    files = data_files(folder, train.classes)
+    rows = image_rows({folder: "train"}, train.classes)
     table = train.table
     originals = [
         position
@@ -140,7 +140,7 @@ def _official(train: Manifest, fraction: float, root: Path, wbc_folder: str) -> 
         label = table["label"].iat[position]
         by_digest[label, table["sha256"].iat[position]].append(position)
         by_name[label, Path(table["path"].iat[position]).name].append(position)
-    found = [by_digest.get((label, digest)) or by_name.get((label, path.name), []) for path, label, digest in files]
+    found = [by_digest.get((row.label, row.sha256)) or by_name.get((row.label, Path(row.path).name)) for row in rows]
     # One file stands for one image: of exact duplicates the one with the same name would show the same picture.
     chosen = {positions[0] for positions in found if positions}
     for label in train.classes:
@@ -151,7 +151,7 @@ def _official(train: Manifest, fraction: float, root: Path, wbc_folder: str) -> 
             )
     if missing := sum(not positions for positions in found):
         warnings.warn(
-            f"{missing} of {len(files)} images in {folder} are not among the training images and are left out",
+            f"{missing} of {len(rows)} images in {folder} are not among the training images and are left out",
             stacklevel=3,
         )
     return _without(train, set(originals) - chosen)

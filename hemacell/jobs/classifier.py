@@ -143,8 +143,6 @@ def fit_method(
         size=settings.image_size,
         crop=settings.crop,
         views=settings.tta_views,
-        temperature=1.0,
-        confidence_threshold=0.0,
         encoders=tuple(slugs),
         method=method.name,
     )

@@ -14,7 +14,8 @@ from hemacell.core.errors import UserError
 from hemacell.data import decoding
 from hemacell.data.images import keep_inside, read_mask, read_rgb, to_square
 from hemacell.data.manifest import Manifest, Row
-from hemacell.data.sources.course import camelyon_manifest, prcc_manifest, wbc_manifest
+from hemacell.data.sources.course import wbc_manifest
+from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.splits import official_splits
 from hemacell.data.subsets import draw
 
@@ -80,17 +81,20 @@ def test_rows_of_a_draw(cells, tmp_path):
         decoded.rows(strange)
 
 
-def test_threads_do_not_change_pixels(cells, tmp_path):
+def test_threads_do_not_change_pixels(cells, tmp_path, monkeypatch):
     manifest = wbc_manifest(cells(train=8))
-    one, four = (decoding.decode(manifest, 8, tmp_path / f"{n}", workers=n) for n in (1, 4))
-    assert np.array_equal(one.array, four.array)
+    arrays = []
+    for cores in (1, 4):
+        monkeypatch.setattr(decoding, "available_cores", lambda cores=cores: cores)
+        arrays.append(decoding.decode(manifest, 8, tmp_path / f"{cores}").array)
+    assert np.array_equal(*arrays)
 
 
 def test_progress(cells, tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "_CHUNK", 4)
-    told: list[tuple[int, int]] = []
-    decoding.decode(wbc_manifest(cells(train=2)), 8, tmp_path / "cache", progress=lambda *pair: told.append(pair))
-    assert told == [(4, 10), (8, 10), (10, 10)]
+    calls: list[tuple[int, int]] = []
+    decoding.decode(wbc_manifest(cells(train=2)), 8, tmp_path / "cache", progress=lambda *pair: calls.append(pair))
+    assert calls == [(4, 10), (8, 10), (10, 10)]
 
 
 # --- bad images
@@ -191,7 +195,7 @@ def test_full_disk_leaves_nothing_behind(cells, tmp_path, monkeypatch, number):
     assert "\n" not in str(caught.value) and _files(tmp_path / "cache") == []
 
 
-def test_too_little_room_is_told_before_the_work(cells, tmp_path, monkeypatch):
+def test_too_little_space_is_reported_before_the_work(cells, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 90, 10))
     monkeypatch.setattr(decoding, "read_rgb", lambda _: pytest.fail("decoded"))
@@ -269,7 +273,7 @@ def _tiles(root: Path, *sizes: tuple[int, int]) -> Manifest:
     for n, (width, height) in enumerate(sizes):
         pixels = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"TCGA-AA-{n:04d}_0_0.png")
-    return prcc_manifest(root)
+    return read_manifest(root, "prcc")
 
 
 def test_pieces_are_cut_in_the_tiles_own_resolution(tmp_path):
@@ -320,6 +324,6 @@ def test_pieces_are_kept_apart_from_whole_images(tmp_path):
 
 @pytest.mark.slow
 def test_real_images_are_all_readable(real_data, tmp_path):
-    for manifest in (camelyon_manifest(real_data), wbc_manifest(real_data, "WBC_JTSC")):
+    for manifest in (read_manifest(real_data, "camelyon"), wbc_manifest(real_data, "WBC_JTSC")):
         decoded = decoding.decode(manifest, 64, tmp_path, max_bad=0)
         assert len(decoded) == len(manifest)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from hemacell.core.errors import UserError
 from hemacell.data.manifest import Manifest, Row
-from hemacell.data.sources.course import CLASSES, prcc_manifest, wbc_manifest
+from hemacell.data.sources.course import CLASSES, wbc_manifest
+from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.splits import (
     ALL_THREE,
     apportion,
@@ -101,7 +102,7 @@ def test_single_images_come_close_to_their_shares(n, seed):
 
 
 def test_prcc_by_patient(sample):
-    manifest = prcc_splits(prcc_manifest(sample))
+    manifest = prcc_splits(read_manifest(sample, "prcc"))
     assert (manifest.table.groupby("group")["split"].nunique() == 1).all()
     numbers = split_counts(manifest)
     assert sum(numbers.values()) == 60 and numbers["train"] >= 44 and min(numbers.values()) >= 4
@@ -139,7 +140,7 @@ def test_duplicates_on_disk_stay_on_one_side_of_our_own_split(cells):
 
 
 def test_real_splits(real_data):
-    manifest = prcc_splits(prcc_manifest(real_data))
+    manifest = prcc_splits(read_manifest(real_data, "prcc"))
     assert split_counts(manifest) == {"train": 460, "val": 58, "test": 58}
     assert (manifest.table.groupby("group")["split"].nunique() == 1).all()
     cells = wbc_manifest(real_data)

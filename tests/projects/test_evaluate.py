@@ -39,13 +39,13 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
     from hemacell.classifiers.methods import METHODS
     from hemacell.classifiers.model import ClassifierModel
     from hemacell.classifiers.ood import MahalanobisDetector
-    from hemacell.encoders.frozen import EncoderConfig, random_encoder
+    from hemacell.encoders.frozen import EncoderConfig, create_encoder
     from hemacell.tracking import registry
     from hemacell.tracking.runs.lifecycle import track
 
     torch.manual_seed(3)
     body = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32, crop=0.6)
-    encoders = [random_encoder(body)] if encoder else []
+    encoders = [create_encoder(body)] if encoder else []
     config = ClassifierConfig(
         classes=classes,
         decoded_size=48,
@@ -349,12 +349,12 @@ def test_a_setting(refused, setting, value, words):
 
 
 def test_an_encoder_is_no_classifier(refused, made, tmp_path):
-    from hemacell.encoders.frozen import EncoderConfig, random_encoder, save_encoder
+    from hemacell.encoders.frozen import EncoderConfig, create_encoder, save_encoder
     from hemacell.tracking import registry
     from hemacell.tracking.runs.lifecycle import track
 
     config = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32)
-    folder = save_encoder(tmp_path / "encoder", config, random_encoder(config).weights())
+    folder = save_encoder(tmp_path / "encoder", config, create_encoder(config).weights())
     with made.store.here(), track("prcc", {}) as run:
         registry.register(
             folder,

@@ -9,6 +9,7 @@ Only `train` is required; `val`, `test` and the masks may be missing.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from hemacell.core.errors import UserError
@@ -51,23 +52,10 @@ def wbc_manifest(root: Path, wbc_folder: str = WBC_FOLDER, masks: bool = True, m
         extra = _part(root, mask_from, "mask_from")
         if extra.resolve() == part.resolve():
             raise UserError(f"mask_from={mask_from} is the folder of the cells themselves: name another one")
-        if not has_folder(extra / "train" / "mask"):
+        if not (extra / "train" / "mask").is_dir():
             raise UserError(f"mask_from={mask_from}: expected masks in {extra / 'train' / 'mask'}/<Class>, found none")
         rows += _split_rows(extra, "train", CLASSES, masked=True, complete=False, source="extra")
     return Manifest.from_rows(rows, CLASSES, wbc_folder, root)
-
-
-def camelyon_manifest(root: Path, masks: bool = True) -> Manifest:
-    """The lymph-node patches, normal and tumor; arguments and errors as for `wbc_manifest`."""
-    root = Path(root).absolute()
-    rows = _labelled(_part(root, CAMELYON_FOLDER), CAMELYON_CLASSES, masks)
-    return Manifest.from_rows(rows, CAMELYON_CLASSES, CAMELYON_FOLDER, root)
-
-
-def prcc_manifest(root: Path) -> Manifest:
-    """The kidney tiles, at any depth; see `tile_manifest`."""
-    root = Path(root).absolute()
-    return tile_manifest(_part(root, PRCC_FOLDER), PRCC_FOLDER, root)
 
 
 def tile_manifest(folder: Path, name: str, root: Path) -> Manifest:
@@ -79,7 +67,11 @@ def tile_manifest(folder: Path, name: str, root: Path) -> Manifest:
     Raises:
         UserError: no images.
     """
-    paths = [path for path in sorted(folder.rglob("*")) if is_image(path) and not _hidden(path.relative_to(folder))]
+    paths = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if is_image(path) and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     if not paths:
         raise UserError(f"no images in {folder}: expected files that end in {' '.join(SUFFIXES)}, at any depth")
     rows = [
@@ -95,7 +87,7 @@ class CourseCells(Source):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return any(map(has_folder, root.glob("*/train/data")))
+        return any(path.is_dir() for path in root.glob("*/train/data"))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -111,14 +103,15 @@ class CoursePatches(Source):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return has_folder(root / CAMELYON_FOLDER)
+        return (root / CAMELYON_FOLDER).is_dir()
 
     @property
     def classes(self) -> tuple[str, ...]:
         return CAMELYON_CLASSES
 
     def manifest(self, options: SourceOptions) -> Manifest:
-        return camelyon_manifest(self.root, options.masks)
+        rows = _labelled(_part(self.root, CAMELYON_FOLDER), CAMELYON_CLASSES, options.masks)
+        return Manifest.from_rows(rows, CAMELYON_CLASSES, CAMELYON_FOLDER, self.root)
 
 
 @source("the course layout (tiles)", jobs=("prcc",))
@@ -127,40 +120,52 @@ class CourseTiles(Source):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return has_folder(root / PRCC_FOLDER)
+        return (root / PRCC_FOLDER).is_dir()
 
     @property
     def classes(self) -> tuple[str, ...]:
         return ()
 
     def manifest(self, options: SourceOptions) -> Manifest:
-        return prcc_manifest(self.root)
+        return tile_manifest(_part(self.root, PRCC_FOLDER), PRCC_FOLDER, self.root)
 
 
 def prcc_group(stem: str) -> str:
-    """The patient or field that a tile's name tells; '' where it tells none."""
+    """The patient or field of view that a tile's name holds; '' where it holds neither."""
     if patient := _PATIENT.search(stem):
         return patient.group().upper()
     field = _FIELD.fullmatch(stem)
     return field.group(1) if field else ""
 
 
-def data_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, str, str]]:
-    """(path, class, sha256) of all images in the class folders of `folder`; classes may be missing."""
-    files = [(path, name) for name, paths in class_files(folder, classes, complete=False).items() for path in paths]
-    digests = sha256_of_files([path for path, _ in files])
-    return [(path, name, digest) for (path, name), digest in zip(files, digests, strict=True)]
+def image_rows(
+    folders: Mapping[Path, str], classes: tuple[str, ...], complete: bool = False, source: str = "original"
+) -> list[Row]:
+    """Rows of all images in the class folders of some folders, each without a mask.
+
+    Args:
+        folders: a folder that holds class folders -> the split of its images.
+        classes: those that are allowed.
+        complete: whether a missing class is an error.
+        source: as in `Row`.
+
+    Raises:
+        UserError: as `class_files`, or a file cannot be read.
+    """
+    files = [
+        (path, label, split)
+        for folder, split in folders.items()
+        for label, paths in class_files(folder, classes, complete).items()
+        for path in paths
+    ]
+    digests = sha256_of_files([path for path, *_ in files])
+    return [
+        Row(str(path), label, split, digest, "", digest, source)
+        for (path, label, split), digest in zip(files, digests, strict=True)
+    ]
 
 
 # --- what is on disk
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def has_folder(path: Path) -> bool:
-    return path.is_dir()
 
 
 def folders_in(folder: Path) -> list[str]:
@@ -191,10 +196,11 @@ def _part(root: Path, name: str, setting: str = "") -> Path:
     part = root / name
     if part.is_dir():
         return part
-    if root.name == name or any(has_folder(root / split) for split in SPLITS):
+    if root.name == name or any((root / split).is_dir() for split in SPLITS):
         raise UserError(f"expected a folder {name} in {root}, which is itself such a part; type {root.parent} instead")
     hint = did_you_mean(name, folders_in(root)) or (f"; type {setting}=FOLDER" if setting else "")
-    raise UserError(f"expected a folder {name} in {root}, found {listing(root)}{hint}")
+    other = ", or two or more class folders with images" if setting == "wbc_folder" else ""
+    raise UserError(f"expected a folder {name} in {root}{other}, found {listing(root)}{hint}")
 
 
 def class_files(
@@ -220,7 +226,7 @@ def class_files(
             continue
         paths = sorted(path for path in (folder / name).iterdir() if is_image(path))
         if not paths and not empty:
-            others = sorted({path.suffix or path.name for path in (folder / name).iterdir() if not _hidden(path)})
+            others = sorted({path.suffix or path.name for path in (folder / name).iterdir() if path.name[0] != "."})
             seen = f"found only {' '.join(others[:4])}" if others else "found nothing"
             raise UserError(f"class folder {folder / name} has no images ({' '.join(SUFFIXES)}), {seen}: fill it")
         files[name] = paths
@@ -228,14 +234,14 @@ def class_files(
 
 
 def _labelled(part: Path, classes: tuple[str, ...], masks: bool) -> list[Row]:
-    if not has_folder(part / "train" / "data"):
+    if not (part / "train" / "data").is_dir():
         raise UserError(
             f"{part} has not the expected layout: expected {part.name}/train/data/<Class> with "
-            f"{', '.join(classes)}, found {listing(part / 'train' if has_folder(part / 'train') else part)}"
+            f"{', '.join(classes)}, found {listing(part / 'train' if (part / 'train').is_dir() else part)}"
         )
     rows: list[Row] = []
     for split in SPLITS:
-        if has_folder(part / split):
+        if (part / split).is_dir():
             rows += _split_rows(part, split, classes, masked=masks and split == "train", complete=True)
     return rows
 
@@ -245,24 +251,24 @@ def _split_rows(
 ) -> list[Row]:
     """Rows of <part>/<split>/data and, on demand, the masked copies from <part>/<split>/mask."""
     folder = part / split / "data"
-    if not has_folder(folder):
+    if not folder.is_dir():
         raise UserError(f"expected a folder data in {part / split}, found {listing(part / split)}")
-    files = [(path, name) for name, paths in class_files(folder, classes, complete).items() for path in paths]
-    digests = sha256_of_files([path for path, _ in files])
-    rows = [
-        Row(str(path), name, split, digest, "", digest, source or "original")
-        for (path, name), digest in zip(files, digests, strict=True)
-    ]
+    rows = image_rows({folder: split}, classes, complete, source or "original")
     mask_folder = part / split / "mask"
-    if not masked or not has_folder(mask_folder):
+    if not masked or not mask_folder.is_dir():
         return rows
     by_name = masks_by_name(mask_folder, classes)
-    pairs = [(row, by_name[row.label, Path(row.path).stem]) for row in rows if _has(by_name, row)]
+    named = [(row, by_name.get((row.label, Path(row.path).stem))) for row in rows]
+    pairs = [(row, mask) for row, mask in named if mask]
     for row, mask in pairs:
         _check_pair(Path(row.path), mask)
     mask_digests = sha256_of_files([mask for _, mask in pairs])
     return rows + [
-        row._replace(mask=str(mask), sha256=_joint_digest(row.sha256, digest), source=source or "masked")
+        row._replace(
+            mask=str(mask),
+            sha256=hashlib.sha256((row.sha256 + digest).encode()).hexdigest(),
+            source=source or "masked",
+        )
         for (row, mask), digest in zip(pairs, mask_digests, strict=True)
     ]
 
@@ -270,7 +276,7 @@ def _split_rows(
 def masks_by_name(folder: Path, classes: tuple[str, ...] | None = None) -> dict[tuple[str, str], Path]:
     """The masks in the class folders of a folder `mask`: (class, name without its ending) -> file.
 
-    That of an image in the folder `data` beside it has the image's class and name.
+    A mask has the class and the name of its image in the neighbouring folder `data`.
 
     Args:
         folder: with class folders, some of which may be missing or empty.
@@ -284,18 +290,10 @@ def masks_by_name(folder: Path, classes: tuple[str, ...] | None = None) -> dict[
     return {(name, path.stem): path for name, paths in files.items() for path in paths}
 
 
-def _has(by_name: dict[tuple[str, str], Path], row: Row) -> bool:
-    return (row.label, Path(row.path).stem) in by_name
-
-
 def _check_pair(image: Path, mask: Path) -> None:
-    """Compare the sizes by the headers alone, so that a wrong mask is told before any work begins."""
+    """Compare the sizes by the headers alone, so that a wrong mask is reported before any work begins."""
     try:
         sizes = image_size(mask), image_size(image)
     except UnreadableImage:
         return  # listed with its reason when the pixels are decoded, where `max_bad` decides
     check_mask_size(mask, *sizes)
-
-
-def _joint_digest(image: str, mask: str) -> str:
-    return hashlib.sha256((image + mask).encode()).hexdigest()

@@ -8,8 +8,8 @@ from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.manifest import SPLITS, Manifest
 from hemacell.data.sources.base import WBC_FOLDER, find_source, read_source
-from hemacell.data.sources.class_folders import ClassFolders, folder_manifest
-from hemacell.data.sources.course import CLASSES, CourseCells, wbc_manifest
+from hemacell.data.sources.class_folders import ClassFolders, folder_manifest, split_folders
+from hemacell.data.sources.course import CLASSES, CourseCells, folders_in, wbc_manifest
 from hemacell.data.splits import official_splits
 
 ALL = "all"
@@ -19,7 +19,7 @@ def labelled_images(root: Path, classes: Sequence[str], wbc_folder: str = WBC_FO
     """Read one set of labelled images; all its rows are marked `test`, wherever they lie.
 
     * The course layout (`root` holds `wbc_folder`): one split, completed as for training where the disk lacks it
-      (see `splits.official_splits`). Masks are not looked at.
+      (see `splits.official_splits`). Masks are ignored.
     * `{train,val,test}/data/<Class>/` or `{train,val,test}/<Class>/`: the images of one split.
     * `<Class>/` or `data/<Class>/`: all of it. A class may be missing here and above.
     * Any other registered source: one split.
@@ -36,11 +36,11 @@ def labelled_images(root: Path, classes: Sequence[str], wbc_folder: str = WBC_FO
     root = Path(root).absolute()
     source = find_source(root, "wbc")
     if source is not None and not isinstance(source, (CourseCells, ClassFolders)):
-        if unknown := sorted(set(source.classes) - set(classes)):
-            raise UserError(_unknown_classes(root, source.classes, classes, unknown))
+        _check_known(root, source.classes, classes)
         return _as_test(official_splits(read_source(source)), classes, split)
     if (root / wbc_folder).is_dir() or wbc_folder != WBC_FOLDER:
-        return _as_test(_of_the_course(root, classes, wbc_folder), classes, split)
+        _check_known(root / wbc_folder, CLASSES, classes)
+        return _as_test(official_splits(wbc_manifest(root, wbc_folder, masks=False)), classes, split)
     sides = [side for side in SPLITS if (root / side).is_dir()]
     if sides and split not in (ALL, *sides):
         raise UserError(
@@ -49,7 +49,11 @@ def labelled_images(root: Path, classes: Sequence[str], wbc_folder: str = WBC_FO
         )
     if not sides and split not in (ALL, "test"):
         raise UserError(f"split={split}: {root} has no folders {', '.join(SPLITS)}; leave split out for all its images")
-    _check_class_folders(root, [root / side for side in sides], classes)
+    tops = list(split_folders(root))
+    found = sorted({name for top in tops for name in folders_in(top)})
+    # Folders that hold no known class at all are `folder_manifest`'s to refuse, unless their place says what they are.
+    if tops != [root] or set(found) & set(classes):
+        _check_known(root, found, classes)
     images = folder_manifest(root, classes)
     if sides:
         images = images.with_splits([Path(path).relative_to(root).parts[0] for path in images.table["path"]])
@@ -63,24 +67,10 @@ def _as_test(images: Manifest, classes: Sequence[str], split: str) -> Manifest:
     return replace(chosen, classes=tuple(classes)).with_splits(["test"] * len(chosen))
 
 
-def _of_the_course(root: Path, classes: Sequence[str], wbc_folder: str) -> Manifest:
-    if unknown := sorted(set(CLASSES) - set(classes)):
-        raise UserError(_unknown_classes(root / wbc_folder, CLASSES, classes, unknown))
-    return official_splits(wbc_manifest(root, wbc_folder, masks=False))
-
-
-def _check_class_folders(root: Path, sides: Sequence[Path], classes: Sequence[str]) -> None:
-    """Name all class folders at once where some are strange; a folder with no known class is `folder_manifest`'s."""
-    tops = [top / "data" if (top / "data").is_dir() else top for top in sides or [root]]
-    found = sorted({path.name for top in tops for path in top.iterdir() if path.is_dir() and path.name[0] != "."})
-    unknown = [name for name in found if name not in classes]
-    within = bool(sides) or tops != [root]  # such names are classes, whether the model knows one of them or not
-    if unknown and (within or len(unknown) < len(found)):
-        raise UserError(_unknown_classes(root, found, classes, unknown))
-
-
-def _unknown_classes(folder: Path, found: Sequence[str], classes: Sequence[str], unknown: Sequence[str]) -> str:
-    return (
-        f"{folder} has class folders that the model does not know: found {', '.join(found)}; the model knows "
-        f"{', '.join(classes)}{did_you_mean(unknown[0], classes)}; rename or leave out {', '.join(unknown)}"
-    )
+def _check_known(folder: Path, found: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise UserError, with all class folders, where the model does not know one."""
+    if unknown := [name for name in sorted(found) if name not in classes]:
+        raise UserError(
+            f"{folder} has class folders that the model does not know: found {', '.join(found)}; the model knows "
+            f"{', '.join(classes)}{did_you_mean(unknown[0], classes)}; rename or leave out {', '.join(unknown)}"
+        )

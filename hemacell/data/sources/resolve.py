@@ -47,16 +47,16 @@ def resolve_data(data: str, cache: Path) -> DataSource:
     Raises:
         UserError: the folder does not exist, or is a file.
     """
-    name, told_by = (data, "data") if data else (os.environ.get("HEMACELL_DATA", ""), "HEMACELL_DATA")
+    name, setting = (data, "data") if data else (os.environ.get("HEMACELL_DATA", ""), "HEMACELL_DATA")
     if not name:
         return DataSource(sample_folder(cache), "sample")
     root = Path(name).expanduser().absolute()
     if not root.exists():
         near = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         raise UserError(
-            f"{told_by}={name}: no such folder ({root}){did_you_mean(root.name, near)}; expected a folder with "
-            f"WBC_100, CAM16_100cls_10mask or pRCC_nolabel in it, or no {told_by} for the built-in sample"
+            f"{setting}={name}: no such folder ({root}){did_you_mean(root.name, near)}; expected a folder with class "
+            f"folders, WBC_100, CAM16_100cls_10mask or pRCC_nolabel; without {setting} the built-in sample is used"
         )
     if not root.is_dir() and not any(source.matches(root) for source in SOURCES.values()):
-        raise UserError(f"{told_by}={name} is a file: expected a folder; unpack it and name the folder")
+        raise UserError(f"{setting}={name} is a file: expected a folder; unpack it and name the folder")
     return DataSource(root, "sample" if lies_in_sample(root) else "folder")

@@ -1,7 +1,7 @@
 """The built-in sample: blood cells and tissue drawn from a seed, in the layout of the real data.
 
-Nothing here is a photograph and no number got from it is a result. It is there so that every job can be tried and
-tested without data: five kinds of cell that differ as the real ones do (shape of the nucleus, granules, size), lymph
+Nothing here is a photograph, and no score on it is a result. It exists so that every job can be tried and tested
+without data: five kinds of cell that differ as the real ones do (shape of the nucleus, granules, size), lymph
 node with and without tumour, kidney tubules; with another stain, size, turn and focus in every picture.
 
 Shapes are signed distances in pixels, turned into coverage by a soft step, which anti-aliases them.
@@ -82,7 +82,7 @@ def is_sample(folder: Path) -> bool:
 def lies_in_sample(folder: Path) -> bool:
     """Whether a folder is a drawn sample or lies inside one; links are followed."""
     real = Path(os.path.realpath(folder))
-    # os.path answers False for what Path raises at: a name that is too long, a folder that may not be entered
+    # os.path returns False where Path raises: a name that is too long, a folder that may not be entered
     return any(os.path.isfile(each / MARKER) for each in (real, *real.parents))
 
 
@@ -90,7 +90,7 @@ def _labelled(part: Path, split: str, label: str, number: int, draw: Callable, s
     (part / split / "data" / label).mkdir(parents=True, exist_ok=True)
     (part / split / "mask" / label).mkdir(parents=True, exist_ok=True)
     for index in range(number):
-        # A generator of its own for each picture: none depends on how many were drawn before.
+        # A separate generator for each picture, so that none depends on how many were drawn before.
         rng = np.random.default_rng([seed, RECIPE, *f"{part.name}/{split}/{label}/{index}".encode()])
         pixels, mask = draw(rng, label)
         name = f"{label[:3].lower()}_{split}_{index:03d}.png"
@@ -324,7 +324,7 @@ def _basophil(canvas: np.ndarray, rng: Rng) -> _Cell:
     nucleus = np.minimum(nucleus, body - 1)
     _body(canvas, rng, body, (190, 160, 195), 6)
     _chromatin(canvas, rng, nucleus, (110, 75, 150), 8, 2.5)
-    # Large dark granules, over the nucleus too: what tells a basophil.
+    # Large dark granules, over the nucleus too: the mark of a basophil.
     _granules(canvas, rng, body > 1, int(rng.integers(45, 110)), 1.5 * scale, (62, 34, 104), 0.85)
     return _Cell(body, nucleus)
 

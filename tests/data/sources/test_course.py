@@ -9,11 +9,9 @@ from hemacell.data.sources import course
 from hemacell.data.sources.class_folders import folder_manifest
 from hemacell.data.sources.course import (
     CLASSES,
-    camelyon_manifest,
-    prcc_manifest,
     wbc_manifest,
 )
-from hemacell.data.sources.resolve import has_images
+from hemacell.data.sources.resolve import has_images, read_manifest
 
 
 def _told(call, *words):
@@ -95,7 +93,7 @@ def test_files_that_are_no_images_and_hidden_ones_are_ignored(cells):
 def test_no_such_folder(cells, tmp_path):
     cells(train=1)
     _told(lambda: wbc_manifest(tmp_path / "dta"), f"no such folder: {tmp_path / 'dta'}", "did you mean data?")
-    _told(lambda: prcc_manifest(tmp_path / "a" / "b"), "no such folder", f"{tmp_path / 'a'} does not exist")
+    _told(lambda: read_manifest(tmp_path / "a" / "b", "prcc"), "no such folder", f"{tmp_path / 'a'} does not exist")
 
 
 def test_a_file_in_place_of_a_folder(tmp_path):
@@ -106,8 +104,8 @@ def test_a_file_in_place_of_a_folder(tmp_path):
 def test_folder_without_the_part(cells):
     root = cells(train=1)
     _told(lambda: wbc_manifest(root, "WBC_10"), "expected a folder WBC_10", "found WBC_100", "did you mean WBC_100?")
-    _told(lambda: camelyon_manifest(root), "CAM16_100cls_10mask", "found WBC_100")
-    _told(lambda: prcc_manifest(root), "pRCC_nolabel")
+    _told(lambda: read_manifest(root, "camelyon"), "CAM16_100cls_10mask", "found WBC_100")
+    _told(lambda: read_manifest(root, "prcc"), "pRCC_nolabel")
 
 
 def test_the_part_named_in_place_of_the_data_folder(cells):
@@ -176,13 +174,13 @@ def test_broken_link(cells, tmp_path):
 
 
 def test_camelyon_and_prcc_of_the_sample(sample):
-    manifest = camelyon_manifest(sample)
+    manifest = read_manifest(sample, "camelyon")
     assert {split: sum(row.values()) for split, row in manifest.counts().items()} == {
         "train": 208,
         "val": 40,
         "test": 40,
     }
-    tiles = prcc_manifest(sample)
+    tiles = read_manifest(sample, "prcc")
     assert tiles.counts() == {"": {"": 60}} and tiles.classes == () and tiles.table["group"].nunique() == 15
     assert all(has_images(sample, part) for part in ("wbc", "camelyon", "prcc"))
     assert not has_images(sample / "WBC_100", "wbc")
@@ -205,9 +203,9 @@ def test_group_of_a_tile(stem, group):
 
 def test_prcc_without_images(tmp_path):
     (tmp_path / "pRCC_nolabel" / "deep").mkdir(parents=True)
-    _told(lambda: prcc_manifest(tmp_path), "no images", ".png")
+    _told(lambda: read_manifest(tmp_path, "prcc"), "no images", ".png")
     Image.new("RGB", (4, 4)).save(tmp_path / "pRCC_nolabel" / "deep" / "tile.png")
-    manifest = prcc_manifest(tmp_path)
+    manifest = read_manifest(tmp_path, "prcc")
     assert list(manifest.table["group"]) == list(manifest.table["sha256"])
 
 
@@ -239,8 +237,8 @@ def test_folder_manifest_bad_input(cells, tmp_path):
 def test_real_counts(real_data):
     manifest = wbc_manifest(real_data)
     assert [sum(row.values()) for row in manifest.counts().values()] == [6160, 1029, 1545]
-    assert camelyon_manifest(real_data).counts()["train"] == {"normal": 1200, "tumor": 1200}
-    tiles = prcc_manifest(real_data)
+    assert read_manifest(real_data, "camelyon").counts()["train"] == {"normal": 1200, "tumor": 1200}
+    tiles = read_manifest(real_data, "prcc")
     assert len(tiles) == 576
     assert sum(group.startswith("TCGA-") for group in tiles.table["group"].unique()) == 9
     assert len(wbc_manifest(real_data, "WBC_JTSC")) == 600

@@ -7,7 +7,8 @@ from PIL import Image
 from hemacell.core.errors import UserError
 from hemacell.data.images import read_mask
 from hemacell.data.sources import sample as drawn
-from hemacell.data.sources.course import CLASSES, camelyon_manifest, prcc_manifest, wbc_manifest
+from hemacell.data.sources.course import CLASSES, wbc_manifest
+from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.splits import conflicting_labels, duplicates_across_splits, official_splits
 
 
@@ -29,7 +30,7 @@ def test_counts_and_layout(sample):
     masked = wbc_manifest(sample).table["source"].eq("masked").sum()
     assert 0.28 * 300 <= masked <= 0.33 * 300
     assert official_splits(cells).digest == cells.digest
-    for manifest in (cells, camelyon_manifest(sample), prcc_manifest(sample)):
+    for manifest in (cells, read_manifest(sample, "camelyon"), read_manifest(sample, "prcc")):
         assert duplicates_across_splits(manifest) == [] and conflicting_labels(manifest) == []
         assert manifest.table["sha256"].is_unique
 
