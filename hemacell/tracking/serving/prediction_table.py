@@ -1,4 +1,4 @@
-"""A classifier's predictions as a table; the same from a served model and from `hemacell.load`."""
+"""The table of predictions; the same from a served model and from `hemacell.load`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Predictor(Protocol):
 
 
 def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.DataFrame:
-    """Classify pictures; the predictions as a table, one row each, in the order given.
+    """Classify images and lay the predictions out as a table, one row each, in the order given.
 
     Args:
         predictor: the classifier.
