@@ -69,6 +69,7 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
+    from hemacell.tracking.schema import MODEL_SUMMARY, ROC
     from hemacell.training.tasks.patches import PatchTask, patch_probabilities
 
     settings = job.settings
@@ -86,7 +87,7 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
         report_unreadable(run, patches.bad)
         if settings.channel_stats:
             log_channel_stats(run, patches.array, rows["train"])
-        run.text(str(network), "model_summary.txt")
+        run.text(str(network), MODEL_SUMMARY)
         task = PatchTask(
             patches.array,
             rows["train"][chosen],
@@ -114,7 +115,7 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
         )
         pixels = patches.array[rows["test"]]
         scores = evaluate_and_log(run, parts["test"], probabilities, pixels, step=steps).scores
-        run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), "roc.png")
+        run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), ROC)
 
         backbone = cast(Backbone, trained.network).network
         backbone.reset_classifier(0)

@@ -210,7 +210,7 @@ def test_predict_shows_the_sample(classifiers):
     text = of_cells(notebook, "text")
     assert "drawn pictures, no result" in text["load"] and "models:/hemacell-wbc/1" in text["load"]
     (card,) = of_cells(notebook, "text/markdown").values()
-    assert "a demonstration, no result" in card
+    assert "a demonstration, not a result" in card
     assert "100 of 100 pictures" in text["pictures"] and "of the labelled ones wrong" in text["answers"]
     table = table_in(of_cells(notebook, "text/html")["count"])
     assert table["count"].sum() == 100 and set(table["smear"]) == {"made-up smear 1", "made-up smear 2"}

@@ -52,6 +52,8 @@ class SelectivePrediction(NamedTuple):
 
     def in_words(self) -> str:
         """`0.6% of the 480 accepted of 514 cells are wrong [0.1%, 1.8%]`, the exact limits in brackets."""
+        if not self.accepted:
+            return f"no prediction was accepted (0 of {self.images} cells)"
         low, high = self.error_limits
         return (
             f"{self.error:.1%} of the {self.accepted} accepted of {self.images} cells are wrong [{low:.1%}, {high:.1%}]"

@@ -149,7 +149,7 @@ def test_intervals_own_scores_and_differences(made):
 def test_a_drop_and_images_seen_in_training_are_said_on_the_page(made):
     page = made.files["comparison.md"].read_text()
     assert "- warning: a drop of " in page and "these images differ from its training images" in page
-    assert "- warning: 4 of 15 images are among those that it learnt from" in page
+    assert "- warning: 4 of 15 images are among its training images" in page
     assert made.run.data.tags["data.seen_in_training"] == "4"
 
 
@@ -367,7 +367,7 @@ def test_an_encoder_is_no_classifier(refused, made, tmp_path):
             cache=made.store.cache,
         )
     line = refused(model="models:/hemacell-prcc-encoder@champion")
-    assert "models:/hemacell-prcc-encoder/1 is no classifier of hemacell, but an encoder" in line
+    assert "models:/hemacell-prcc-encoder/1 is not a classifier of hemacell, but an encoder" in line
     assert "give one such as models:/hemacell-wbc@champion" in line
 
 

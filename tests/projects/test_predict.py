@@ -178,7 +178,7 @@ def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
     assert list(counted["smear"].unique()) == ["smear a", "smear b"]
     assert counted.groupby("smear")["count"].sum().to_dict() == {"smear a": 25, "smear b": 15}
     assert counted["corrected"].notna().all() and set(counted["unreadable"]) == {0, 4}
-    assert "This is no result" not in (tmp_path / "cells.differential.html").read_text()
+    assert "This is not a result" not in (tmp_path / "cells.differential.html").read_text()
 
     again = subprocess.run(
         trained.command("predict", "-X", "importtime", **given),
@@ -459,7 +459,7 @@ def test_a_model_of_the_sample_answers_for_the_samples_own_images(trained, sampl
     assert len(table) == 12 and set(table["model"]) == {"models:/hemacell-wbc/2"}
     assert run.data.tags["data.kind"] == run.data.tags["model.data_kind"] == "sample"
     assert "drawn by this package; these predictions are no result" in capsys.readouterr().err
-    assert "This is no result" in (tmp_path / "a.differential.html").read_text()
+    assert "This is not a result" in (tmp_path / "a.differential.html").read_text()
     # a table of somewhere else that names only these, and a link to their folder
     pd.DataFrame({"image": images}).to_csv(tmp_path / "table.csv", index=False)
     (tmp_path / "link").symlink_to(drawn / "Basophil")
