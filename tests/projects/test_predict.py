@@ -272,7 +272,7 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     monkeypatch.setattr("hemacell.prediction.predict_images.classify", None)
     capsys.readouterr()
     third, _ = predict(trained, cells, output, differential=True)
-    assert "has these answers already" in capsys.readouterr().err
+    assert "has these predictions already" in capsys.readouterr().err
     assert third.info.run_id != second.info.run_id and (tmp_path / "out.differential.html").is_file()
     again, _ = predict(trained, cells, output, differential=True)
     assert again.info.run_id == third.info.run_id
