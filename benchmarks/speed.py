@@ -28,7 +28,7 @@ from hemacell.data.sources import course
 from hemacell.data.splits import official_splits
 from hemacell.data.subsets import limit
 from hemacell.encoders.embeddings import StoredViews
-from hemacell.encoders.frozen import random_encoder
+from hemacell.encoders.frozen import create_encoder
 from hemacell.encoders.registry import ENCODERS
 from hemacell.training.loop import LoopSettings, fit
 
@@ -53,7 +53,7 @@ def main() -> None:
         cells = decoding.decode(manifest, settings.decoded_size, cache)
         _row("read back", len(cells), lambda: np.asarray(cells.array).copy())
         encoders = {
-            name: random_encoder(ENCODERS[name].source(name).config).with_crop(settings.encoder_size, settings.crop)
+            name: create_encoder(ENCODERS[name].source(name).config).with_crop(settings.encoder_size, settings.crop)
             for name in ("prcc", "camelyon")
         }
         part = cells.manifest
@@ -98,8 +98,6 @@ def main() -> None:
                     size=settings.image_size,
                     crop=settings.crop,
                     views=views,
-                    temperature=1.0,
-                    confidence_threshold=0.0,
                     encoders=tuple(encoders if used else ()),
                 )
                 model = ClassifierModel(config, network, used, precision=precision)

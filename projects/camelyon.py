@@ -59,9 +59,9 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
     from hemacell.data import decoding, splits
     from hemacell.data.augmentation import AugmentationConfig
     from hemacell.data.balance import balanced, class_weights
-    from hemacell.encoders.camelyon import REGISTERED_NAME
     from hemacell.encoders.description import EncoderConfig
     from hemacell.encoders.frozen import save_encoder
+    from hemacell.encoders.registry import ENCODERS
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
     from hemacell.evaluation.paired import right_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
@@ -69,6 +69,7 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
+    from hemacell.tracking.schema import MODEL_SUMMARY, ROC
     from hemacell.training.tasks.patches import PatchTask, patch_probabilities
 
     settings = job.settings
@@ -86,7 +87,7 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
         report_unreadable(run, patches.bad)
         if settings.channel_stats:
             log_channel_stats(run, patches.array, rows["train"])
-        run.text(str(network), "model_summary.txt")
+        run.text(str(network), MODEL_SUMMARY)
         task = PatchTask(
             patches.array,
             rows["train"][chosen],
@@ -114,7 +115,7 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
         )
         pixels = patches.array[rows["test"]]
         scores = evaluate_and_log(run, parts["test"], probabilities, pixels, step=steps).scores
-        run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), "roc.png")
+        run.figure(figures.roc(parts["test"].labels, probabilities, manifest.classes), ROC)
 
         backbone = cast(Backbone, trained.network).network
         backbone.reset_classifier(0)
@@ -123,7 +124,7 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, backbone.state_dict()),
-                REGISTERED_NAME,
+                ENCODERS["camelyon"].registered_name,
                 run=run,
                 model="encoder",
                 kind=job.source.kind,

@@ -63,7 +63,6 @@ def _evaluate(
     from hemacell.data import decoding
     from hemacell.jobs.data_checks import report_problems, report_unreadable
     from hemacell.jobs.evaluation import acceptance_of, compare_with_own_test, evaluate_and_log
-    from hemacell.prediction.scoring import predict_with_progress
     from hemacell.tracking.registry.classifiers import doubts
 
     settings = job.settings
@@ -80,7 +79,7 @@ def _evaluate(
     report_unreadable(run, cells.bad)
     if not len(cells):
         raise UserError(f"{images.root}: none of its {len(images)} images can be read: check the files")
-    found = predict_with_progress(predictor, cells.array, Progress("scoring"))
+    found = predictor.predict_pixels(cells.array, progress=Progress("scoring"))
     config = predictor.config
     evaluation = evaluate_and_log(
         run,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import ExportSettings
-from hemacell.tracking.schema import MODEL_DATA_KIND
+from hemacell.tracking.schema import EXPORT_CHECK, MODEL_DATA_KIND
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +117,7 @@ def _export(
         rates = images_per_second(both, pixels[:_TIMED], _ROUNDS)
         size = file.stat().st_size / 2**20
         run.metrics({f"images_per_second/{name}": rate for name, rate in rates.items()} | {"size_mb": size})
-        run.json({"model": model.uri, **asdict(apart), "images_per_second": rates, "size_mb": size}, "check.json")
+        run.json({"model": model.uri, **asdict(apart), "images_per_second": rates, "size_mb": size}, EXPORT_CHECK)
         register_onnx(file, model, predictor.config, run, apart.in_words())
     logger.info(
         f"export: {apart.in_words()}; {rates['onnx']:.1f} images/s, {rates['torch']:.1f} with torch; {size:.1f} MiB"

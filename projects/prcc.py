@@ -53,13 +53,14 @@ def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
     from hemacell.encoders.description import EncoderConfig
     from hemacell.encoders.frozen import save_encoder
     from hemacell.encoders.patch_pca import PatchPCA
-    from hemacell.encoders.prcc import REGISTERED_NAME
+    from hemacell.encoders.registry import ENCODERS
     from hemacell.evaluation.image_metrics import image_metrics, ssim_per_image
     from hemacell.evaluation.paired import mean_by_image
     from hemacell.jobs.data_checks import log_channel_stats, report_unreadable
     from hemacell.jobs.training import train
     from hemacell.reporting import figures, model_card
     from hemacell.tracking import registry
+    from hemacell.tracking.schema import MODEL_SUMMARY, RECONSTRUCTIONS
     from hemacell.training.tasks.tiles import TileTask, resize_tiles
 
     settings = job.settings
@@ -77,7 +78,7 @@ def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
             log_channel_stats(run, tiles.array, rows["train"])
         torch.manual_seed(settings.seed)
         network = Autoencoder(latent_channels=settings.latent_channels)
-        run.text(str(network), "model_summary.txt")
+        run.text(str(network), MODEL_SUMMARY)
         shown = iter(range(10**9))
 
         def show(originals: torch.Tensor, restored: torch.Tensor) -> None:
@@ -114,7 +115,7 @@ def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
         run.metrics({f"test/{name}_linear": value for name, value in baseline.items()}, steps)
         run.figure(
             figures.reconstructions(_pixels(test), _pixels(restored), ssim_per_image(test, restored)),
-            "reconstructions.png",
+            RECONSTRUCTIONS,
         )
 
         config = EncoderConfig(
@@ -126,7 +127,7 @@ def _train(job: RunContext[PrccSettings], manifest: Manifest, key: str) -> str:
         with registry.scratch() as folder:
             version = registry.register(
                 save_encoder(folder, config, trained.network.state_dict()),
-                REGISTERED_NAME,
+                ENCODERS["prcc"].registered_name,
                 run=run,
                 model="encoder",
                 kind=job.source.kind,

@@ -35,6 +35,7 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
     from hemacell.tracking.registry.encoders import resolve_encoders
     from hemacell.tracking.registry.lookup import resolve
     from hemacell.tracking.runs.existing import encoders_of
+    from hemacell.tracking.schema import KEY
 
     job = start_job("wbc", settings)
     settings = job.settings
@@ -55,7 +56,7 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
         if missing:
             used = pretrain(job, missing)
             encoders = resolve_encoders(settings.encoders, job.source.kind, job.cache, settings.seed, used)
-            run.tags({"hemacell.key": run_key(job, manifest, images.external, encoders, start)})
+            run.tags({KEY: run_key(job, manifest, images.external, encoders, start)})
         return _train(job, run, encoders, start, manifest, images)
 
 

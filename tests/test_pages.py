@@ -246,7 +246,7 @@ def test_the_page_of_a_run_says_its_result_first(store: Store, server: str, tmp_
     assert "demo 50 %" in words
     described = section(words, "Description", "Show more")
     assert described[0] == next(iter(RUNS)) and "macro-F1" in described[1]
-    assert "The classifiers side by side" in described and "This is no result:" in described
+    assert "The classifiers side by side" in described and "This is not a result:" in described
 
 
 def test_the_saved_view_shows_all_runs_the_best_first(store: Store, server: str, tmp_path: Path) -> None:

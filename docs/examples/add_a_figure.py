@@ -1,7 +1,7 @@
 """A figure of your own in the report of a study: the spread between draws.
 
 Import this file before the report is written, or let an installed package name it under the entry-point group
-`hemacell.figures`. The figure gets a section of its own; with `section="scores"` it would stand beside the scores.
+`hemacell.figures`. The figure gets a section of its own; with `section="scores"` it would stand next to the scores.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Add a source of images, in one file outside the package: labelled pictures in one .npz file, which are no files.
+"""Add a source of images, in one file outside the package: here labelled pictures that lie in one .npz file.
 
 The file has `images`, uint8 [N, H, W, 3]; `labels`, int [N]; and `names`, of the classes, as many as there are.
 

@@ -1,7 +1,7 @@
 """After training: temperature, confidence threshold, and what the known cells look like, all from val.
 
-Val is divided by a fixed seed. One half fits the temperature and describes the known cells, the other one, which has
-been seen by neither, sets the two limits: the probability and the distance beyond which a person should look.
+Val is divided by a fixed seed. One half fits the temperature and describes the known cells; the other half sets the two
+limits, the probability and the distance beyond which a prediction needs review.
 """
 
 from typing import NamedTuple

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with GroupNorm and an identity or 1x1 shortcut (He et al. 2016, pre-activation).
 
-    GroupNorm (Wu & He 2018) and not BatchNorm: it has no statistics of the training laboratory to carry over to
-    another one's stain, none to average with the weights, and it does not mind small batches.
+    GroupNorm (Wu & He 2018) and not BatchNorm: it carries no statistics of the training laboratory over to another
+    one's stain, has none to average with the weights, and works with small batches.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, groups: int = 8) -> None:
@@ -58,19 +58,19 @@ class CellNetwork(nn.Module):
                 inputs = width
         self.stages = nn.Sequential(*layers)
         self.norm = nn.GroupNorm(8, inputs)
-        self.activation = nn.ReLU()  # a module, for those who want to see the last features
+        self.activation = nn.ReLU()  # a module, so that the last features can be read out
         self.width = 2 * inputs
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.activation(self.norm(self.stages(self._begun(images))))
+        features = self.activation(self.norm(self.stages(self._stem(images))))
         return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
 
     def early(self, images: Tensor, stages: int) -> list[Tensor]:
         """Features [N, C, h, w] after the stem and after each block of the first `stages` stages."""
-        found = [self._begun(images)]
+        found = [self._stem(images)]
         for block in list(self.stages)[: sum(self.blocks[:stages])]:
             found.append(block(found[-1]))
         return found
 
-    def _begun(self, images: Tensor) -> Tensor:
+    def _stem(self, images: Tensor) -> Tensor:
         return self.stem((images - 0.5) / 0.25)

@@ -16,7 +16,7 @@ OOD_THRESHOLD = 1.0
 
 
 class ClassifierConfig(BaseModel):
-    """All that a classifier is, beside its weights and encoders."""
+    """All that a classifier is, apart from its weights and encoders."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,8 +29,8 @@ class ClassifierConfig(BaseModel):
     """side of the central part that is used, in sides of the image"""
     views: int
     """flips and quarter turns over which a prediction is averaged, 1 to 8"""
-    temperature: float
-    confidence_threshold: float
+    temperature: float = 1.0
+    confidence_threshold: float = 0.0
     """a cell whose probability is below this needs review; above 1 where val cannot show `target_risk`"""
     target_risk: float = 0.01
     """share of wrong predictions allowed among those that need no review"""
@@ -62,7 +62,7 @@ class ClassifierConfig(BaseModel):
         why = (
             f"it takes {needed} without a mistake"
             if count < needed
-            else "whatever the threshold, too many of these are wrong"
+            else "too many of these are wrong at every threshold"
         )
         return (
             f"every prediction needs review: {count} val cells cannot show that at most {target} are wrong "

@@ -23,7 +23,7 @@ from hemacell.encoders.fuse_batchnorm import fuse_batchnorm
 
 def save_folder(folder: Path, model: ClassifierModel, trained_on: Sequence[str]) -> Path:
     """Write a classifier's folder: description, weights, the known cells, each encoder in a folder of its own, and the
-    digests of the images that it learnt from, so that nobody starts from it and then tests on them.
+    digests of the training images, so that no classifier starts from this one and is then tested on them.
 
     Args:
         folder: made where it is missing.

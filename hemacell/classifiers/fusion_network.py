@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from hemacell.classifiers.cell_network import CellNetwork
-from hemacell.classifiers.model import CellClassifier
+from hemacell.classifiers.model import PixelClassifier
 from hemacell.classifiers.standardise import Standardise
 
-EARLY_STAGES = 1  # of the cell network, whose features tell unfamiliar images
+EARLY_STAGES = 1  # of the cell network, whose features show whether an image is unfamiliar
 
 
 class Projection(Standardise):
@@ -25,12 +25,12 @@ class Projection(Standardise):
         return torch.nn.functional.gelu(self.norm(self.linear(self.dropout(super().forward(embedding)))))
 
 
-class FusedClassifier(CellClassifier):
+class FusedClassifier(PixelClassifier):
     """Classifies cells from their pixels and from frozen encoders' embeddings.
 
-    Each branch (the cell network, each projection) has a head of its own, and one more head sees all branches side by
-    side. In training whole branches are left out of the common head at random, and each own head has its own loss, so
-    that no branch starves beside a quicker one. What it predicts is the mean of the logits.
+    Each branch (the cell network, each projection) has a head of its own, and one more head sees all branches
+    together. In training whole branches are left out of the common head at random, and each own head has its own loss,
+    so that a branch that learns quickly does not keep the others from learning. It predicts by the mean of the logits.
 
     Args:
         classes: number of classes.
@@ -91,7 +91,7 @@ class FusedClassifier(CellClassifier):
         return self.cell.early(images, EARLY_STAGES)
 
     @property
-    def saliency_layer(self) -> nn.Module:  # type: ignore[override]
+    def saliency_layer(self) -> nn.Module:
         return self.cell.activation
 
     def typical_embeddings(self, count: int) -> list[Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,12 +30,10 @@ if TYPE_CHECKING:
 _VIEWS_AT_ONCE = 64  # more are not quicker, and need more memory
 
 
-class CellClassifier(nn.Module):
+class CellClassifier(nn.Module, ABC):
     """What a method learns: from pixels and embeddings to logits. Its `state_dict` is all that is stored of it."""
 
-    #: module whose output Grad-CAM explains; None where a method has no network that sees the pixels
-    saliency_layer: nn.Module | None = None
-
+    @abstractmethod
     def logits(self, images: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
         """Logits float32 [N, classes].
 
@@ -42,15 +41,23 @@ class CellClassifier(nn.Module):
             images: float [N, 3, size, size] in [0, 1].
             embeddings: for each encoder [N, width].
         """
-        raise NotImplementedError
 
-    def early_features(self, images: Tensor) -> list[Tensor] | None:
-        """Features [N, C, h, w] of its first layers, by which unfamiliar images are noticed; None if it has none."""
-        return None
 
+class PixelClassifier(CellClassifier):
+    """A classifier with a network on the pixels, whose features show unfamiliar images and explain predictions."""
+
+    @abstractmethod
+    def early_features(self, images: Tensor) -> list[Tensor]:
+        """Features [N, C, h, w] of the first layers, by which unfamiliar images are noticed."""
+
+    @property
+    @abstractmethod
+    def saliency_layer(self) -> nn.Module:
+        """The layer whose output Grad-CAM explains."""
+
+    @abstractmethod
     def typical_embeddings(self, count: int) -> list[Tensor]:
-        """Mean embeddings, `count` times, beside which saliency maps are computed: for each encoder [count, width]."""
-        raise NotImplementedError
+        """Mean embeddings, `count` times, with which saliency maps are computed: for each encoder [count, width]."""
 
 
 def mean_probabilities(network: CellClassifier, images: Tensor, embeddings: Sequence[Tensor], views: int) -> Tensor:
@@ -117,7 +124,7 @@ class ClassifierModel(nn.Module):
 
     @property
     def confidence_threshold(self) -> float:
-        """Probability below which a person should look."""
+        """Probability below which a prediction needs review."""
         return self.config.confidence_threshold
 
     @property
@@ -170,14 +177,15 @@ class ClassifierModel(nn.Module):
         return scaled.softmax(1).float()
 
     def _low_level_features(self, seen: Tensor, shown: Sequence[Tensor]) -> Tensor:
-        """Of what the network sees, and of what each encoder is shown; without a network the encoders' first stages."""
-        maps = self.network.early_features(seen)
-        if maps is None:
+        """Of what the network sees, with its early features; where it sees no pixels, the encoders' first stages."""
+        if isinstance(self.network, PixelClassifier):
+            maps = self.network.early_features(seen)
+        else:
             maps = [encoder.first_stage(each) for encoder, each in zip(self.frozen_encoders, shown, strict=True)]
         return low_level_features(seen, maps)
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        # none at all for float32: it would be a part of the exported graph
+        # for float32 no autocast at all: it would be a part of the exported graph
         if self.precision != "bf16":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
@@ -189,15 +197,21 @@ class ClassifierModel(nn.Module):
         return self.predict_pixels(np.stack([to_square(image, self.config.decoded_size) for image in images]))
 
     @torch.no_grad()
-    def predict_pixels(self, pixels: np.ndarray, batch: int = _VIEWS_AT_ONCE) -> Predictions:
+    def predict_pixels(
+        self, pixels: np.ndarray, batch: int = _VIEWS_AT_ONCE, progress: Callable[[int, int], None] | None = None
+    ) -> Predictions:
         """Predictions for decoded images.
 
         Args:
             pixels: uint8 [N, decoded_size, decoded_size, 3], N > 0; a memory map will do.
             batch: images at once, at most.
+            progress: called after each batch with (images done, N).
         """
-        at_once = max(1, min(batch, _VIEWS_AT_ONCE // self.config.views))
-        found = [self(self._tensor(pixels, part)) for part in _parts(len(pixels), at_once)]
+        found = []
+        for part in _parts(len(pixels), max(1, min(batch, _VIEWS_AT_ONCE // self.config.views))):
+            found.append(self(self._tensor(pixels, part)))
+            if progress:
+                progress(min(part.stop, len(pixels)), len(pixels))
         return Predictions(*(torch.cat(each).cpu().numpy() for each in zip(*found, strict=True)))
 
     def distances(self, pixels: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""A classifier as an ONNX file: written, read with onnxruntime, and compared with the classifier that it was made of.
+"""A classifier as an ONNX file: written, read with onnxruntime, and compared with the original classifier.
 
-The packages are an extra of hemacell's: they, and torch, are imported where they are used.
+The packages are an optional extra: they, and torch, are imported where they are used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SUFFIXES = (".onnx",)
 INPUT, OUTPUTS = "images", ("probabilities", "distance")
 #: Largest difference to the classifier in torch: of a probability, and of a distance as a share of it.
 MOST_DIFFERENT, MOST_DISTANT = 1e-4, 1e-3
-BATCH = 16  # with eight views 128 pictures for the networks: more are not quicker, and need more memory
+BATCH = 16  # with eight views 128 images for the networks: more are not faster, and need more memory
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _OPSET = 20  # the first with Gelu
@@ -34,7 +34,7 @@ _IR_VERSION = 10  # of 2024: newer files need a newer onnxruntime, and say nothi
 
 
 def require_onnx() -> None:
-    """See that the extra is installed, without importing it.
+    """Check that the extra is installed, without importing it.
 
     Raises:
         UserError: a package of it is missing.
@@ -134,7 +134,7 @@ class Difference:
         return near and not self.other_class
 
     def in_words(self) -> str:
-        """A line for a person."""
+        """One line."""
         return (
             f"on {self.images} images probabilities differ by {self.probability:.1e} at most, distances by "
             f"{self.distance:.1e} of their size, and {self.other_class} have another class"

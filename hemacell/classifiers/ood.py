@@ -1,7 +1,7 @@
 """How far an image lies from the cells that a classifier knows, in the space of what its first layers see.
 
-The spreads over the places of an image's colour, sharpness and early features tell a cell under the same stain, in
-focus, from everything else; what the last layers see does not, as they keep only what tells the classes apart.
+How an image's colour, sharpness and early features vary over its places distinguishes a cell under the same stain, in
+focus, from everything else; the last layers do not, as they keep only what distinguishes the classes.
 """
 
 from __future__ import annotations

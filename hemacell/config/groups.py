@@ -44,10 +44,10 @@ Steps = Key[
 BatchSize = Key[Annotated[int, Field(ge=1, description="images per step")]]
 LearningRate = Key[Annotated[float, Field(gt=0, description="peak learning rate")]]
 WeightDecay = Key[Annotated[float, Field(ge=0, description="weight decay of AdamW; not for biases and normalisation")]]
-StepsFactor = Key[Annotated[float, Field(gt=0, description="of the default number of training steps, see steps")]]
-StepsExponent = Key[Annotated[float, Field(ge=0, description="of the default number of training steps, see steps")]]
+StepsFactor = Key[Annotated[float, Field(gt=0, description="factor in the default number of training steps")]]
+StepsExponent = Key[Annotated[float, Field(ge=0, description="exponent in the default number of training steps")]]
 CheckpointSelection = Key[
-    Annotated[Literal["last", "best"], Field(description="averaged weights of the end, or those best on val")]
+    Annotated[Literal["last", "best"], Field(description="the final averaged weights, or those best on val")]
 ]
 Resamples = Annotated[int, Field(ge=200, description="resamples of the bootstrap behind the intervals")]
 OtherCrop = Key[
@@ -127,7 +127,7 @@ class ComputeSettings(Settings):
 class TrainingSettings(ComputeSettings, StepSettings):
     """What all jobs have that train a network."""
 
-    seed: Inherited[Varied[int]] = Field(0, ge=0, description="of everything random except the draw")
+    seed: Inherited[Varied[int]] = Field(0, ge=0, description="seed of everything random except the draw")
     data_license: Inherited[Display[str]] = Field(
         "", description="licence of the images, for the model's card", examples=["CC BY 4.0"]
     )
@@ -150,7 +150,7 @@ class OptimiserSettings(Settings):
     adam_beta1: Key[float] = Field(0.9, ge=0, lt=1, description="decay of AdamW's mean of the gradients")
     adam_beta2: Key[float] = Field(0.98, ge=0, lt=1, description="decay of AdamW's mean of their squares")
     schedule: Key[Literal["onecycle", "cosine"]] = Field(
-        "onecycle", description="of the learning rate after the warm-up: both fall along half a cosine"
+        "onecycle", description="schedule of the learning rate; after the warm-up both fall along half a cosine"
     )
     warmup: Key[float | None] = Field(
         None,
@@ -236,14 +236,14 @@ class ViewSettings(AugmentationSettings):
     jitter_stain: Stain = 0.05
     jitter_brightness: Brightness = 0.02
 
+    def stored_views(self, images: int) -> int:
+        """The number of stored views per image for this number of training images."""
+        return self.train_views or min(16, max(2, 6000 // images))
+
     @property
     def jitter(self) -> dict[str, Any]:
         """The fields of an `AugmentationConfig` for what the cell network gets on top of a stored view."""
         return self._amounts("jitter")
-
-    def stored_views(self, images: int) -> int:
-        """The number of stored views per image for this number of training images."""
-        return self.train_views or min(16, max(2, 6000 // images))
 
 
 class FusionSettings(Settings):
@@ -272,5 +272,5 @@ class CalibrationSettings(Settings):
         description="largest share of errors among the predictions that need no review; half of val must show it",
     )
     ood_false_positive_rate: Key[float] = Field(
-        0.01, ge=0, lt=1, description="share of cells like the known ones that may be called out of distribution"
+        0.01, ge=0, lt=1, description="share of cells like the known ones that may be flagged as out of distribution"
     )

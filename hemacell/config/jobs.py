@@ -60,7 +60,7 @@ class PrccSettings(PretrainingSettings):
     tile_size: Key[int] = Field(
         128, ge=32, multiple_of=16, description="side of the image that the network gets, in pixels"
     )
-    pieces: Key[int] = Field(4, ge=1, description="pieces that a very large tile is cut into, at most")
+    pieces: Key[int] = Field(4, ge=1, description="largest number of pieces that a very large tile is cut into")
     latent_channels: Key[int] = Field(
         36, ge=1, description="channels of the code, at 1/16 of the resolution: 36 are 1/21 of the input"
     )
@@ -280,12 +280,11 @@ class EvaluateSettings(ComputeSettings, StepSettings):
         "hemacell.evaluation.reference_scores",
         "hemacell.evaluation.saliency",
         "hemacell.evaluation.selective",
-        "hemacell.prediction.scoring",
     )
 
     model: Resolved[str] = Field(
         "hemacell-wbc",
-        description="registered classifier; a bare name is its @champion, on the built-in sample its @sample",
+        description="registered classifier; a bare name means its @champion, on the built-in sample its @sample",
         examples=["models:/hemacell-wbc@champion"],
     )
     wbc_folder: Images[str] = Field("WBC_100", description="name of the folder with the cells, in the course layout")
@@ -356,8 +355,8 @@ class PredictSettings(ComputeSettings, JobSettings):
     crop: OtherCrop = 0
     precision: Key[Literal["float32", "bf16"]] = Field(
         "float32",
-        description="float32 agrees to 1e-5 everywhere; bf16 is faster, and its probabilities differ by 0.0003 in the "
-        "mean and up to 0.05",
+        description="float32 agrees to 1e-5 everywhere; bf16 is faster, and its probabilities differ by 0.0003 on "
+        "average and up to 0.05",
     )
     batch: Key[int] = Field(64, ge=1, description="images per batch")
     threads: Threads = 0
@@ -365,7 +364,7 @@ class PredictSettings(ComputeSettings, JobSettings):
         False, description="count the classes of each smear (first-level folder, or column smear), as table and page"
     )
     resamples: Display[Resamples] = 2000
-    seed: Display[int] = Field(0, ge=0, description="of these resamples")
+    seed: Display[int] = Field(0, ge=0, description="seed of these resamples")
     explain: Display[int] = Field(
         0,
         ge=0,
@@ -398,7 +397,7 @@ class ExportSettings(StepSettings):
 
     model: Resolved[str] = Field(
         "models:/hemacell-wbc@champion",
-        description="registered classifier; a bare name is its @champion, on the built-in sample its @sample",
+        description="registered classifier; a bare name means its @champion, on the built-in sample its @sample",
     )
     wbc_folder: Images[str] = Field("WBC_100", description="name of the folder with the cells, in the course layout")
     limit: Limit = 100

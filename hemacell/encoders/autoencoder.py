@@ -25,12 +25,12 @@ class _Residual(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder with a narrow code between them.
+    """Encoder and decoder with a narrow latent code between them.
 
     Args:
         widths: channels of the stages; each halves the resolution, by 2 x 2 patches without overlap.
-        latent_channels: channels of the code, at 1 / 2^len(widths) of the resolution. With four stages a 128 px image
-            (49,152 numbers) has 64 x latent_channels numbers: 36 channels are 1/21 of the input.
+        latent_channels: channels of the latent code, at 1 / 2^len(widths) of the resolution. With four stages a 128 px
+            image (49,152 numbers) becomes 64 x latent_channels numbers: 36 channels are 1/21 of the input.
     """
 
     def __init__(self, widths: Sequence[int] = (32, 64, 128, 192), latent_channels: int = 36) -> None:
@@ -71,7 +71,7 @@ class Autoencoder(nn.Module):
 
 
 def build(weights: str = RANDOM, **body: Any) -> Autoencoder:
-    """An autoencoder as an encoder's network; there are random weights only, others come with a registered model.
+    """An autoencoder as an encoder's network, with random weights; others come with a registered model.
 
     Raises:
         UserError: other weights.

@@ -92,12 +92,8 @@ def embed(
         for start in range(0, len(missing), _BATCH):
             numbers, places = missing[start : start + _BATCH].T
             keys = [(int(number), digests[place]) for number, place in zip(numbers, places, strict=True)]
-            augmentations = concatenate(
-                [
-                    views.views([image for _, image in same], number)
-                    for number, same in groupby(keys, lambda key: key[0])
-                ]
-            )
+            by_number = groupby(keys, lambda key: key[0])
+            augmentations = concatenate([views.views([each for _, each in same], number) for number, same in by_number])
             computed = _compute(encoder, pixels[rows[places]], augmentations, precision)
             result[places, numbers] = computed
             store.write([(views.name(number), image) for number, image in keys], computed)
@@ -142,9 +138,8 @@ class _Store:
             found.update(self.connection.execute(query, [view, *part]).fetchall())
         known = np.zeros(len(images), bool)
         for place, image in enumerate(images):
-            vector = found.get(image)
-            if vector is not None:
-                into[place] = np.frombuffer(vector, np.float32)
+            if image in found:
+                into[place] = np.frombuffer(found[image], np.float32)
                 known[place] = True
         return known
 

@@ -23,7 +23,7 @@ def _weights_of(body: Any) -> nn.Module:
 
 
 class FrozenEncoder(nn.Module):
-    """An encoder that stays as it is: always in eval mode, without gradients, whatever its parent does.
+    """An encoder that never changes: always in eval mode, without gradients, even while its parent is trained.
 
     `forward` takes float [N, 3, H, W] in [0, 1] of any size and returns the embedding [N, width]: means and standard
     deviations over the places, of the features after each stage. Early stages carry colour and texture, late ones
@@ -77,7 +77,7 @@ class FrozenEncoder(nn.Module):
             return self(images.to(self.device))
 
 
-def create_encoder(config: EncoderConfig, weights: str, seed: int = 0) -> FrozenEncoder:
+def create_encoder(config: EncoderConfig, weights: str = RANDOM, seed: int = 0) -> FrozenEncoder:
     """An encoder with `random` weights (from the seed), `imagenet` ones, or those of a safetensors file.
 
     Raises:
@@ -86,11 +86,6 @@ def create_encoder(config: EncoderConfig, weights: str, seed: int = 0) -> Frozen
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return FrozenEncoder(config, build_body(config, weights))
-
-
-def random_encoder(config: EncoderConfig, seed: int = 0) -> FrozenEncoder:
-    """The network of a description, untrained: the control that shows what pretraining brought."""
-    return create_encoder(config, RANDOM, seed)
 
 
 def save_encoder(folder: Path, config: EncoderConfig, body_state: dict[str, Tensor]) -> Path:

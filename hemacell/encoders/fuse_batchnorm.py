@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolution before it: the same answers for less time, for encoders in use."""
+"""BatchNorm fused into the convolution before it: the same embeddings in less time, for encoders in use."""
 
 import copy
 
@@ -12,11 +12,10 @@ from hemacell.encoders.frozen import FrozenEncoder
 def fuse_batchnorm(encoder: FrozenEncoder) -> FrozenEncoder:
     """An encoder whose convolutions do the work of the BatchNorms after them (Jacob et al. 2018, section 3.2).
 
-    In eval mode a BatchNorm is a factor and a term for each channel. The embeddings are the same but for rounding; the
-    weights are not those that are stored, so this is for use only, not for `save_encoder`.
-
-    Where that does not hold, as an architecture's layers are called in another order than they are written in, the
-    encoder is given back as it is.
+    In eval mode a BatchNorm is a factor and a term for each channel. The embeddings are the same except for rounding;
+    the weights are not those that are stored, so this is for use only, not for `save_encoder`. Where the embeddings
+    differ, because an architecture calls its layers in another order than it declares them, the encoder is returned as
+    it is.
 
     Args:
         encoder: is not changed.
@@ -24,7 +23,7 @@ def fuse_batchnorm(encoder: FrozenEncoder) -> FrozenEncoder:
     if not any(isinstance(module, nn.BatchNorm2d) for module in encoder.body.modules()):
         return encoder
     body = copy.deepcopy(encoder.body)
-    _fold(body)
+    _fuse(body)
     quick = FrozenEncoder(encoder.config, body)
     size = encoder.config.input_size
     picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(encoder.device)
@@ -32,7 +31,7 @@ def fuse_batchnorm(encoder: FrozenEncoder) -> FrozenEncoder:
     return quick if same else encoder
 
 
-def _fold(module: nn.Module) -> None:
+def _fuse(module: nn.Module) -> None:
     before: tuple[str, nn.Conv2d] | None = None
     for name, child in list(module.named_children()):
         if isinstance(child, nn.BatchNorm2d) and before is not None:
@@ -44,5 +43,5 @@ def _fold(module: nn.Module) -> None:
         elif isinstance(child, nn.Conv2d):
             before = name, child
         else:
-            _fold(child)
+            _fuse(child)
             before = None

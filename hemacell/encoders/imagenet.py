@@ -1,4 +1,4 @@
-"""`imagenet`: the Camelyon backbone with its ImageNet weights only; and `random-imagenet`, the same untrained."""
+"""`imagenet`: the Camelyon backbone with its ImageNet weights only; `random-imagenet`: the same, untrained."""
 
 from hemacell.encoders.architectures import IMAGENET
 from hemacell.encoders.camelyon import camelyon

@@ -1,4 +1,4 @@
-"""A linear code of the same size as the autoencoder's: PCA of patches. What the network adds is judged against it."""
+"""PCA of patches: a linear code as small as the autoencoder's, which shows what the network adds."""
 
 import numpy as np
 import torch.nn.functional as F
@@ -11,14 +11,14 @@ class PatchPCA:
 
     Args:
         patch: side of a patch in pixels; it divides the images' side.
-        components: numbers kept a patch.
+        components: numbers kept per patch.
     """
 
     def __init__(self, patch: int, components: int) -> None:
         self.patch, self.components = patch, components
 
     def fit(self, images: Tensor, seed: int = 0, most: int = 60_000) -> "PatchPCA":
-        """Find the axes on images float [N, 3, H, W] in [0, 1]; at most `most` patches are looked at."""
+        """Find the axes on images float [N, 3, H, W] in [0, 1]; at most `most` patches are used."""
         patches = self._patches(images)
         if len(patches) > most:
             patches = patches[np.random.default_rng(seed).choice(len(patches), most, replace=False)]

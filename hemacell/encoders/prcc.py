@@ -4,18 +4,8 @@ from hemacell.encoders.architectures import RANDOM
 from hemacell.encoders.description import EncoderConfig
 from hemacell.encoders.registry import EncoderSource, encoder
 
-REGISTERED_NAME = "hemacell-prcc-encoder"
 
-
-@encoder(
-    "prcc",
-    label="pRCC autoencoder",
-    control="random",
-    colour="#0072B2",
-    marker="s",
-    registered_name=REGISTERED_NAME,
-    job="prcc",
-)
+@encoder("prcc", label="pRCC autoencoder", control="random", colour="#0072B2", marker="s", job="prcc")
 def prcc(name: str) -> EncoderSource:
     """What the job `prcc` makes by default."""
     body = {"widths": [32, 64, 128, 192], "latent_channels": 36}

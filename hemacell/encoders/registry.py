@@ -13,7 +13,7 @@ registers it by calling the decorator before it runs a job. Nothing here imports
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -47,14 +47,13 @@ class EncoderEntry:
     control: str = ""
     colour: str = ""
     marker: str = ""
-    registered_name: str = ""
     job: str = ""
     like: str = ""
 
     @property
-    def is_prefix(self) -> bool:
-        """Whether it stands for all names that begin like it: `timm:` for `timm:resnet18`."""
-        return self.name.endswith(":")
+    def registered_name(self) -> str:
+        """The registered model that its pretraining job makes; '' without such a job."""
+        return f"hemacell-{self.job}-encoder" if self.job else ""
 
 
 ENCODERS: Registry[EncoderEntry] = Registry(
@@ -76,7 +75,6 @@ def encoder(
     control: str = "",
     colour: str = "",
     marker: str = "",
-    registered_name: str = "",
     job: str = "",
     like: str = "",
 ) -> Callable[[Callable[[str], EncoderSource]], Callable[[str], EncoderSource]]:
@@ -90,27 +88,26 @@ def encoder(
         control: the name of the encoder that it is judged against; `random` makes one, `random-NAME`.
         colour: how figures draw it, as matplotlib takes it; without it the next that is free.
         marker: the same for the marker.
-        registered_name: the registered model that a pretraining job makes of it; the function then describes what
-            that job makes by default.
-        job: that job's name (a module of `projects`).
+        job: the pretraining job that makes it (a module of `projects`) and registers it as `hemacell-JOB-encoder`;
+            the function then describes what that job makes by default.
         like: the encoder whose network it takes, as it is registered at the time.
 
     Raises:
-        ValueError: the name is taken, or is that of no encoder at all (`none`, `models:`).
+        ValueError: the name is taken, or has another meaning in `encoders` (`none`, `models:`).
     """
     if name == NONE or name.startswith("models:"):
         raise ValueError(f"{name!r} means something else in the setting encoders: choose another name")
 
     def register(source: Callable[[str], EncoderSource]) -> Callable[[str], EncoderSource]:
         control_name = f"random-{name}" if control == RANDOM else control
-        entry = EncoderEntry(name, source, label, control_name, colour, marker, registered_name, job, like)
+        entry = EncoderEntry(name, source, label, control_name, colour, marker, job, like)
         ENCODERS.add(name, entry)
         if control == RANDOM:
 
             def untrained(typed: str) -> EncoderSource:
                 return source(typed.removeprefix("random-"))._replace(weights=RANDOM)
 
-            follows = like or (name if registered_name else "")
+            follows = like or (name if job else "")
             ENCODERS.add(control_name, EncoderEntry(control_name, untrained, f"{label}, untrained", like=follows))
         return source
 
@@ -118,7 +115,7 @@ def encoder(
 
 
 def find_entry(name: str) -> EncoderEntry:
-    """The encoder of a name that a user typed; one of a prefix has the full name.
+    """The encoder that a user named.
 
     Raises:
         UserError: a misspelt name.
@@ -126,7 +123,8 @@ def find_entry(name: str) -> EncoderEntry:
     if name in ENCODERS:
         return ENCODERS[name]
     for entry in ENCODERS.values():
-        if entry.is_prefix and name.startswith(entry.name) and len(name) > len(entry.name):
+        # `timm:` stands for `timm:resnet18`
+        if entry.name.endswith(":") and name.startswith(entry.name) and name != entry.name:
             control = entry.control + name.removeprefix(entry.name) if entry.control else ""
             return replace(entry, name=name, control=control, label=name)
     try:
@@ -139,19 +137,19 @@ def control_of_arm(arm: str) -> str:
     """The arm that an arm is judged against: `random-prcc,imagenet` for `prcc,camelyon`; '' where it has none.
 
     Args:
-        arm: a value of `encoders`, names with commas between; any other text has no control.
+        arm: a value of `encoders`, names with commas between them; any other text has no control.
     """
     controls = []
     for name in arm.split(","):
         try:
             controls.append(find_entry(name).control)
-        except UserError:  # the name of an arm that is no list of encoders
+        except UserError:  # an arm that is not named after its encoders
             return ""
     return ",".join(controls) if all(controls) else ""
 
 
-def controls_of(arms: "list[str] | tuple[str, ...]") -> dict[str, str]:
-    """Of each of these arms that has a control: arm -> control."""
+def controls_of(arms: Sequence[str]) -> dict[str, str]:
+    """arm -> control, for those of these arms that have one."""
     return {arm: control for arm in arms if (control := control_of_arm(arm))}
 
 
@@ -161,10 +159,8 @@ def encoder_slug(name: str) -> str:
 
 
 def source_identity(source: EncoderSource, seed: int) -> str:
-    """What decides the weights of an encoder that is not registered, as text for the key of a run.
-
-    That is the network, the source of its weights (of a file its sha256), and for random weights the seed.
-    """
+    """What decides the weights of an encoder that is not registered, as text for the key of a run: the network, the
+    source of its weights (of a file its sha256), and for random weights the seed."""
     weights = source.weights
     facts: dict[str, object] = {"kind": source.config.kind, "body": source.config.body, "weights": weights}
     if weights == RANDOM:

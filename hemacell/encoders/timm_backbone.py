@@ -31,7 +31,7 @@ class Backbone(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network: Any = network  # timm's methods are none of nn.Module's
+        self.network: Any = network  # nn.Module does not have timm's methods
         pretrained: Any = network.pretrained_cfg
         self.register_buffer("mean", torch.tensor(pretrained["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(pretrained["std"]).view(1, 3, 1, 1), persistent=False)
@@ -52,7 +52,7 @@ def create_backbone(arch: str = PACKAGED_ARCH, weights: str = "imagenet", classe
     Args:
         arch: a timm name, as `timm.list_models()` gives them.
         weights: `imagenet` (packaged for `tf_efficientnet_lite0`, from timm's hub for others), `none` for random
-            ones, or a .safetensors file of the same architecture, under timm's names; a head in it is not taken.
+            ones, or a .safetensors file of the same architecture, under timm's names; a head in it is ignored.
         classes: outputs of the head; 0 for no head.
 
     Raises:
@@ -77,7 +77,7 @@ def build(arch: str, weights: str = RANDOM) -> Backbone:
 
 
 def _from_file(arch: str, file: Path, classes: int) -> nn.Module:
-    """Every tensor of the body must be there: timm itself passes over a file that has none of them."""
+    """Every tensor of the body must be there: timm itself accepts a file that has none of them."""
     network: Any = timm.create_model(arch, pretrained=False, num_classes=0)
     try:
         stored = load_file(file)

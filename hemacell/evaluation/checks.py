@@ -1,4 +1,4 @@
-"""What every function of this package expects of labels and probabilities, checked in one place."""
+"""Checks of labels and probabilities, the same for all functions of this package."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -27,7 +27,7 @@ class Acceptance:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The predictions of a classifier on one set of labelled images, and what they are worth."""
+    """The predictions of a classifier on one set of labelled images, and how good they are."""
 
     predictions: Predictions
     scores: Mapping[str, float]
@@ -71,7 +71,7 @@ def evaluate(
     if acceptance is None:
         return Evaluation(predictions, scores, limits, saliency=saliency or {})
     threshold, is_ood = acceptance.confidence_threshold, acceptance.is_ood
-    kept = accepted(labels, probabilities, threshold, also_doubtful=is_ood)
+    kept = accepted(labels, probabilities, threshold, is_ood=is_ood)
     reliability = {
         "ece_uncalibrated": expected_calibration_error(labels, acceptance.uncalibrated),
         "aurc": risk_coverage(labels, probabilities).area,

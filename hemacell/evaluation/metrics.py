@@ -1,4 +1,4 @@
-"""The scores of a classifier, each declared once: what is logged, shown in reports and compared follows from here.
+"""The scores of a classifier, each declared once: what is logged, reported and compared follows from here.
 
 A score is a function with a decorator. One that follows from the confusion matrix (`@confusion_metric`) takes many
 matrices at once, so that it can be resampled: it has an interval and paired differences between the arms of a study.
@@ -21,7 +21,7 @@ Direction = Literal["higher", "lower"]
 
 
 class ConfusionCounts(NamedTuple):
-    """What confusion matrices say of each class; leading dimensions are any number of matrices."""
+    """Counts of each class in confusion matrices; leading dimensions are any number of matrices."""
 
     hits: Floats
     """[..., C], correct predictions"""
@@ -88,7 +88,7 @@ def probability_metric(
 
 def _unused(name: str) -> str:
     if name in CONFUSION_METRICS or name in PROBABILITY_METRICS:
-        raise ValueError(f"there is a metric named {name} already")
+        raise ValueError(f"a metric named {name} exists already")
     return name
 
 
@@ -240,7 +240,7 @@ def one_vs_rest_auroc(labels: ArrayLike, probabilities: ArrayLike) -> dict[int, 
 
     Classes without an image among the labels, or with all of them, have no such curve and are left out.
     """
-    from sklearn.metrics import roc_auc_score  # here, for reading what was logged does not need it
+    from sklearn.metrics import roc_auc_score  # imported here, as reading logged runs does not need it
 
     y, p = checked_probabilities(labels, probabilities)
     present = np.unique(y)

@@ -74,7 +74,7 @@ def right_by_image(images: Manifest, probabilities: np.ndarray) -> dict[str, flo
 
 
 def mean_by_image(images: Manifest, scores: np.ndarray) -> dict[str, float]:
-    """sha256 of each image -> mean of its scores [N]: an image that comes several times, as in pieces, counts once."""
+    """sha256 of each image -> mean of its scores [N]: an image with several rows, such as its pieces, counts once."""
     found: dict[str, list[float]] = {}
     for image, score in zip(images.table["sha256"], scores.tolist(), strict=True):
         found.setdefault(image, []).append(float(score))

@@ -42,7 +42,7 @@ class Predictions:
         if not len(self.images) == len(self.sha256) == len(self.labels):
             raise ValueError(
                 f"{len(self.labels)} labels, {len(self.images)} names and {len(self.sha256)} digests: "
-                "equally many expected"
+                "expected equally many"
             )
         absolute = next((name for name in self.images if Path(name).is_absolute()), None)
         if absolute is not None:

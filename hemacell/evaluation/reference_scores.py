@@ -1,8 +1,8 @@
 """Scores on a folder of images against the classifier's own test scores: are these images like its training images?
 
 The interval is the percentile bootstrap over images. Drawing N images with replacement is drawing the entries of
-the confusion matrix from a multinomial distribution, so that a million images cost no more than a hundred. The own test
-score is an estimate too; here it is taken as exact.
+the confusion matrix from a multinomial distribution, so that a million images cost no more than a hundred. The test
+score of the classifier is an estimate too; here it is taken as exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def compare_with_reference(
         labels: int [N], indices into `classes`.
         probabilities: float [N, C] in 0..1, rows summing to 1.
         classes: C names.
-        reference: own test scores by the names of `classification_metrics`; a missing one stays None.
+        reference: the classifier's test scores by the names of `classification_metrics`; a missing one stays None.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -81,11 +81,10 @@ def compare_with_reference(
     support = np.bincount(y, minlength=c).tolist()
     images = dict.fromkeys(CONFUSION_METRICS, len(y))
     images |= {f"f1/{name}": n for name, n in zip(classes, support, strict=True) if n}
-    rows = []
-    for metric, n in images.items():
-        low, high = percentile_interval(resampled[metric])
-        rows.append(MetricComparison(metric, scores[metric], low, high, n, reference.get(metric)))
-    return rows
+    return [
+        MetricComparison(metric, scores[metric], *percentile_interval(resampled[metric]), n, reference.get(metric))
+        for metric, n in images.items()
+    ]
 
 
 def resampled_confusions(counts: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:
@@ -120,7 +119,7 @@ def reference_checks(labels: ArrayLike, rows: Sequence[MetricComparison], classe
     if missing := [name for index, name in enumerate(classes) if not (y == index).any()]:
         lines.append(
             f"no image of {', '.join(missing)}: balanced_accuracy is a mean over the other classes, and macro_f1 over "
-            "those that occur or are predicted, so they are only roughly comparable to the own test scores"
+            "those that occur or are predicted, so they are only roughly comparable to the classifier's test scores"
         )
     few = [f"{name} ({n})" for index, name in enumerate(classes) if 0 < (n := int((y == index).sum())) < FEW_IMAGES]
     if few:

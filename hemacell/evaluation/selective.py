@@ -1,5 +1,5 @@
-"""Answers that are accepted without a person looking at them, and how many of these are wrong (selective
-classification, Chow 1970; Geifman and El-Yaniv 2017)."""
+"""Predictions that are accepted without review, and how many of these are wrong (selective classification, Chow 1970;
+Geifman and El-Yaniv 2017)."""
 
 import math
 from typing import NamedTuple
@@ -15,7 +15,7 @@ REVIEW_ALL = 2.0  # above every probability, in any floating-point type
 
 
 class SelectivePrediction(NamedTuple):
-    """What becomes of images at one threshold."""
+    """How many predictions one threshold accepts, and how many of these are wrong."""
 
     images: int
     accepted: int
@@ -29,12 +29,12 @@ class SelectivePrediction(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Share of the accepted that is wrong; 0 where none is accepted."""
+        """Share of the accepted that is wrong; 0 without accepted images."""
         return self.wrong / self.accepted if self.accepted else 0.0
 
     @property
     def error_limits(self) -> tuple[float, float]:
-        """The exact 95 % limits of that share; 0 and 1 where none is accepted."""
+        """The exact 95 % limits of that share; 0 and 1 without accepted images."""
         if not self.accepted:
             return 0.0, 1.0
         low, high = binomial_limits(self.wrong, self.accepted, LEVEL)
@@ -51,7 +51,9 @@ class SelectivePrediction(NamedTuple):
         }
 
     def in_words(self) -> str:
-        """For people: `0.6% of the 480 accepted of 514 cells are wrong [0.1%, 1.8%]`, the exact limits in brackets."""
+        """`0.6% of the 480 accepted of 514 cells are wrong [0.1%, 1.8%]`, the exact limits in brackets."""
+        if not self.accepted:
+            return f"no prediction was accepted (0 of {self.images} cells)"
         low, high = self.error_limits
         return (
             f"{self.error:.1%} of the {self.accepted} accepted of {self.images} cells are wrong [{low:.1%}, {high:.1%}]"
@@ -59,25 +61,25 @@ class SelectivePrediction(NamedTuple):
 
 
 def accepted(
-    labels: ArrayLike, probabilities: ArrayLike, threshold: float, also_doubtful: ArrayLike | None = None
+    labels: ArrayLike, probabilities: ArrayLike, threshold: float, is_ood: ArrayLike | None = None
 ) -> SelectivePrediction:
-    """Count the answers whose probability is at or above a threshold.
+    """Count the predictions whose probability is at or above a threshold.
 
     Args:
         labels: int [N].
         probabilities: float [N, C].
-        threshold: of the probability of the answer.
-        also_doubtful: bool [N], images that are not accepted for another reason.
+        threshold: of the probability of the predicted class.
+        is_ood: bool [N], images that are out of distribution and never accepted.
     """
     y, p = checked_probabilities(labels, probabilities)
     taken = np.asarray(probabilities).max(1) >= threshold
-    if also_doubtful is not None:
-        taken &= ~np.asarray(also_doubtful, dtype=bool)
+    if is_ood is not None:
+        taken &= ~np.asarray(is_ood, dtype=bool)
     return SelectivePrediction(len(y), int(taken.sum()), int((p.argmax(1) != y)[taken].sum()))
 
 
 def images_needed(target_risk: float, level: float = LEVEL) -> int:
-    """How many accepted images without a single mistake show that a risk is at most the target: 299 for 1 %.
+    """How many accepted images without a mistake show that a risk is at most the target: 299 for 1 %.
 
     Args:
         target_risk: share of wrong predictions, 0 < target_risk < 1.
@@ -118,7 +120,7 @@ def choose_confidence_threshold(
 
 
 class RiskCoverage(NamedTuple):
-    """The share of wrong answers among the surest ones, for every possible threshold."""
+    """The share of wrong predictions among the most confident ones, for every possible threshold."""
 
     coverage: NDArray[np.float64]
     """[K], share of the images that is accepted, rising to 1"""
@@ -127,7 +129,7 @@ class RiskCoverage(NamedTuple):
 
     @property
     def area(self) -> float:
-        """The mean risk over all coverages (AURC, Geifman et al. 2019): 0 is perfect, a random order has the error."""
+        """The mean risk over all coverages (AURC, Geifman et al. 2019): 0 is perfect, chance gives the error rate."""
         return float(np.sum(self.risk * np.diff(self.coverage, prepend=0.0)))
 
 
@@ -147,7 +149,7 @@ def _cuts(
 ) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.float64]]:
     """For every threshold from the highest down: threshold, number of accepted, share of wrong ones among them."""
     y, p = checked_probabilities(labels, probabilities)
-    # as the caller sees them, not rescaled: a threshold is compared with these very numbers
+    # not rescaled to sum to 1, as a threshold is compared with the given numbers
     confidence = np.asarray(probabilities).max(1)
     order = np.argsort(-confidence, kind="stable")
     counts = np.arange(1, len(order) + 1)

@@ -39,7 +39,7 @@ from hemacell.tracking.registry.classifiers import trained_on
 from hemacell.tracking.registry.encoders import load_encoders
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.schema import CLASSIFIER
+from hemacell.tracking.schema import CLASSIFIER, DRAW_DIGEST, DRAW_LABELS, ENCODER, INIT_FROM, MODEL_SUMMARY
 
 if TYPE_CHECKING:
     from hemacell.tracking.registry.encoders import EncoderSpec
@@ -70,7 +70,7 @@ def load_cells(job: Job, run: Tracker, everything: Manifest, manifest: Manifest)
     """
     draw = manifest.part("train")
     labels = int((draw.table["source"] != "masked").sum())
-    run.tags({**report_problems(everything), "draw.digest": draw.digest, "draw.labels": labels})
+    run.tags({**report_problems(everything), DRAW_DIGEST: draw.digest, DRAW_LABELS: labels})
     run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
     progress = Progress("decoding")
     decoded = decoding.decode(everything, job.settings.decoded_size, job.cache, job.settings.max_bad, progress=progress)
@@ -88,7 +88,7 @@ def frozen_encoders(
 ) -> list[FrozenEncoder]:
     """The frozen encoders, on their device; tags the run with them and with the classifier to start from."""
     run.model_inputs([spec.uri for spec in specs if spec.model])
-    run.tags({f"encoder.{spec.slug}": spec.uri for spec in specs} | ({"init_from": start.uri} if start else {}))
+    run.tags({f"{ENCODER}{spec.slug}": spec.uri for spec in specs} | ({INIT_FROM: start.uri} if start else {}))
     settings = job.settings
     device = chosen_device(settings.device)
     return [each.to(device) for each in load_encoders(specs, job.cache, settings.encoder_size, settings.crop)]
@@ -143,8 +143,6 @@ def fit_method(
         size=settings.image_size,
         crop=settings.crop,
         views=settings.tta_views,
-        temperature=1.0,
-        confidence_threshold=0.0,
         encoders=tuple(slugs),
         method=method.name,
     )
@@ -159,7 +157,7 @@ def fit_method(
     digests = list(train_part.table["sha256"])
     fitted = method.fit(TrainingData(cells.decoded.array, images["train"], images["val"], digests), context)
     count = sum(parameter.numel() for parameter in fitted.network.parameters())
-    run.text(f"{fitted.network}\n\ntrained: {count:,} parameters\n", "model_summary.txt")
+    run.text(f"{fitted.network}\n\ntrained: {count:,} parameters\n", MODEL_SUMMARY)
     fit_metrics = {f"{method.name}/{name}": value for name, value in fitted.metrics.items()}
     run.metrics({"train_images": len(train_part), **fit_metrics}, fitted.steps)
     return fitted

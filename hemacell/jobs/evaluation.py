@@ -19,8 +19,9 @@ from hemacell.evaluation.saliency import saliency_metrics
 from hemacell.evaluation.temperature import apply_temperature
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.evaluation import log_evaluation
-from hemacell.tracking.runs.reference_scores import FIGURE, log_reference_comparison, reference_scores_of
+from hemacell.tracking.runs.reference_scores import log_reference_comparison, reference_scores_of
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import OOD_DISTANCES, REFERENCE_FIGURE
 
 if TYPE_CHECKING:
     from hemacell.classifiers.description import ClassifierConfig
@@ -110,7 +111,7 @@ def evaluate_ood_detection(
     distances = {name: model.distances(made) for name, made in ood_images(np.asarray(cells[chosen])).items()}
     flagged = {name: float((found > OOD_THRESHOLD).mean()) for name, found in distances.items()}
     run.metrics({f"ood_images/{name}": share for name, share in flagged.items()}, step)
-    run.figure(figures.ood_distances({"test cells": known, **distances}, OOD_THRESHOLD), "distances.png")
+    run.figure(figures.ood_distances({"test cells": known, **distances}, OOD_THRESHOLD), OOD_DISTANCES)
     return flagged
 
 
@@ -152,7 +153,7 @@ def compare_with_own_test(
     if evaluation.selective is not None:
         shown["accepted without review"] = evaluation.selective.in_words()
     log_reference_comparison(run, rows, shown, warnings, reference_page(rows, shown, warnings))
-    run.figure(figures.reference_scores(rows), FIGURE)
+    run.figure(figures.reference_scores(rows), REFERENCE_FIGURE)
 
 
 def _saliency_inside_masks(

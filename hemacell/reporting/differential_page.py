@@ -25,12 +25,12 @@ _SIDE = 88  # of a thumbnail, in pixels
 _QUALITY = 82
 _FEW = 100  # cells of a smear below which its shares say little
 
-#: What must be known about corrected shares, wherever they are shown.
+#: What a reader must know about corrected shares, wherever they are shown.
 PRIOR_SHIFT = (
-    "The classifier learnt from cells in other shares than a smear's, and leans to those: between two classes that "
-    "look alike it prefers the one that was common in training. The corrected shares take its errors on its own test "
-    "images into account, on the assumption that a cell of a class is called here what such a cell was called there: "
-    "the same stain, scanner and cut-out. Cells of none of these classes are called one of them."
+    "The classifier was trained on cells in other proportions than those of a smear, and is biased to these: of two "
+    "similar classes it prefers the one that was more common in training. The corrected shares account for its errors "
+    "on its own test images. They assume that it confuses the classes here as it did there, so with the same stain, "
+    "scanner and crop. A cell of any other class is still assigned to one of these classes."
 )
 
 
@@ -45,21 +45,21 @@ class Origin:
     sample: bool
     """whether the classifier was trained on drawn images"""
     confusion: NDArray[np.int64] | None
-    """the classifier's own test, int [C, C], rows true, columns called"""
+    """of the classifier's own test, int [C, C]: rows true, columns predicted"""
     crop: float
     own_crop: float
-    """the field that was looked at, and that of the classifier's test"""
+    """the crop of these images, and that of the classifier's test"""
     confidence_threshold: float
     calibration: str = ""
     """what val could not show about the threshold, '' where it did"""
 
 
 def table_of(counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> pd.DataFrame:
-    """A row a smear and class: counts, shares and limits, in 0 to 1 (NaN where there is nothing to say), and `note`.
+    """One row per smear and class: counts, shares and limits in 0 to 1 (NaN where undefined), and `note`.
 
     Args:
         counted: the smears, in order.
-        confusion: the classifier's own test, int [C, C]; None where it is not known.
+        confusion: of the classifier's own test, int [C, C]; None where it is not known.
     """
     rows = [
         {
@@ -80,7 +80,7 @@ def table_of(counted: Sequence[Differential], confusion: NDArray[np.int64] | Non
 
 
 def write_table(file: Path, counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> None:
-    """Write `table_of` as a .csv file; empty where there is nothing to say."""
+    """Write `table_of` as a .csv file; a value that is undefined is empty."""
     table = table_of(counted, confusion)
     table.to_csv(file, index=False, lineterminator="\n", encoding="utf-8", float_format="%.6f")
 
@@ -89,10 +89,10 @@ def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs
     """Write the page: for each smear its counts and a gallery by class, the cells that need review first.
 
     Args:
-        file: overwritten where it is there.
+        file: overwritten if it exists.
         counted: the smears, in order.
         tally: has the cells to show.
-        inputs: the images of `tally`; one that has gone since is left out.
+        inputs: the images of `tally`; one that no longer exists is left out.
         origin: where the counts come from.
     """
     pictures = _thumbnails(counted, tally, inputs)
@@ -138,8 +138,8 @@ def _rows(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[
 
 
 def _notes(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[str, str]]:
-    """The notes to the rows that have a mark; classes with the same one together."""
-    if confusion is None or not each.cells:  # said once, for all of them
+    """The notes on the rows that have a mark; classes with the same note together."""
+    if confusion is None or not each.cells:  # a warning of the page covers these
         return []
     together: dict[str, list[str]] = {}
     for name, note in zip(each.classes, notes(each, confusion), strict=True):
@@ -178,8 +178,8 @@ def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
     found = []
     if origin.confusion is None:
         found.append(
-            "The answers of the classifier on its own test images are gone with the run that trained it: its errors "
-            "are not known here, and the shares are as counted, uncorrected."
+            "The predictions of the classifier on its own test images are not available (the run that trained it was "
+            "deleted): its errors are unknown, and the shares are as counted, not corrected."
         )
     else:
         tested = origin.confusion.sum(1)
@@ -189,15 +189,15 @@ def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
         found += doubts(classes, origin.confusion)
     if origin.crop != origin.own_crop:
         found.append(
-            f"Cells were looked at with crop={origin.crop:g}, the classifier's test was with {origin.own_crop:g}: "
-            "its errors here may be others."
+            f"These images were cropped with crop={origin.crop:g}, those of the classifier's test with "
+            f"{origin.own_crop:g}: its errors may differ."
         )
     if origin.calibration:
         found.append(f"{origin.calibration[0].upper()}{origin.calibration[1:]}.")
     if none := [each.smear for each in counted if not each.cells]:
-        found.append(f"No cell could be read in {_some(none)}: nothing is known of the shares there.")
+        found.append(f"No cell could be read in {_some(none)}: the shares there are unknown.")
     if few := [each.smear for each in counted if 0 < each.cells < _FEW]:
-        found.append(f"Fewer than {_FEW} cells were counted in {_some(few)}: mind the limits.")
+        found.append(f"Fewer than {_FEW} cells were counted in {_some(few)}: their limits are wide.")
     return found
 
 
@@ -213,7 +213,7 @@ def _thumbnails(
         (each.smear, name, cell)
         for each in counted
         for name in each.classes
-        for cell in tally.to_look_at(each.smear, name)
+        for cell in tally.to_review(each.smear, name)
     ]
     found: dict[tuple[str, str], list[dict[str, object]]] = {}
     paths: Iterator[Path | None] = (inputs.path(row) for _, _, (row, _, _) in wanted)

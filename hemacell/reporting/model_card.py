@@ -1,4 +1,4 @@
-"""Model cards: what a registered model is, what it learnt from, how good it is, and what it must not be used for."""
+"""Model cards: what a registered model is, what it was trained on, how good it is, and what it must not be used for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
     from hemacell.data.sources.resolve import DataSource
 
-_SAMPLE = "**Trained on the built-in sample of drawn images: a demonstration, no result.**\n\n"
+_SAMPLE = "**Trained on the built-in sample of drawn images: a demonstration, not a result.**\n\n"
 
 
 class TrainingJob(Protocol):
@@ -49,29 +49,29 @@ def classifier_card(
     manifest: Manifest,
     scores: Mapping[str, Score],
     encoders: Mapping[str, str],
-    reliance: Mapping[str, str],
+    reliability: Mapping[str, str],
 ) -> str:
     """Card (Markdown) of a cell classifier.
 
     Args:
-        title: its head.
-        job: that trained it.
+        title: the heading.
+        job: the job that trained it.
         manifest: what it was trained, calibrated and tested on.
         scores: on the test split.
-        encoders: what was asked for -> what was used.
-        reliance: label -> text, how far its answers can be relied on.
+        encoders: name in the setting -> model that was used.
+        reliability: label -> text, from `reliability_in_words`.
     """
     use = (
-        "Sorts pictures of single, centred, stained white blood cells into "
+        "Classifies images of single, centred, stained white blood cells into "
         f"{len(manifest.classes)} classes ({', '.join(manifest.classes)}), for research. "
         "**Not for clinical use.** "
-        "Trained on one laboratory's stain and scanner: expect worse scores on another's, and measure them first "
-        "(`mlflow run . -e evaluate -P data=DIR`). Other cells and pictures of anything else are given one of these "
-        "names too; most of them are flagged (`needs_review`), see below."
+        "It was trained on the stain and scanner of one laboratory: expect lower scores on images of another, and "
+        "measure them first (`mlflow run . -e evaluate -P data=DIR`). Other cells, and images of anything else, are "
+        "also assigned to one of these classes; most of them are flagged (`needs_review`), see below."
     )
     used = "".join(f"- `{name}`: {uri}\n" for name, uri in encoders.items()) or "- none\n"
-    facts = "".join(f"- {label}: {text}\n" for label, text in reliance.items())
-    more = f"## How far to rely on it\n\n{facts}\n## Frozen encoders\n\n{used}\n"
+    facts = "".join(f"- {label}: {text}\n" for label, text in reliability.items())
+    more = f"## Reliability\n\n{facts}\n## Frozen encoders\n\n{used}\n"
     return _card(title, job, manifest, scores, use, more)
 
 
@@ -85,9 +85,10 @@ def _card(
         f"# {title}\n\n{_SAMPLE if job.source.kind == 'sample' else ''}{use}\n\n"
         f"## Data\n\n{manifest.name}, sha256 of the manifest `{manifest.digest}`.\n\n"
         f"| split | images |\n| --- | --- |\n{sizes}\n"
-        "## Scores on the test split, looked at once\n\n"
-        "In brackets the 95 % interval, a bootstrap over images; where it has no width there was no mistake, "
-        "which is not certainty.\n\n"
+        "## Scores on the test split\n\n"
+        "The test images were used once, after training and calibration. In brackets: 95 % interval, from a bootstrap "
+        "over images. An interval without width means that there was no mistake, which does not prove that there "
+        "are none.\n\n"
         f"| metric | value |\n| --- | --- |\n{table}\n"
         f"{more}## Settings\n\n{settings}\n## Licences\n\n{_licences(job, manifest)}\n"
     )
@@ -99,8 +100,8 @@ def _licences(job: TrainingJob, manifest: Manifest) -> str:
     if manifest.card.citation:
         own += f", {manifest.card.citation}"
     return (
-        f"- images that it learnt from: {own}; the weights inherit these terms\n"
-        "- ImageNet weights, where the backbone started from them: EfficientNet-Lite0, Apache-2.0\n"
+        f"- training images: {own}; the weights inherit these terms\n"
+        "- ImageNet weights, if the backbone was initialised with them: EfficientNet-Lite0, Apache-2.0\n"
         "- frozen encoders: see their own cards\n"
         "- code: MIT"
     )

@@ -1,4 +1,4 @@
-"""The answer of a study in a few sentences."""
+"""The result of a study in a few sentences."""
 
 import re
 

@@ -40,7 +40,6 @@ MODEL_TYPE = "hemacell.model"
 """`encoder`, `classifier` or `onnx`"""
 VAL_SCORE = "val.score"
 CLASSES, CLASSES_DIGEST = "classes", "classes.digest"
-METHOD = "method"
 DECISION = "champion.decision"
 """why the version became champion, or did not"""
 EXPORT_OF = "export.of"
@@ -63,8 +62,14 @@ ANSWER = "answer.txt"
 BAD_IMAGES = "bad_images.txt"
 MODEL_SUMMARY = "model_summary.txt"
 LOSS_CURVES = "loss_curves.png"
+ROC = "roc.png"
+RECONSTRUCTIONS = "reconstructions.png"
+OOD_DISTANCES = "distances.png"
+EXPORT_CHECK = "check.json"
+#: On a run of evaluate: its scores compared with the classifier's own test scores.
+REFERENCE_PAGE, REFERENCE_RECORDS, REFERENCE_FIGURE = "comparison.md", "comparison.json", "comparison.png"
 
-# --- files of a registered model, beside those that its own folder holds
+# --- files of a registered model, in addition to those in its own folder
 CARD = "README.md"
 VAL_IMAGES = "val_images.json"
 """sha256 of each validation image -> score on it"""

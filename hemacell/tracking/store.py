@@ -27,9 +27,9 @@ _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
-# They tell of each table they create and of each sampling thread, between the lines that a user wants to read.
+# They log each table they create and each sampling thread, between the lines that a user wants to read.
 _CHATTY = ("alembic", "mlflow.system_metrics", "mlflow.pyfunc")
-# Raises what it logs, which is told once, in our words.
+# Raises what it logs; the user sees it once, in the words of this package.
 _REPEATING = ("mlflow.store.db.utils",)
 
 
@@ -77,7 +77,7 @@ def check_server(uri: str) -> None:
     """Ask an HTTP tracking server for its health, with a short timeout and no second try.
 
     Raises:
-        UserError: nothing answers within `HEALTH_TIMEOUT_S`, or what answers is no MLflow server.
+        UserError: nothing answers within `HEALTH_TIMEOUT_S`, or it is not an MLflow server.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
@@ -97,7 +97,7 @@ def check_server(uri: str) -> None:
     except MlflowException as error:
         raise UserError(f"no MLflow server answers at {uri}: {ways_out}") from error
     if answer.status_code != 200:
-        raise UserError(f"what answers at {uri} is no MLflow server (GET /health: {answer.status_code}): {ways_out}")
+        raise UserError(f"{uri} is not an MLflow server (GET /health: {answer.status_code}): {ways_out}")
 
 
 @functools.lru_cache
@@ -114,7 +114,7 @@ def _check_sqlite(uri: str) -> None:
 
 
 def experiment_ids(client: MlflowClient) -> list[str]:
-    """All experiments of the store: MLflow searches runs only in those that it is told."""
+    """All experiments of the store: MLflow searches runs only in those that are named."""
     found: list[str] = []
     token: str | None = None
     while True:
@@ -126,9 +126,9 @@ def experiment_ids(client: MlflowClient) -> list[str]:
 
 
 def artifact_location(experiment: str, uri: str) -> str | None:
-    """Where a new experiment keeps its files: beside the SQLite file; None leaves it to the server.
+    """Where a new experiment keeps its files: next to the SQLite file; None leaves it to the server.
 
-    MLflow's default for SQLite is ./mlruns of whoever calls, wherever the database is.
+    MLflow's default for SQLite is ./mlruns of the current folder, wherever the database is.
     """
     if not uri.startswith("sqlite:"):
         return None
@@ -137,10 +137,10 @@ def artifact_location(experiment: str, uri: str) -> str | None:
 
 
 def as_user_error(error: BaseException, resume: str = "") -> UserError | None:
-    """What a user can mend (a server that went away, a full disk) as one line; None for anything else.
+    """What a user can correct (a server that went away, a full disk) as one line; None for anything else.
 
     Args:
-        error: what was raised; its causes are looked at as well.
+        error: what was raised; its causes count as well.
         resume: how to go on with the run, added to the line.
     """
     import mlflow

@@ -21,8 +21,6 @@ CONFIG = ClassifierConfig(
     size=16,
     crop=0.8,
     views=3,
-    temperature=1.0,
-    confidence_threshold=0.0,
     encoders=(),
 )
 VAL = CellImages(np.arange(60), RNG.integers(0, 3, 60), [])

@@ -26,7 +26,7 @@ from hemacell.data.balance import sampler_weights
 from hemacell.data.decoding import Decoded
 from hemacell.data.manifest import Manifest, Row
 from hemacell.encoders.embeddings import StoredViews
-from hemacell.encoders.frozen import EncoderConfig, random_encoder
+from hemacell.encoders.frozen import EncoderConfig, create_encoder
 from hemacell.training.loop import LoopSettings, fit
 
 WIDTHS = {"prcc": 3, "camelyon": 2}
@@ -142,7 +142,7 @@ def test_cells_of_a_split_come_with_their_embeddings(tmp_path):
     rows = [Row(f"/{n}.png", "ab"[n % 2], "train", str(n), "", f"sha{n}", "original") for n in range(5)]
     manifest = Manifest.from_rows(rows, ("a", "b"), "cells", "/")
     decoded = Decoded(PIXELS[:5], manifest, [], np.arange(5))
-    encoder = random_encoder(
+    encoder = create_encoder(
         EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "latent_channels": 2}, input_size=16, crop=0.5)
     )
     said = []
@@ -235,8 +235,6 @@ def test_validation_metrics_are_those_of_scikit_learn():
         size=16,
         crop=1.0,
         views=1,
-        temperature=1.0,
-        confidence_threshold=0.0,
         encoders=(),
     )
     probabilities = ClassifierModel(config, used, []).from_embeddings(PIXELS, made.val.rows, made.val.embeddings)

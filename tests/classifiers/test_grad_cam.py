@@ -149,7 +149,6 @@ def test_captum_is_not_needed_to_classify(monkeypatch, with_detector):
         size=SIZE,
         crop=FIELD,
         views=2,
-        temperature=1.0,
         confidence_threshold=0.5,
         encoders=(),
     )

@@ -19,9 +19,9 @@ from hemacell.classifiers.model import ClassifierModel
 from hemacell.config.jobs import WbcSettings
 from hemacell.core.errors import UserError
 from hemacell.encoders.description import EncoderConfig
-from hemacell.encoders.frozen import random_encoder
+from hemacell.encoders.frozen import create_encoder
 
-ENCODER = random_encoder(
+ENCODER = create_encoder(
     EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "latent_channels": 2}, input_size=16)
 )
 WIDTHS = [ENCODER.width, ENCODER.width]
@@ -31,8 +31,6 @@ CONFIG = ClassifierConfig(
     size=16,
     crop=0.8,
     views=2,
-    temperature=1.0,
-    confidence_threshold=0.0,
     encoders=("one", "two"),
 )
 RNG = np.random.default_rng(0)

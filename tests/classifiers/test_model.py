@@ -25,7 +25,7 @@ from hemacell.core.errors import UserError
 from hemacell.data.augmentation import apply_augmentation, dihedral_augmentation, identity_augmentation
 from hemacell.data.images import to_square
 from hemacell.encoders.embeddings import StoredViews, embed
-from hemacell.encoders.frozen import EncoderConfig, random_encoder
+from hemacell.encoders.frozen import EncoderConfig, create_encoder
 from hemacell.evaluation.temperature import apply_temperature
 
 CONFIG = ClassifierConfig(
@@ -65,7 +65,7 @@ def untrained(config, encoders):
 
 @pytest.fixture(scope="module")
 def encoders():
-    return [random_encoder(body, seed) for seed, body in enumerate(BODIES)]
+    return [create_encoder(body, seed=seed) for seed, body in enumerate(BODIES)]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from hemacell.classifiers.onnx_file import (
 )
 from hemacell.core.errors import UserError
 from hemacell.data.augmentation import apply_augmentation, identity_augmentation
-from hemacell.encoders.frozen import EncoderConfig, random_encoder
+from hemacell.encoders.frozen import EncoderConfig, create_encoder
 
 SIDE = 40
 CONFIG = ClassifierConfig(
@@ -51,7 +51,7 @@ PIXELS = pictures(7, 0)
 
 def make(config: ClassifierConfig, bodies, with_detector) -> ClassifierModel:
     torch.manual_seed(0)
-    encoders = [random_encoder(body, seed) for seed, body in enumerate(bodies)]
+    encoders = [create_encoder(body, seed=seed) for seed, body in enumerate(bodies)]
     network = METHODS["fusion"].build(config, [encoder.width for encoder in encoders])
     images = torch.from_numpy(pictures(16, 1)).permute(0, 3, 1, 2) / 255
     network.standardise([encoder(images) for encoder in encoders])

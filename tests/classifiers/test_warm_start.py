@@ -12,9 +12,9 @@ from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.ood import MahalanobisDetector
 from hemacell.classifiers.warm_start import warm_start
 from hemacell.core.errors import UserError
-from hemacell.encoders.frozen import EncoderConfig, random_encoder
+from hemacell.encoders.frozen import EncoderConfig, create_encoder
 
-ENCODER = random_encoder(
+ENCODER = create_encoder(
     EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "latent_channels": 2}, input_size=16)
 )
 

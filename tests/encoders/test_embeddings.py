@@ -15,7 +15,7 @@ from hemacell.data.augmentation import (
 )
 from hemacell.encoders import embeddings as module
 from hemacell.encoders.embeddings import StoredViews, embed
-from hemacell.encoders.frozen import EncoderConfig, random_encoder
+from hemacell.encoders.frozen import EncoderConfig, create_encoder
 
 AUTOENCODER = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 4}, input_size=16, crop=0.8)
 BACKBONE = EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=32)
@@ -27,7 +27,7 @@ AUGMENTED, TURNS = StoredViews(2, augmented=True), StoredViews(2, augmented=Fals
 
 @pytest.fixture(scope="module")
 def encoder():
-    return random_encoder(AUTOENCODER)
+    return create_encoder(AUTOENCODER)
 
 
 def embedded(encoder, cache, rows=None, views=AUGMENTED, precision="float32", progress=None):
@@ -53,7 +53,7 @@ def counted(monkeypatch):
 @pytest.mark.parametrize("views", [AUGMENTED, TURNS], ids=["augmented", "turns"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_what_was_computed_first_does_not_matter_to_the_bit(config, views, precision, tmp_path):
-    encoder = random_encoder(config)
+    encoder = create_encoder(config)
     whole = embedded(encoder, tmp_path / "a", views=views, precision=precision)
     embedded(encoder, tmp_path / "b", [61, 3, 17], StoredViews(1, views.augmented), precision)
     embedded(encoder, tmp_path / "b", range(COUNT - 1, 4, -3), views, precision)
@@ -83,7 +83,7 @@ def test_a_second_call_computes_nothing(encoder, tmp_path, counted):
     reports = []
     again = embedded(encoder, tmp_path, progress=lambda *done: reports.append(done))
     assert np.array_equal(first, again) and not counted and not reports
-    fresh = random_encoder(AUTOENCODER)  # the same weights in another object, as in another process
+    fresh = create_encoder(AUTOENCODER)  # the same weights in another object, as in another process
     assert np.array_equal(embedded(fresh, tmp_path), first) and not counted
 
 
@@ -111,8 +111,8 @@ def test_the_key_is_the_digest_and_not_the_row(encoder, tmp_path, counted):
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ("encoder", {"encoder": random_encoder(AUTOENCODER, seed=1)}),
-        ("crop", {"encoder": random_encoder(AUTOENCODER).with_crop(16, 0.7)}),
+        ("encoder", {"encoder": create_encoder(AUTOENCODER, seed=1)}),
+        ("crop", {"encoder": create_encoder(AUTOENCODER).with_crop(16, 0.7)}),
         ("precision", {"precision": "bf16"}),
         ("settings", {"views": StoredViews(2, True, AugmentationConfig(stain=0.3))}),
         ("kind of view", {"views": TURNS}),

@@ -17,7 +17,6 @@ from hemacell.encoders.frozen import (
     create_encoder,
     encoder_digest,
     load_encoder,
-    random_encoder,
     save_encoder,
 )
 from hemacell.encoders.timm_backbone import create_backbone
@@ -44,7 +43,7 @@ class Parent(nn.Module):
 
 @CONFIGS
 def test_it_stays_frozen_in_a_parent_that_trains(config):
-    encoder = random_encoder(config, seed=1)
+    encoder = create_encoder(config, seed=1)
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     expected = encoder(images())
     parent = Parent(encoder).train()
@@ -63,7 +62,7 @@ def test_it_stays_frozen_in_a_parent_that_trains(config):
 
 def test_the_backbone_has_statistics_that_training_would_change():
     """Without this the test above would prove nothing about BatchNorm."""
-    network = random_encoder(BACKBONE).body.network
+    network = create_encoder(BACKBONE).body.network
     before = [buffer.clone() for buffer in network.buffers()]
     network.train()(images())
     assert any(not torch.equal(old, new) for old, new in zip(before, network.buffers(), strict=True))
@@ -72,12 +71,12 @@ def test_the_backbone_has_statistics_that_training_would_change():
 @CONFIGS
 def test_no_gradient_reaches_what_is_before_it(config):
     pictures = images().requires_grad_()
-    assert not random_encoder(config)(pictures).requires_grad
+    assert not create_encoder(config)(pictures).requires_grad
 
 
 @CONFIGS
 def test_embeddings_are_means_and_deviations_of_every_stage(config):
-    encoder = random_encoder(config, seed=2)
+    encoder = create_encoder(config, seed=2)
     pictures = images(side=config.input_size)
     expected = []
     with torch.no_grad():
@@ -90,7 +89,7 @@ def test_embeddings_are_means_and_deviations_of_every_stage(config):
 
 
 def test_a_backbone_is_shown_normalised_images():
-    encoder = random_encoder(BACKBONE)
+    encoder = create_encoder(BACKBONE)
     pictures, pretrained = images(side=32), encoder.body.network.pretrained_cfg
     mean, std = (torch.tensor(pretrained[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     with torch.no_grad():
@@ -99,14 +98,14 @@ def test_a_backbone_is_shown_normalised_images():
 
 
 def test_images_of_any_size_are_brought_to_its_own():
-    encoder = random_encoder(AUTOENCODER)
+    encoder = create_encoder(AUTOENCODER)
     pictures = images(side=37)
     resize_tiles = F.interpolate(pictures, (16, 16), mode="bilinear", antialias=True)
     assert torch.equal(encoder(pictures), encoder(resize_tiles))
 
 
 def test_bfloat16_is_near_and_comes_back_as_float32():
-    encoder = random_encoder(AUTOENCODER)
+    encoder = create_encoder(AUTOENCODER)
     exact, quick = encoder.embed(images()), encoder.embed(images(), "bf16")
     assert quick.dtype == torch.float32 and not torch.equal(exact, quick)
     assert torch.equal(exact, encoder(images()))
@@ -115,7 +114,7 @@ def test_bfloat16_is_near_and_comes_back_as_float32():
 
 @CONFIGS
 def test_a_way_through_a_folder_changes_nothing(config, tmp_path):
-    encoder = random_encoder(config, seed=3)
+    encoder = create_encoder(config, seed=3)
     back = load_encoder(save_encoder(tmp_path / "a" / "b", config, encoder.weights()))
     assert back.config == config and back.width == encoder.width
     assert torch.equal(back(images()), encoder(images()))
@@ -124,18 +123,18 @@ def test_a_way_through_a_folder_changes_nothing(config, tmp_path):
 
 
 def test_digests_tell_weights_sizes_and_fields_apart():
-    encoder = random_encoder(AUTOENCODER)
-    others = [random_encoder(AUTOENCODER, seed=1), encoder.with_crop(32, 1.0), encoder.with_crop(16, 0.5)]
+    encoder = create_encoder(AUTOENCODER)
+    others = [create_encoder(AUTOENCODER, seed=1), encoder.with_crop(32, 1.0), encoder.with_crop(16, 0.5)]
     digests = {encoder_digest(each) for each in [encoder, *others]}
     assert len(digests) == 4
-    assert encoder_digest(random_encoder(AUTOENCODER)) in digests
+    assert encoder_digest(create_encoder(AUTOENCODER)) in digests
     with torch.no_grad():
         next(encoder.body.parameters()).mul_(1.0001)
     assert encoder_digest(encoder) not in digests
 
 
 def test_another_crop_keeps_the_weights():
-    encoder = random_encoder(AUTOENCODER)
+    encoder = create_encoder(AUTOENCODER)
     other = encoder.with_crop(32, 0.5)
     assert (other.config.input_size, other.config.crop) == (32, 0.5)
     assert (encoder.config.input_size, encoder.config.crop) == (16, 1.0)
@@ -143,14 +142,14 @@ def test_another_crop_keeps_the_weights():
     assert not torch.equal(other(images(side=32)), encoder(images(side=32)))
 
 
-def test_a_random_encoder_follows_from_its_seed_alone():
+def test_random_weights_follow_from_the_seed_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = random_encoder(AUTOENCODER, seed=1)
+    first = create_encoder(AUTOENCODER, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    assert torch.equal(first(images()), random_encoder(AUTOENCODER, seed=1)(images()))
-    assert not torch.equal(first(images()), random_encoder(AUTOENCODER, seed=2)(images()))
+    assert torch.equal(first(images()), create_encoder(AUTOENCODER, seed=1)(images()))
+    assert not torch.equal(first(images()), create_encoder(AUTOENCODER, seed=2)(images()))
 
 
 def test_the_imagenet_encoder_has_the_weights_of_imagenet():
@@ -187,7 +186,7 @@ def description(**changes):
     ],
 )
 def test_a_folder_that_is_no_encoder_is_refused_in_one_line(spoil, tmp_path):
-    save_encoder(tmp_path, AUTOENCODER, random_encoder(AUTOENCODER).weights())
+    save_encoder(tmp_path, AUTOENCODER, create_encoder(AUTOENCODER).weights())
     spoil(tmp_path)
     with pytest.raises(UserError) as caught:
         load_encoder(tmp_path)

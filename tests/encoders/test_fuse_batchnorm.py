@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hemacell.encoders.frozen import EncoderConfig, FrozenEncoder, encoder_digest, random_encoder
+from hemacell.encoders.frozen import EncoderConfig, FrozenEncoder, create_encoder, encoder_digest
 from hemacell.encoders.fuse_batchnorm import fuse_batchnorm
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -28,7 +28,7 @@ def batchnorms(encoder):
 
 @pytest.mark.parametrize(("arch", "left"), [("test_efficientnet", 0), ("tf_efficientnet_lite0", 0), ("test_resnet", 1)])
 def test_embeddings_are_the_same_with_fewer_batchnorms(arch, left):
-    encoder = lively(random_encoder(EncoderConfig(kind="backbone", body={"arch": arch}, input_size=32)))
+    encoder = lively(create_encoder(EncoderConfig(kind="backbone", body={"arch": arch}, input_size=32)))
     before, digest = encoder.embed(IMAGES), encoder_digest(encoder)
     quick = fuse_batchnorm(encoder)
     assert batchnorms(quick) == left < batchnorms(encoder)
@@ -39,7 +39,7 @@ def test_embeddings_are_the_same_with_fewer_batchnorms(arch, left):
 
 def test_an_encoder_without_batchnorm_is_the_same():
     config = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32)
-    encoder = random_encoder(config)
+    encoder = create_encoder(config)
     assert torch.equal(fuse_batchnorm(encoder).embed(IMAGES), encoder.embed(IMAGES))
 
 

@@ -70,7 +70,13 @@ def test_a_prefix_stands_for_every_network_of_timm():
     assert encoder_slug("timm:vit_tiny.augreg") == "timm-vit-tiny-augreg"
 
 
-@pytest.mark.parametrize(("name", "words"), [("prc", "did you mean prcc"), ("xyz", "there are camelyon, prcc")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("prc", r"did you mean prcc\? \(none and models:/NAME/VERSION are accepted as well\)"),
+        ("xyz", "there are camelyon, prcc"),
+    ],
+)
 def test_a_misspelt_name(name, words):
     with pytest.raises(UserError, match=f"unknown encoder '{name}'; {words}"):
         find_entry(name)

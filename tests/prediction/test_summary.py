@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hemacell.prediction.summary import first_to_look_at, tallied
+from hemacell.prediction.summary import first_to_review, tallied
 
 CLASSES = ("A", "B", "C")
 
@@ -42,14 +42,14 @@ def test_chunks_add_up(answers):
 def test_those_to_look_at_are_the_least_sure_that_need_review_first(answers):
     tally = tallied(CLASSES, [answers[:50], answers[50:]], ["all"] * 200, shown=5)
     expected = answers[answers["class"] == "B"].sort_values(["needs_review", "probability"], ascending=[False, True])
-    assert [row for row, *_ in tally.to_look_at("all", "B")] == expected.index[:5].tolist()
-    assert tally.to_look_at("all", "C") == []
+    assert [row for row, *_ in tally.to_review("all", "B")] == expected.index[:5].tolist()
+    assert tally.to_review("all", "C") == []
 
 
 def test_as_many_answers_as_images(answers):
-    with pytest.raises(ValueError, match="more answers than the 150 images"):
+    with pytest.raises(ValueError, match="more predictions than the 150 images"):
         tallied(CLASSES, [answers], ["all"] * 150)
-    with pytest.raises(ValueError, match="200 answers for 250 images"):
+    with pytest.raises(ValueError, match="200 predictions for 250 images"):
         tallied(CLASSES, [answers], ["all"] * 250)
 
 
@@ -64,7 +64,7 @@ def test_nothing_readable():
 @pytest.mark.parametrize("most", [1, 12, 24, 500])
 def test_the_first_to_look_at_are_those_of_the_whole_table(answers, most):
     answers.loc[50:60, "needs_review"] = True  # sure, and for review all the same
-    found = first_to_look_at([answers[:70], answers[70:71], answers[71:]], most)
+    found = first_to_review([answers[:70], answers[70:71], answers[71:]], most)
     readable = [
         (not row.needs_review, row.probability, n) for n, row in enumerate(answers.itertuples()) if row.why == ""
     ]
@@ -74,4 +74,4 @@ def test_the_first_to_look_at_are_those_of_the_whole_table(answers, most):
 
 
 def test_nothing_to_look_at(answers):
-    assert not len(first_to_look_at([answers[answers["class"] == ""]], 5))
+    assert not len(first_to_review([answers[answers["class"] == ""]], 5))

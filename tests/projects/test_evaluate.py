@@ -39,13 +39,13 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
     from hemacell.classifiers.methods import METHODS
     from hemacell.classifiers.model import ClassifierModel
     from hemacell.classifiers.ood import MahalanobisDetector
-    from hemacell.encoders.frozen import EncoderConfig, random_encoder
+    from hemacell.encoders.frozen import EncoderConfig, create_encoder
     from hemacell.tracking import registry
     from hemacell.tracking.runs.lifecycle import track
 
     torch.manual_seed(3)
     body = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32, crop=0.6)
-    encoders = [random_encoder(body)] if encoder else []
+    encoders = [create_encoder(body)] if encoder else []
     config = ClassifierConfig(
         classes=classes,
         decoded_size=48,
@@ -149,7 +149,7 @@ def test_intervals_own_scores_and_differences(made):
 def test_a_drop_and_images_seen_in_training_are_said_on_the_page(made):
     page = made.files["comparison.md"].read_text()
     assert "- warning: a drop of " in page and "these images differ from its training images" in page
-    assert "- warning: 4 of 15 images are among those that it learnt from" in page
+    assert "- warning: 4 of 15 images are among its training images" in page
     assert made.run.data.tags["data.seen_in_training"] == "4"
 
 
@@ -349,12 +349,12 @@ def test_a_setting(refused, setting, value, words):
 
 
 def test_an_encoder_is_no_classifier(refused, made, tmp_path):
-    from hemacell.encoders.frozen import EncoderConfig, random_encoder, save_encoder
+    from hemacell.encoders.frozen import EncoderConfig, create_encoder, save_encoder
     from hemacell.tracking import registry
     from hemacell.tracking.runs.lifecycle import track
 
     config = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32)
-    folder = save_encoder(tmp_path / "encoder", config, random_encoder(config).weights())
+    folder = save_encoder(tmp_path / "encoder", config, create_encoder(config).weights())
     with made.store.here(), track("prcc", {}) as run:
         registry.register(
             folder,
@@ -367,7 +367,7 @@ def test_an_encoder_is_no_classifier(refused, made, tmp_path):
             cache=made.store.cache,
         )
     line = refused(model="models:/hemacell-prcc-encoder@champion")
-    assert "models:/hemacell-prcc-encoder/1 is no classifier of hemacell, but an encoder" in line
+    assert "models:/hemacell-prcc-encoder/1 is not a classifier of hemacell, but an encoder" in line
     assert "give one such as models:/hemacell-wbc@champion" in line
 
 

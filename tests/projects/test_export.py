@@ -160,7 +160,7 @@ def test_the_same_command_does_nothing_but_write_what_is_missing(made, tmp_path,
 def test_a_file_that_is_something_else_is_kept(refused, tmp_path, limit):
     (tmp_path / "mine.onnx").write_text("somebody's")
     line = refused(lines=None if limit == 10 else 1, output=tmp_path / "mine.onnx", limit=limit)
-    assert "mine.onnx is there already and is not this export: type force=true to overwrite it" in line
+    assert "mine.onnx exists already and is not this export: type force=true to overwrite it" in line
     assert (tmp_path / "mine.onnx").read_text() == "somebody's"
     assert [path.name for path in tmp_path.iterdir()] == ["mine.onnx"]
 
@@ -191,7 +191,7 @@ def test_other_jobs_refuse_an_export(refused, job, tmp_path, sample):
     more = {"images": sample / "WBC_100", "output": tmp_path / "cells.csv"} if job == "predict" else {}
     line = refused(job, model="models:/hemacell-wbc-onnx/1", **more)
     assert "models:/hemacell-wbc-onnx/1 is an ONNX export" in line
-    assert line.endswith("give the classifier that it was made of, models:/hemacell-wbc/1")
+    assert line.endswith("give the classifier that it was made from, models:/hemacell-wbc/1")
 
 
 def test_an_export_that_answers_otherwise_is_not_registered(refused, made, monkeypatch):

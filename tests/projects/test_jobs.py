@@ -179,7 +179,7 @@ def test_the_card_says_how_good_it_is_and_what_it_is_not_for(pipeline):
         "out of focus",
         "models:/hemacell-prcc-encoder/",
         "Apache-2.0",
-        "images that it learnt from: drawn by this package",
+        "training images: drawn by this package",
     ):
         assert text in card, text
     assert {f"ood_images/{kind}" for kind in ("noise", "other_stain", "photograph")} <= set(run.data.metrics)
@@ -240,7 +240,7 @@ def test_models_are_registered_as_of_the_sample_and_hold_no_pickle(pipeline):
     assert sorted(newest) == ["2", "2", "3"]
     for name in models:
         version = store.client.get_model_version(name, "1")
-        assert "a demonstration, no result" in version.description
+        assert "a demonstration, not a result" in version.description
         with store.here():
             folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/1"))
             model = mlflow.models.Model.load(folder)

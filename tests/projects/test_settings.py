@@ -271,7 +271,6 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
         size=32,
         crop=0.5,
         views=1,
-        temperature=1.0,
         confidence_threshold=0.5,
         encoders=(),
     )

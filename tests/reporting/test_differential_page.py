@@ -84,7 +84,7 @@ def test_table_and_page(tmp_path, smears):
     assert not re.search(r'(src|href)="(?!data:|#)', page) and "<script" not in page
     assert "<b>two" not in page and "&lt;b&gt;two" in page
     assert "Its test images were Basophil 25%, Neutrophil 75%" in page and "Fewer than 100 cells" in page
-    assert "1 image could not be read" in page and "This is no result" not in page
+    assert "1 image could not be read" in page and "This is not a result" not in page
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
     assert len(pictures) == 8  # two smears, two classes, two of each
     assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (88, 88)
@@ -95,8 +95,8 @@ def test_table_and_page(tmp_path, smears):
 def test_what_must_be_said_when_it_is_so(tmp_path, smears):
     table, page = write(tmp_path, smears, None, sample=True, crop=1.0)
     assert table["corrected"].isna().all() and "corrected for" not in page
-    assert "are gone with the run that trained it" in page and "This is no result" in page
-    assert "crop=1, the classifier&#39;s test was with 0.55" in page
+    assert "are not available (the run that trained it was deleted)" in page and "This is not a result" in page
+    assert "crop=1, those of the classifier&#39;s test with 0.55" in page
     _, page = write(tmp_path, smears, np.array([[80, 20], [0, 0]]))
     assert "Its test had no image of Neutrophil" in page
 
@@ -121,8 +121,8 @@ def test_a_smear_that_nothing_could_be_read_of(tmp_path, smears):
     tally.unreadable["one"] = 6
     table, page = write(tmp_path, smears, np.array([[80, 20], [5, 295]]))
     assert set(table[table["smear"] == "one"]["note"]) == {"no cell could be read: any share is possible"}
-    assert "No cell could be counted: 6 images could not be read. Nothing is known of the shares here." in page
-    assert "No cell could be read in one: nothing is known of the shares there." in page
+    assert "No cell could be counted: 6 images could not be read. The shares are unknown." in page
+    assert "No cell could be read in one: the shares there are unknown." in page
     assert page.count("<caption>") == 1
 
 

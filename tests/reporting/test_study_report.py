@@ -281,7 +281,7 @@ def test_a_sample_is_no_result(kind, told, make_runs, tmp_path):
     made = compare(some, resamples=50, permutations=19)
     write_report(tmp_path, [made], some, {"data.kind": kind}, results_table(some))
     for name in ("report.html", "report.md"):
-        assert ("This is no result" in (tmp_path / name).read_text(encoding="utf-8")) == told
+        assert ("This is not a result" in (tmp_path / name).read_text(encoding="utf-8")) == told
 
 
 def test_the_answer_names_the_best_supported_gain_of_each_amount(comparisons):

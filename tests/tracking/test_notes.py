@@ -30,7 +30,7 @@ def test_a_classifier_says_its_result_and_where_to_look(store):
     with lifecycle.track("main", {}, tags=SAMPLE) as parent:
         run = classifier("none", 0.8)
     note = note_of(run)
-    assert note.startswith("On 1,500 test images: macro-F1 **0.800** [0.700, 0.900].\n\n**This is no result:**")
+    assert note.startswith("On 1,500 test images: macro-F1 **0.800** [0.700, 0.900].\n\n**This is not a result:**")
     assert f"Part of [demo 100 %](#/experiments/1/runs/{parent.run_id})" in note
     assert "`mistakes.png`" in note and "lr" not in note.split("Look at")[0]
     assert "**Next:** `mlflow run . -e wbc -P data=DIR -P fraction=0.5`" in note

@@ -251,7 +251,7 @@ def test_anybodys_other_model_is_refused(store, tmp_path):
         mlflow.pyfunc.log_model(
             name="m", python_model=str(tmp_path / "m.py"), registered_model_name="anybodys", pip_requirements=["mlflow"]
         )
-    with pytest.raises(UserError, match="models:/anybodys/1 is no model that hemacell registered"):
+    with pytest.raises(UserError, match="models:/anybodys/1 was not registered by hemacell"):
         registry.fetch("models:/anybodys/1", tmp_path / "cache")
 
 

@@ -62,7 +62,7 @@ def test_some_other_server(quiet):
 
     server = http.server.HTTPServer(("127.0.0.1", 0), NotMlflow)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with pytest.raises(UserError, match=r"is no MLflow server \(GET /health: 404\)"):
+    with pytest.raises(UserError, match=r"is not an MLflow server \(GET /health: 404\)"):
         store.check_server(f"http://127.0.0.1:{server.server_port}")
     server.shutdown()
 

@@ -5,9 +5,9 @@ A method is a class with `fit` and `build`, registered under its name:
     @method("nearest_mean")
     class NearestMean(Method): ...
 
-A module of this package is found without further ado, and registers the method of its own name. Another package names
-its module by an entry point of the group `hemacell.methods`; a script just uses the decorator before it runs a job.
-`docs/examples/add_a_method.py` is a whole one.
+Modules of this package are found by themselves, and register the method of their own name. Another package names its
+module by an entry point of the group `hemacell.methods`; a script uses the decorator before it runs a job.
+`docs/examples/add_a_method.py` is a complete example.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TrainingData:
     train: CellImages
     """the labelled training cells, with the embeddings of `Method.stored_views`"""
     val: CellImages
-    """the val cells, for metrics on the way; not to be learnt from"""
+    """the val cells, for metrics during training; not to be learnt from"""
     sha256: Sequence[str]
     """digests of the training images, in the order of `train`"""
 
@@ -77,7 +77,7 @@ class Fitted:
     """with the hyperparameters that `build` needs"""
     steps: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """what it chose on the way, such as a strength of regularisation"""
+    """what it chose, such as a strength of regularisation"""
 
 
 class Method(ABC):
@@ -88,10 +88,10 @@ class Method(ABC):
     can_warm_start: ClassVar[bool] = False
 
     def check(self, settings: WbcSettings) -> None:
-        """See, before anything is loaded, that the method can do what is asked for.
+        """Check, before anything is loaded, that the method can do what the settings ask for.
 
         Raises:
-            UserError: it needs encoders and there are none, or it cannot start from another classifier.
+            UserError: it needs encoders and encoders=none is set, or it cannot start from another classifier.
         """
         if self.needs_encoders and tuple(settings.encoders) in ((), ("none",)):
             raise UserError(
@@ -104,7 +104,7 @@ class Method(ABC):
     def stored_views(self, settings: WbcSettings, images: int) -> StoredViews:
         """The views of each of `images` training images that it learns from; their embeddings are stored.
 
-        Without another choice these are the flips and quarter turns that a prediction is averaged over.
+        By default these are the flips and quarter turns that a prediction is averaged over.
         """
         from hemacell.encoders.embeddings import StoredViews
 
@@ -131,7 +131,7 @@ _Class = TypeVar("_Class", bound=type[Method])
 
 
 def method(name: str) -> Callable[[_Class], _Class]:
-    """Register a class of methods under a name, by which `method=` asks for it."""
+    """Register a method under a name, the value of `method=`."""
 
     def register(cls: _Class) -> _Class:
         cls.name = name

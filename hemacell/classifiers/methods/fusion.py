@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @method("fusion")
 class Fusion(Method):
-    """A residual network on the pixels beside the projected embeddings; trained by `hemacell.training.loop`."""
+    """A residual network on the pixels, with the projected embeddings; trained by `hemacell.training.loop`."""
 
     needs_encoders = False
     can_warm_start = True

@@ -59,7 +59,7 @@ class NearestNeighbours(CellClassifier):
 
 
 def smoothed_votes(cosines: Tensor, targets: Tensor) -> Tensor:
-    """Probabilities float32 [N, C] by the votes of k neighbours, and one more of which nothing is known.
+    """Probabilities float32 [N, C] by the votes of k neighbours, and one more that votes for all classes alike.
 
     Args:
         cosines: float32 [N, k].
@@ -73,10 +73,10 @@ def smoothed_votes(cosines: Tensor, targets: Tensor) -> Tensor:
 @method("knn")
 class NearestNeighboursMethod(Method):
     """Weighted votes; how many neighbours vote has the least negative log-likelihood, every class counting the same,
-    on training images that are left out one by one. Val is not looked at."""
+    on training images that are left out one by one. Val is not used."""
 
     def stored_views(self, settings: WbcSettings, images: int) -> StoredViews:
-        """The images as they lie."""
+        """The upright images."""
         return StoredViews(1, augmented=False)
 
     def fit(self, data: TrainingData, context: FitContext) -> Fitted:

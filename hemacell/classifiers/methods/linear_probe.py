@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from hemacell.classifiers.methods import FitContext, Fitted, Method, TrainingDat
 from hemacell.classifiers.model import CellClassifier
 from hemacell.classifiers.standardise import Standardise
 
-#: Strengths that are tried, for each image of training data.
+#: Strengths that are tried, for each training image.
 STRENGTHS = tuple(float(each) for each in np.logspace(-4, 4, 25))
 #: The scores lie around 0 and 1: divided by this, they are the logits of a reasonably sure classifier.
 USUAL_TEMPERATURE = 0.2
@@ -50,7 +49,7 @@ class LinearProbeMethod(Method):
 
     It learns from each training image's flips and quarter turns. The strength of the regularisation has the least
     squared error on images that are left out one by one, with all their turns, which is free in closed form. The
-    temperature that makes logits of the scores is fitted on the same left-out scores. Val is not looked at.
+    temperature that makes logits of the scores is fitted on the same left-out scores. Val is not used.
     """
 
     def fit(self, data: TrainingData, context: FitContext) -> Fitted:
@@ -125,17 +124,15 @@ class RidgePath:
         With H the matrix that maps targets to scores and b the rows of an image, the residuals of the image left out
         are (I - H_bb)^-1 times those of the whole fit, exactly; what is fixed is the standardisation.
         """
-        images, views, classes = self.shape
+        images, views, _ = self.shape
         kept = self.singular**2 / (self.singular**2 + strength * self.total)
-        residuals = (self.centered_targets - self.left @ (kept[:, None] * self.projected)).reshape(
-            images, views, classes
-        )
+        residuals = self.centered_targets - self.left @ (kept[:, None] * self.projected)
         left = self.left.reshape(images, views, -1)
         root = self.root.reshape(images, views, 1)
         blocks = np.einsum("ivk,k,iwk->ivw", left, kept, left, optimize=True)
         blocks += root @ root.transpose(0, 2, 1) / self.total
-        without = np.linalg.solve(np.eye(views) - blocks, residuals) / root
-        return self.targets.reshape(images, views, classes) - without
+        without = np.linalg.solve(np.eye(views) - blocks, residuals.reshape(self.shape)) / root
+        return self.targets.reshape(self.shape) - without
 
     def left_out_error(self, strength: float) -> float:
         """The weighted mean squared error of `left_out`."""
@@ -144,13 +141,7 @@ class RidgePath:
         return float((weights * errors).sum() / self.total)
 
 
-class _Decomposition(NamedTuple):
-    left: Floats
-    singular: Floats
-    right: Floats
-
-
-def _decomposed(matrix: Floats) -> _Decomposition:
+def _decomposed(matrix: Floats) -> tuple[Floats, Floats, Floats]:
     """The singular value decomposition [R, k] [k] [k, F] without the directions of no variance, from the smaller Gram
     matrix: many times as fast as that of the matrix itself."""
     tall = len(matrix) > matrix.shape[1]
@@ -158,4 +149,4 @@ def _decomposed(matrix: Floats) -> _Decomposition:
     kept = values > max(values.max(), 0) * 1e-10
     singular, vectors = np.sqrt(values[kept]), vectors[:, kept]
     other = (matrix @ vectors if tall else matrix.T @ vectors) / singular
-    return _Decomposition(other, singular, vectors.T) if tall else _Decomposition(vectors, singular, other.T)
+    return (other, singular, vectors.T) if tall else (vectors, singular, other.T)

@@ -9,6 +9,7 @@ from hemacell.config.jobs import WbcSettings
 from hemacell.config.roles import MUST_AGREE
 from hemacell.evaluation.comparison.grid import Grid, steps_of, whole
 from hemacell.evaluation.comparison.records import MAIN_METRIC, Comparison
+from hemacell.evaluation.comparison.resampling import MatchedPredictions
 from hemacell.evaluation.comparison.words import (
     amount_words,
     arm_words,
@@ -23,20 +24,31 @@ FEWEST_DRAWS = 5
 """With fewer, a 95 % interval over draws is unreliable."""
 
 #: Settings that may differ between arms of a draw: what is compared, and what cannot change a score. Data and threads
-#: count as what they stand for: `data.digest` and `threads` are tags, and watched there.
+#: are checked by their tags `data.digest` and `threads`.
 _FREE_SETTINGS = frozenset(WbcSettings.model_fields) - WbcSettings.names(*MUST_AGREE)
+
+
+def check_images(predictions: MatchedPredictions) -> list[str]:
+    """Images that some runs lack."""
+    lost, total = predictions.left_out, predictions.left_out + len(predictions.labels)
+    if not lost:
+        return []
+    return [
+        f"different test sets: {lost} of {total} images are not in every run and are left out; "
+        "what is not counted from predictions alone (auroc, ece, nll) is over each run's own images"
+    ]
 
 
 def check_predictions(grid: Grid, classes: tuple[str, ...], confusion: NDArray[np.int64]) -> list[str]:
     """Arms that never predict some class."""
-    there = confusion[0].sum(1) > 0
+    present = confusion[0].sum(1) > 0
     warnings = []
     for arm, amount, rows in grid.conditions():
         missing: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for row in rows:
-            silent = there & (confusion[row].sum(0) == 0)
-            if silent.any():
-                missing[tuple(classes[i] for i in np.flatnonzero(silent))].append(grid.runs[row].draw)
+            never = present & (confusion[row].sum(0) == 0)
+            if never.any():
+                missing[tuple(classes[i] for i in np.flatnonzero(never))].append(grid.runs[row].draw)
         if missing:
             found = "; ".join(f"{', '.join(names)} in {draw_words(draws)}" for names, draws in missing.items())
             warnings.append(f"{condition_words(arm, amount)} never predicts {found}")
@@ -73,9 +85,8 @@ def check_intervals(made: Comparison) -> list[str]:
         )
         if unsure:
             warnings.append(f"{words}, so interpret the difference in macro-F1 with care: {unsure}")
-    has = {(d.arm, d.amount) for d in tested}
-    has_score = {(score.arm, score.amount) for score in main}
-    alone = by_arm(place for place in ((a, m) for a in made.arms[1:] for m in made.amounts) if place in has_score - has)
+    unpaired = {(score.arm, score.amount) for score in main} - {(d.arm, d.amount) for d in tested}
+    alone = by_arm((arm, amount) for arm in made.arms[1:] for amount in made.amounts if (arm, amount) in unpaired)
     if alone:
         warnings.append(f"no draw in common with the baseline {arm_words(made.baseline)}, so no difference: {alone}")
     return warnings

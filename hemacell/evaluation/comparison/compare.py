@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier
 
 from hemacell.core.errors import UserError
 from hemacell.encoders.registry import controls_of
-from hemacell.evaluation.comparison.checks import check_intervals, check_predictions, check_runs
+from hemacell.evaluation.comparison.checks import check_images, check_intervals, check_predictions, check_runs
 from hemacell.evaluation.comparison.grid import Grid, Split, build_grid, predictions_of
 from hemacell.evaluation.comparison.hypothesis_tests import holm, mcnemar_p, permutation_p, t_interval
 from hemacell.evaluation.comparison.label_efficiency import label_efficiency_ratio
@@ -34,9 +32,6 @@ from hemacell.evaluation.comparison.resampling import (
 )
 from hemacell.evaluation.metrics import CONFUSION_METRICS, confusion_metrics
 
-if TYPE_CHECKING:
-    pass
-
 
 def compare(
     runs: Sequence[RunRecord],
@@ -49,14 +44,14 @@ def compare(
 ) -> Comparison:
     """What a grid of runs says about its arms.
 
-    Every arm is compared with the baseline on the draws that both have, and on the images that all runs answered for.
+    Every arm is compared with the baseline on the draws that both have, and on the images that all runs predicted.
 
     Args:
         runs: finished runs, in the order of the study.
         baseline: the arm that others are compared with; the first arm where there is no such arm.
         split: which images.
-        controls: arm -> the arm that is as wide and saw none of the other tissue; those of the registry of encoders
-            without it.
+        controls: arm -> its control, of the same size and without the pretraining; by default as the registry of
+            encoders has it.
         resamples: of the crossed bootstrap.
         permutations: of each permutation test.
         seed: of both; equal arguments give equal results.
@@ -70,8 +65,15 @@ def compare(
     predictions = match_predictions(
         [predictions_of(run, split) for run in grid.runs], [run.run_id for run in grid.runs]
     )
-    results = _results(grid, predictions, resamples, permutations, seed)
-    tables = results.confusion
+    tables = predictions.confusion()
+    results = _Results(
+        grid=grid,
+        predictions=predictions,
+        points=confusion_metrics(tables, predictions.classes),
+        replicates=resampled_metrics(predictions, image_weights(len(predictions.labels), resamples, seed)),
+        permutations=permutations,
+        seed=seed,
+    )
     made = Comparison(
         split=split,
         classes=predictions.classes,
@@ -89,25 +91,21 @@ def compare(
         confusion={place: tables[rows].sum(0) for place, rows in grid.rows.items()},
         warnings=(),
     )
-    if predictions.left_out:
-        whole = len(predictions.labels) + predictions.left_out
-        warnings.append(
-            f"different test sets: {predictions.left_out} of {whole} images are not in every run and are left out; "
-            "what is not counted from predictions alone (auroc, ece, nll) is over each run's own images"
-        )
-    warnings += check_predictions(grid, predictions.classes, tables)
-    warnings += check_intervals(made)
-    warnings += check_runs(grid)
+    warnings += [
+        *check_images(predictions),
+        *check_predictions(grid, predictions.classes, tables),
+        *check_intervals(made),
+        *check_runs(grid),
+    ]
     return replace(made, warnings=tuple(warnings))
 
 
 @dataclass(frozen=True)
 class _Results:
-    """What all statistics are made of; R runs, B resamples."""
+    """What all statistics are computed from; R runs, B resamples."""
 
     grid: Grid
     predictions: MatchedPredictions
-    confusion: NDArray[np.int64]  # [R, C, C]
     points: dict[str, NDArray[np.float64]]  # metric -> [R]
     replicates: dict[str, NDArray[np.float64]]  # metric -> [R, B]
     permutations: int
@@ -118,13 +116,6 @@ class _Results:
         return mean_over_draws(self.replicates[metric][rows], self.seed)
 
 
-def _results(grid: Grid, predictions: MatchedPredictions, resamples: int, permutations: int, seed: int) -> _Results:
-    weights = image_weights(len(predictions.labels), resamples, seed)
-    tables = predictions.confusion()
-    points = confusion_metrics(tables, predictions.classes)
-    return _Results(grid, predictions, tables, points, resampled_metrics(predictions, weights), permutations, seed)
-
-
 def _scores(results: _Results, split: Split) -> tuple[Score, ...]:
     scores = []
     prefix = f"{split}/"
@@ -132,19 +123,19 @@ def _scores(results: _Results, split: Split) -> tuple[Score, ...]:
         runs = [results.grid.runs[row] for row in rows]
         logged = (key.removeprefix(prefix) for run in runs for key in run.metrics if key.startswith(prefix))
         for metric in dict.fromkeys([*results.points, *logged]):
-            # counted again from the predictions where that can be, for images that some run lacks do not count
+            # from the predictions where possible, since images that some run lacks do not count
             counted = results.points.get(metric)
             values = [
                 float(counted[row]) if counted is not None else run.metrics.get(prefix + metric, np.nan)
                 for row, run in zip(rows, runs, strict=True)
             ]
-            there = [i for i, value in enumerate(values) if np.isfinite(value)]
-            if not there:
+            kept = [i for i, value in enumerate(values) if np.isfinite(value)]
+            if not kept:
                 continue
-            values = [values[i] for i in there]
+            values = [values[i] for i in kept]
             interval = t_interval(values)
             if interval is None and counted is not None:
-                interval = percentile_interval(results.replicates[metric][rows[there[0]]])
+                interval = percentile_interval(results.replicates[metric][rows[kept[0]]])
             low, high = interval or (None, None)
             scores.append(
                 Score(
@@ -156,9 +147,9 @@ def _scores(results: _Results, split: Split) -> tuple[Score, ...]:
                     sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
                     low=low,
                     high=high,
-                    spread=results.grid.spread([rows[i] for i in there]),
+                    spread=results.grid.spread([rows[i] for i in kept]),
                     values=tuple(values),
-                    draws=tuple(runs[i].draw for i in there),
+                    draws=tuple(runs[i].draw for i in kept),
                 )
             )
     return tuple(scores)
@@ -212,11 +203,11 @@ def _corrected(differences: Iterable[Difference | None]) -> list[Difference]:
 def _differences(results: _Results) -> tuple[Difference, ...]:
     grid, classes = results.grid, results.predictions.classes
     # F1 of a class without an image is undefined, or 0 where it is predicted
-    there = [f"f1/{classes[index]}" for index in np.unique(results.predictions.labels)]
+    of_classes = [f"f1/{classes[index]}" for index in np.unique(results.predictions.labels)]
     return tuple(
         difference
         for arm in grid.arms[1:]
-        for metric in (*CONFUSION_METRICS, *there)
+        for metric in (*CONFUSION_METRICS, *of_classes)
         for difference in _corrected(_difference(results, arm, grid.baseline, a, metric) for a in grid.amounts)
     )
 
@@ -285,9 +276,7 @@ def _share(results: _Results, arm: str, control: str, amount: str) -> tuple[floa
 
 
 def _majority_baseline(predictions: MatchedPredictions) -> MajorityBaseline:
-    nothing = np.zeros((len(predictions.labels), 1))
-    predicted = DummyClassifier(strategy="most_frequent").fit(nothing, predictions.labels).predict(nothing)
-    always = replace(predictions, predicted=predicted[None])
+    label = int(np.bincount(predictions.labels).argmax())
+    always = replace(predictions, predicted=np.full((1, len(predictions.labels)), label))
     metrics = confusion_metrics(always.confusion()[0], predictions.classes)
-    kept = {name: float(metrics[name]) for name in CONFUSION_METRICS}
-    return MajorityBaseline(predictions.classes[int(predicted[0])], kept)
+    return MajorityBaseline(predictions.classes[label], {name: float(metrics[name]) for name in CONFUSION_METRICS})

@@ -43,7 +43,7 @@ class Grid:
         return "seeds" if len({self.runs[row].train_digest for row in rows}) == 1 else "draws"
 
     def paired(self, amount: str, *arms: str) -> list[list[int]]:
-        """Rows of each arm at one amount for the draws that all of them have, in one order; empty where none.
+        """Rows of each arm at one amount for the draws that all of them have, in one order; empty without such draws.
 
         Runs are paired by their draw; where an arm has several runs of one draw, by their seeds too.
         """
@@ -63,16 +63,16 @@ def predictions_of(run: RunRecord, split: Split) -> "Predictions":
 def build_grid(runs: Sequence[RunRecord], baseline: str, split: Split) -> tuple[Grid, list[str]]:
     """The runs by condition, and warnings about what is unusual about them."""
     warnings = []
-    answered = [run for run in runs if split == "test" or run.external is not None]
-    if not answered:
+    predicted = [run for run in runs if split == "test" or run.external is not None]
+    if not predicted:
         raise UserError(
             "no run has predictions on external images: train with external=DIR, or compare on the test images"
         )
-    if len(answered) < len(runs):
-        missing = number_words(len(runs) - len(answered), "run")
+    if len(predicted) < len(runs):
+        missing = number_words(len(runs) - len(predicted), "run")
         warnings.append(f"{missing} without predictions on external images left out")
     kept: dict[tuple[str, str, int, int], RunRecord] = {}
-    for run in answered:
+    for run in predicted:
         key = (run.arm, run.amount, run.draw, run.seed)
         if key in kept:
             warnings.append(
@@ -86,26 +86,22 @@ def build_grid(runs: Sequence[RunRecord], baseline: str, split: Split) -> tuple[
         warnings.append(f"no run of the baseline {arm_words(baseline)}: {arm_words(arms[0])} takes its place")
         baseline = arms[0]
     arms.sort(key=lambda arm: arm != baseline)
-    sizes = defaultdict(list)
-    for run in chosen:
-        sizes[run.amount].append(run.labels)
-    labels = {amount: float(np.mean(found)) for amount, found in sizes.items()}
-    amounts = sorted(labels, key=lambda amount: labels[amount])
-    rows = defaultdict(list)
+    rows, sizes = defaultdict(list), defaultdict(list)
     for row, run in enumerate(chosen):
+        sizes[run.amount].append(run.labels)
         rows[run.arm, run.amount].append(row)
     for found in rows.values():
         found.sort(key=lambda row: (chosen[row].draw, chosen[row].seed))
-    in_order = {amount: labels[amount] for amount in amounts}
-    return Grid(chosen, tuple(arms), tuple(amounts), in_order, baseline, dict(rows)), warnings
+    labels = dict(sorted(((amount, float(np.mean(each))) for amount, each in sizes.items()), key=lambda pair: pair[1]))
+    return Grid(chosen, tuple(arms), tuple(labels), labels, baseline, dict(rows)), warnings
 
 
 def steps_of(run: RunRecord) -> float:
-    """Number of steps made: the last that was reported, else the setting; NaN where neither says."""
+    """Number of training steps: the last that was reported, else the setting; NaN where unknown."""
     reported = [row["step"] for row in run.history if "step" in row]
     return max(reported) if reported else float(whole(run.settings.get("steps", "")) or np.nan)
 
 
 def whole(text: str) -> int:
-    """A tag as a number; 0 where it is none."""
+    """A tag as a whole number; 0 where it is something else."""
     return int(text) if text.strip().isdigit() else 0

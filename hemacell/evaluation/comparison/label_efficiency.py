@@ -1,8 +1,8 @@
 """Label efficiency: how many times the labels the baseline needs to reach an arm's score.
 
-The baseline's mean scores at its amounts of labels are joined by lines over the logarithm of the number of labels.
-Going from few labels to many, the first point that reaches the arm's score is what the score is found. Nothing is
-said about numbers of labels that the baseline was not given.
+The baseline's mean scores at its amounts of labels are joined by lines over the logarithm of the number of labels. What
+counts is the first point, from few labels to many, that reaches the arm's score. Nothing is extrapolated to numbers of
+labels that the baseline was not given.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def labels_needed(labels: ArrayLike, curve: ArrayLike, target: ArrayLike) -> NDA
     y0, y1 = (np.take_along_axis(y, i, -1)[..., 0] for i in (before, after))
     rise = y1 - y0
     share = np.divide(t[..., 0] - y0, rise, out=np.zeros_like(rise), where=rise > 0)
-    share = share.clip(0, 1)  # outside lies only what is not between the two points, and is replaced below
+    share = share.clip(0, 1)  # what lies outside is replaced below
     found = np.exp(x[before[..., 0]] + share * (x[after[..., 0]] - x[before[..., 0]]))
     found = np.where(y[..., 0] > t[..., 0], -np.inf, found)
     found = np.where(y[..., 0] == t[..., 0], np.exp(x[0]), found)
@@ -74,10 +74,7 @@ def label_efficiency_ratio(
         return needed / arm_labels, "="
 
     middle, relation = ratio(float(labels_needed(x, curve, target)))
-    low: float | None = None
-    high: float | None = None
-    low_relation: Relation | None = None
-    high_relation: Relation | None = None
+    low, low_relation, high, high_relation = None, None, None, None
     replicates = labels_needed(x, curve_replicates, target_replicates)
     replicates = np.sort(replicates[~np.isnan(replicates)])
     if len(x) > 1 and len(replicates):

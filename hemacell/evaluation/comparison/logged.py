@@ -29,7 +29,7 @@ def run_record(
         sizes: of the splits, such as `train_images`.
         predictions: on the test images.
         external: on another laboratory's images, None without them.
-        history: one row per report in training.
+        history: one row per report of the training.
     """
     encoders, method = params.get("encoders", "none"), params.get("method", "fusion")
     fraction, per_class = params.get("fraction", ""), params.get("labels_per_class", "")
@@ -53,7 +53,7 @@ def run_record(
 
 
 def as_two_arms(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Two runs as two arms of one draw and amount, whatever they were: one paired comparison on the shared images.
+    """Any two runs as two arms of one draw and amount: one paired comparison on the shared images.
 
     Their names say what differs: the encoders, else the amount of labels, else the runs' names or ids.
     """

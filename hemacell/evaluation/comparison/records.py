@@ -1,4 +1,4 @@
-"""What a comparison is made of, and what it says."""
+"""What goes into a comparison, and what comes out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ class RunRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """As logged, without steps: `test/macro_f1`, `external/accuracy`, `train_seconds`, …"""
     history: tuple[Mapping[str, float], ...] = ()
-    """One row a report in training: `step`, `train/loss`, `val/loss`, `val/accuracy`, `val/macro_f1`."""
+    """One row per report of the training: `step`, `train/loss`, `val/loss`, `val/accuracy`, `val/macro_f1`."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Parameters as logged."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class RunRecord:
     val_images: int = 0
     """Number of labelled val images; 0 where it is not known."""
     arm_settings: tuple[str, ...] = ("encoders",)
-    """The settings that the arm stands for."""
+    """The settings that make the arm."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Score:
     """Between runs; None for a single one."""
     low: float | None
     high: float | None
-    """Student's t interval over the runs; over resampled images for a single run; None where neither can be had."""
+    """Student's t interval over the runs; over resampled images for a single run; None where neither is possible."""
     spread: Spread
     values: tuple[float, ...]
-    """One a run, in the order of `draws`."""
+    """One per run, in the order of `draws`."""
     draws: tuple[int, ...]
 
 
@@ -107,12 +107,12 @@ class Difference:
 
     @property
     def p_value(self) -> float | None:
-        """Holm's p where there is one, else the uncorrected one."""
+        """p corrected by Holm's method where it is known, else uncorrected."""
         return self.p if self.p_holm is None else self.p_holm
 
     @property
     def is_clear(self) -> bool:
-        """Whether it is distinguishable from zero: by the bootstrap interval, and by p where there is one."""
+        """Whether it is distinguishable from zero: by the bootstrap interval, and by p where it was tested."""
         p = self.p_value
         return not self.low <= 0 <= self.high and (p is None or p <= SIGNIFICANCE)
 
@@ -132,7 +132,7 @@ class LabelEfficiency:
     high: float | None
     high_relation: Relation | None
     """95 % interval by the crossed bootstrap; a limit that lies beyond the grid has a relation of its own, such as
-    (`>`, 4.0): more than 4 x. None where it could not be had (a baseline of one amount)."""
+    (`>`, 4.0): more than 4 x. None for a baseline of one amount."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class ControlShare:
 
 @dataclass(frozen=True)
 class MajorityBaseline:
-    """The score of a classifier that always answers with the class that is most frequent in the test images."""
+    """The score of a classifier that always predicts the class that is most frequent in the test images."""
 
     label: str
     metrics: Mapping[str, float]
@@ -166,7 +166,7 @@ class Comparison:
     split: str
     classes: tuple[str, ...]
     images: int
-    """Test images that all runs answered for."""
+    """Test images that all runs predicted."""
     arms: tuple[str, ...]
     """In the order of the study, the baseline first."""
     amounts: tuple[str, ...]
@@ -189,14 +189,12 @@ class Comparison:
     """One line each, for the reader of the report."""
 
     def score(self, arm: str, amount: str, metric: str = MAIN_METRIC) -> Score | None:
-        """The score of one condition; None where there is no such run."""
-        found = (s for s in self.scores if (s.arm, s.amount, s.metric) == (arm, amount, metric))
-        return next(found, None)
+        """The score of one condition; None without such a run."""
+        return next((s for s in self.scores if (s.arm, s.amount, s.metric) == (arm, amount, metric)), None)
 
     def difference(self, arm: str, amount: str, metric: str = MAIN_METRIC) -> Difference | None:
-        """The difference of one condition to the baseline; None where there is none."""
-        found = (d for d in self.differences if (d.arm, d.amount, d.metric) == (arm, amount, metric))
-        return next(found, None)
+        """The difference of one condition to the baseline; None without a draw in common."""
+        return next((d for d in self.differences if (d.arm, d.amount, d.metric) == (arm, amount, metric)), None)
 
     def main_differences(self, amount: str = "") -> list[Difference]:
         """The differences of the main metric, in the order of the arms; of one amount, or of all of them."""

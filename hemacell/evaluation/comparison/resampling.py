@@ -5,10 +5,10 @@ both, independently of each other; it overestimates the variance a little rather
 "The pigeonhole bootstrap", Annals of Applied Statistics 1). A resampled image counts equally often for every arm, draw
 and amount, and a resampled draw for every arm of every amount (draws are nested): differences stay paired. Of n draws
 it sees only (n - 1) / n of the variance, and knows no Student's t: with few, its interval is too narrow, which is why
-the t interval over draws stands beside it.
+the t interval over draws is reported as well.
 
-Of a classifier's answers only counts of (label, answer) matter to these scores, so a resample is a vector of image
-weights, and all confusion matrices of a run are one matrix product.
+Only counts of (label, predicted class) matter to these scores, so a resample is a vector of image weights, and all
+confusion matrices of a run are one matrix product.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ _FLOATS_AT_ONCE = 8_000_000  # of one temporary array: 32 MB
 
 @dataclass(frozen=True)
 class MatchedPredictions:
-    """What R runs answered for the same N images."""
+    """What R runs predicted for the same N images."""
 
     classes: tuple[str, ...]
     labels: NDArray[np.int64]  # [N]
@@ -41,7 +41,7 @@ class MatchedPredictions:
 
 
 def match_predictions(predictions: Sequence[Predictions], run_ids: Sequence[str]) -> MatchedPredictions:
-    """The images that all runs answered for, in one order, which does not depend on that of the runs.
+    """The images that all runs predicted, in one order, which does not depend on that of the runs.
 
     An image is known by the sha256 of its file. A file that lies in a test set twice is two images: the first of one
     run is matched with the first of the other, the second with the second.
@@ -64,8 +64,7 @@ def match_predictions(predictions: Sequence[Predictions], run_ids: Sequence[str]
     known: dict[str, set[int]] = {}
     owner: dict[str, str] = {}
     for i, (run_id, each) in enumerate(zip(run_ids, predictions, strict=True)):
-        same = i > 0 and each.sha256 == first.sha256 and np.array_equal(each.labels, first.labels)
-        if same:  # nearly always
+        if i and each.sha256 == first.sha256 and np.array_equal(each.labels, first.labels):  # nearly always
             rows.append(rows[0])
             continue
         rows.append(_rows(each))
@@ -80,7 +79,7 @@ def match_predictions(predictions: Sequence[Predictions], run_ids: Sequence[str]
                     f"with sha256 {digest[:12]}; compare runs of one data set"
                 )
             owner.setdefault(digest, run_id)
-    # equal tables are the same object, and looked at once
+    # equal tables are the same object
     distinct = list({id(table): table for table in rows}.values())
     common = set(distinct[0]).intersection(*distinct[1:])
     everything = set(distinct[0]).union(*distinct[1:])
@@ -132,7 +131,7 @@ def resampled_metrics(matched: MatchedPredictions, weights: NDArray) -> dict[str
         Each metric [R, B]; NaN where a resample leaves it undefined.
     """
     c, (runs, images) = len(matched.classes), matched.predicted.shape
-    # Images with the same label that every run answered alike count as one with the sum of their weights.
+    # Images with the same label and the same predictions count as one with the sum of their weights.
     table = np.vstack([matched.labels, matched.predicted]).astype(np.uint8 if c <= 256 else np.int64)
     kinds, kind = np.unique(table, axis=1, return_inverse=True)
     kind = kind.reshape(-1)
@@ -153,9 +152,9 @@ def resampled_metrics(matched: MatchedPredictions, weights: NDArray) -> dict[str
         counts = np.zeros((len(part), resamples, c, c), dtype=np.float32)
         for label in range(c):
             chosen = np.flatnonzero(labels == label)
-            # [kinds of this label, runs x answers]: one product gives a row of all confusion matrices
-            answered = (part[:, chosen, None] == np.arange(c)).astype(np.float32).transpose(1, 0, 2)
-            product = summed[:, chosen] @ answered.reshape(len(chosen), len(part) * c)
+            # [kinds of this label, runs x classes]: one product gives a row of all confusion matrices
+            one_hot = (part[:, chosen, None] == np.arange(c)).astype(np.float32).transpose(1, 0, 2)
+            product = summed[:, chosen] @ one_hot.reshape(len(chosen), len(part) * c)
             counts[:, :, label] = product.reshape(resamples, len(part), c).transpose(1, 0, 2)
         for name, values in confusion_metrics(counts, matched.classes).items():
             metrics.setdefault(name, []).append(values)
@@ -174,7 +173,7 @@ def mean_over_draws(values: NDArray, seed: int) -> NDArray[np.float64]:
     """
     draws, resamples = values.shape
     weights = draw_weights(draws, resamples, seed).T
-    # a draw that was not chosen has no say, not even with NaN
+    # a draw that was not chosen does not count, even where it is NaN
     return np.asarray(np.where(weights > 0, values, 0.0) * weights).sum(0) if draws > 1 else values[0]
 
 
@@ -182,7 +181,7 @@ def percentile_interval(replicates: NDArray, level: float = LEVEL) -> tuple[floa
     """The percentile interval (Efron and Tibshirani 1993, chapter 13) of replicates [B]; NaN are left out.
 
     Raises:
-        ValueError: nothing but NaN.
+        ValueError: all are NaN.
     """
     finite = replicates[~np.isnan(replicates)]
     if not len(finite):

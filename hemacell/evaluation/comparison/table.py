@@ -1,4 +1,4 @@
-"""All scores of all runs as one table, for questions that the report does not answer."""
+"""All scores of all runs as one table, for what the report does not show."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,14 @@ from hemacell.evaluation.comparison.records import RunRecord
 
 
 def results_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
-    """A row a run, for people with other questions.
+    """One row per run.
 
     Returns:
-        `run_id`, `name`, `arm`, `amount`, `fraction` (NaN where the amount is none), `labels`, `draw`, `seed`,
-        `steps` and `train_seconds` (NaN where unknown), then every `test/…` and `external/…` metric.
+        `run_id`, `name`, `arm`, `amount`, `fraction` (NaN where the amount is a number of labels), `labels`, `draw`,
+        `seed`, `steps` and `train_seconds` (NaN where unknown), then every `test/…` and `external/…` metric.
     """
-    names = [
-        key
-        for prefix in ("test/", "external/")
-        for key in dict.fromkeys(key for run in runs for key in run.metrics)
-        if key.startswith(prefix)
-    ]
+    logged = dict.fromkeys(key for run in runs for key in run.metrics)
+    names = [key for prefix in ("test/", "external/") for key in logged if key.startswith(prefix)]
     rows = [
         {
             "run_id": run.run_id,

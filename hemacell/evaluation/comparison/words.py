@@ -49,11 +49,11 @@ def some(values: Sequence[str], most: int = 3) -> str:
 
 
 def difference_in_words(difference: Difference) -> str:
-    """`at 1 %: +0.08 macro-F1 [0.05, 0.11], p = 0.002`; p is Holm's where there is one."""
+    """`at 1 %: +0.08 macro-F1 [0.05, 0.11], p = 0.002`, with p as `Difference.p_value` has it."""
     numbers = (difference.low, difference.mean, difference.high)
-    # a third digit where two say nothing, as in [0.00, 0.01]
+    # a third digit where two are too few, as in [0.00, 0.01]
     digits = 2 if difference.high - difference.low >= 0.02 and min(map(abs, numbers)) >= 0.005 else 3
-    # + 0.0 makes -0.00 a 0.00
+    # + 0.0 turns -0.00 into 0.00
     low, mean, high = (round(number, digits) + 0.0 for number in numbers)
     metric = metric_label(difference.metric)
     words = f"at {amount_words(difference.amount)}: {mean:+.{digits}f} {metric} [{low:.{digits}f}, {high:.{digits}f}]"

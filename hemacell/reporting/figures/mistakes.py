@@ -30,7 +30,7 @@ def mistakes(
         classes: C names.
         most: how many to show at most.
         saliency: from positions int [M] to maps float [M, H, W] in 0 to 1 of what supported the predictions, shown
-            beside the images and computed for those only; None shows the images alone.
+            next to the images and computed for those only; None shows the images alone.
         crop: side of the central part that the classifier sees, in sides of the image; framed.
     """
     y, p = checked_probabilities(labels, probabilities, len(classes))

@@ -13,7 +13,7 @@ from hemacell.reporting.figures.arms import PAGE_WIDTH, ArmStyle, arm_styles
 from hemacell.reporting.figures.registry import StudyFigure, add_study_figure
 from hemacell.reporting.figures.style import BLACK, new_figure, show_text, styled
 
-# The columns beside the forest plot: points from its right edge, and the side from which they are aligned.
+# The columns to the right of the forest plot: points from its right edge, and the side from which they are aligned.
 _COLUMNS = ((8, "left"), (152, "right"))
 
 
@@ -21,7 +21,7 @@ _COLUMNS = ((8, "left"), (152, "right"))
 def paired_differences(comparison: Comparison) -> Figure:
     """Each arm minus the baseline, grouped by amount: bootstrap interval thick, t interval thin, and Holm's p.
 
-    Beside each row stand the same numbers. An arrow is at the end of a t interval that goes on beyond the axis.
+    The same numbers are to the right of each row. An arrow is at the end of a t interval that goes on beyond the axis.
     """
     groups = [
         (amount, [found for arm in comparison.arms if (found := comparison.difference(arm, amount)) is not None])
@@ -38,17 +38,17 @@ def paired_differences(comparison: Comparison) -> Figure:
     looks = arm_styles(comparison.arms)
     left, right = _difference_range([row for _, rows in groups for row in rows])
     axes.set_xlim(left, right)
-    beside = blended_transform_factory(axes.transAxes, axes.transData)
+    frame = blended_transform_factory(axes.transAxes, axes.transData)
     ticks, names, y = [], [], 0.0
     for amount, rows in groups:
         axes.axhspan(y - 0.5, y + 0.5, color="#EEEEEE", linewidth=0, zorder=0.5)
-        axes.text(0.01, y, _group_words(comparison, amount, rows), transform=beside, va="center", fontsize=8)
+        axes.text(0.01, y, _group_words(comparison, amount, rows), transform=frame, va="center", fontsize=8)
         for row in rows:
             y += 1
             _draw_difference(axes, row, y, looks[row.arm])
             interval = f"{signed(row.mean)} [{signed(row.low)}, {signed(row.high)}]"
             for words, (offset, side) in zip((interval, p_words(row.p_holm)), _COLUMNS, strict=True):
-                axes.annotate(words, (1, y), (offset, 0), beside, "offset points", ha=side, va="center", fontsize=7.5)
+                axes.annotate(words, (1, y), (offset, 0), frame, "offset points", ha=side, va="center", fontsize=7.5)
             ticks.append(y)
             names.append(arm_words(row.arm))
         y += 1.15

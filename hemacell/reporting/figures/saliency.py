@@ -14,7 +14,7 @@ from hemacell.reporting.figures.style import styled
 def saliency_maps(
     images: NDArray[np.uint8], texts: Sequence[str], title: str, saliency: NDArray[np.float32], crop: float = 1.0
 ) -> Figure:
-    """Images, each with what supported its prediction beside it.
+    """Images, each next to what supported its prediction.
 
     Args:
         images: uint8 [N, H, W, 3]; without any the figure says so.

@@ -1,4 +1,4 @@
-"""One look for all pictures."""
+"""One style for all figures."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette (2008), told apart with every common kind of colour blindness, without its yellow: too pale
+# Okabe and Ito's palette (2008) for all common kinds of colour blindness, without its yellow, which is too pale
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK = (
     "#0072B2",
     "#D55E00",
@@ -95,5 +95,5 @@ def colour(index: int) -> str:
 
 
 def line_style(index: int) -> Any:
-    """Line style of number `index`: the second mark of a series beside its colour."""
+    """Line style of the series number `index`, which distinguishes it without colours."""
     return LINE_STYLES[index % len(LINE_STYLES)]

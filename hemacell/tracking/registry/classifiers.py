@@ -22,29 +22,29 @@ def find_classifier(model: str, kind: DataKind | None = None) -> RegisteredModel
 
     Args:
         model: as `lookup.resolve` takes it; a bare name is its `champion`, or its `sample` for the built-in sample.
-        kind: of the images that it will be shown; None where nobody knows, as in somebody's own program.
+        kind: of the images to be classified; None where that is not known, as in a program that calls `hemacell.load`.
 
     Raises:
-        UserError: there is no such model, it is no classifier of hemacell, or the built-in sample trained it and the
-            images are real.
+        UserError: there is no such model, it is not a classifier of hemacell, or it was trained on the built-in sample
+            and the images are real.
     """
     found = resolve(model, kind)
     made = found.tags.get(MODEL_TYPE)
     if made == "onnx":
         raise UserError(
             f"{found.uri} is an ONNX export, which onnxruntime and mlflow.pyfunc load: give the classifier that it was "
-            f"made of, {found.tags[EXPORT_OF]}"
+            f"made from, {found.tags[EXPORT_OF]}"
         )
     if made != "classifier":
         raise UserError(
-            f"{found.uri} is no classifier of hemacell{', but an encoder' if made == 'encoder' else ''}: "
+            f"{found.uri} is not a classifier of hemacell{', but an encoder' if made == 'encoder' else ''}: "
             f"give one such as models:/{CLASSIFIER}@{CHAMPION}"
         )
     return found
 
 
 def default_classifier(kind: DataKind) -> RegisteredModel:
-    """The classifier that images of this kind are shown to where nobody names another: `champion`, or `sample`.
+    """The default classifier for images of this kind: `champion`, or `sample`.
 
     Raises:
         UserError: none is registered yet; the line says how to make one.
@@ -69,7 +69,7 @@ def classes_of(folder: Path) -> tuple[str, ...]:
 
 
 def doubts(model: RegisteredModel, folder: Path, images: Manifest) -> tuple[dict[str, object], list[str]]:
-    """What makes scores of this classifier on these images other than they look, without being an error.
+    """Reasons to doubt scores of this classifier on these images.
 
     Args:
         model: the classifier.
@@ -77,29 +77,29 @@ def doubts(model: RegisteredModel, folder: Path, images: Manifest) -> tuple[dict
         images: what it will be scored on.
 
     Returns:
-        Tags (`data.seen_in_training`: the number of images, file for file, that it learnt from), and warnings, a line
-        each.
+        Tags (`data.seen_in_training`: the number of images, file for file, that it was trained on), and warnings, one
+        line each.
     """
     seen, lines = seen_in_training(folder, images), []
     if seen is None:
-        lines.append(f"{model.uri} does not say which images it learnt from; these may be among them")
+        lines.append(f"{model.uri} does not list its training images; these may be among them")
     elif seen:
-        lines.append(f"{seen} of {len(images)} images are among those that it learnt from: these scores are too good")
+        lines.append(f"{seen} of {len(images)} images are among its training images: these scores are too good")
     return {SEEN_IN_TRAINING: "unknown" if seen is None else seen, MODEL_DATA_KIND: model.data_kind}, lines
 
 
 def seen_in_training(folder: Path, images: Manifest) -> int | None:
-    """Number of images that a fetched classifier learnt from, file for file; None where it does not say."""
+    """Number of images that a fetched classifier was trained on, file for file; None where it does not list them."""
     if not (folder / _TRAINED_ON).exists():
         return None
     return int(images.table["sha256"].isin(trained_on(folder)).sum())
 
 
 def trained_on(folder: Path) -> set[str]:
-    """sha256 of each image that a fetched classifier learnt from.
+    """sha256 of each image that a fetched classifier was trained on.
 
     Raises:
-        UserError: the folder does not say.
+        UserError: the folder does not list them.
     """
     return set(_described(folder, _TRAINED_ON))
 

@@ -53,7 +53,7 @@ class RegisteredModel:
 
     @property
     def data_kind(self) -> str:
-        """What it was trained on: `sample`, `folder`, or '' for somebody else's model."""
+        """What it was trained on: `sample`, `folder`, or '' for a model from elsewhere."""
         return self.tags.get(DATA_KIND, "")
 
 
@@ -89,7 +89,7 @@ def resolve(model: str, kind: DataKind | None = None) -> RegisteredModel:
         kind: the kind of data that it is wanted for; `folder` refuses what the built-in sample trained.
 
     Raises:
-        UserError: no such name (the nearest are named), version or alias; an address that is none of these; a model of
+        UserError: no such name (the nearest are named), version or alias; an address of another form; a model of
             the sample for a job on real data.
     """
     client = get_client()
@@ -109,7 +109,7 @@ def fetch(model: str | RegisteredModel, cache: Path) -> Path:
     when it is whole: two processes may fetch at once, and one that is killed leaves no half model.
 
     Raises:
-        UserError: as for `resolve`; or the model is none of this package's.
+        UserError: as for `resolve`; or this package did not register the model.
     """
     import mlflow
 
@@ -123,7 +123,7 @@ def fetch(model: str | RegisteredModel, cache: Path) -> Path:
 
 
 def card_of(model: RegisteredModel) -> str:
-    """The model card, as registered; '' where there is none."""
+    """The model card, as registered; '' without one."""
     if not model.version:
         return ""
     return get_client().get_model_version(model.name, model.version).description or ""
@@ -157,7 +157,7 @@ def _look_up(client: MlflowClient, model: str, kind: DataKind | None) -> Registe
     if match is None:
         bare = re.sub(r"^\w*:/*", "", model)
         raise UserError(
-            f"{model!r} is no address of a registered model: expected models:/NAME/VERSION or models:/NAME@ALIAS"
+            f"{model!r} is not the address of a registered model: expected models:/NAME/VERSION or models:/NAME@ALIAS"
             + (f"; did you mean models:/{bare}?" if _URI.fullmatch(f"models:/{bare}") else "")
         )
     name, version, alias = match["name"], match["version"], match["alias"]
@@ -238,6 +238,6 @@ def _own_folder(download: Path, registered: RegisteredModel) -> Path:
         entry = Model.load(str(download)).flavors["python_function"]["artifacts"][FOLDER]
     except KeyError as error:
         raise UserError(
-            f"{registered.uri} is no model that hemacell registered: give one of its encoders or classifiers"
+            f"{registered.uri} was not registered by hemacell: give one of its encoders or classifiers"
         ) from error
     return download / entry["path"]

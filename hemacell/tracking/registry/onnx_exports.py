@@ -1,4 +1,4 @@
-"""ONNX exports in MLflow's registry, beside the classifiers that they were made of."""
+"""ONNX exports in MLflow's registry."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def register_onnx(
 
     Args:
         file: the export.
-        model: the classifier that it was made of.
-        config: what that is.
+        model: the classifier that it was made from.
+        config: of that classifier.
         run: the open run, the innermost one.
-        checked: in words, how far it lies from the classifier; for its card.
+        checked: in words, how far its outputs are from those of the classifier; for its card.
     """
     import mlflow
     import onnx
@@ -86,19 +86,19 @@ def follow_aliases(model: RegisteredModel, export: RegisteredModel) -> tuple[str
 
 
 def check_free(output: Path, digest: str, force: bool) -> None:
-    """See that a file may be written: it is not there, is to be overwritten, or is this very export already.
+    """Check that a file may be written: it does not exist, may be overwritten, or is this very export already.
 
     Args:
         output: the file.
-        digest: sha256 of the export, '' where there is none yet.
+        digest: sha256 of the export, '' where it is not registered yet.
         force: overwrite it, whatever it is.
 
     Raises:
-        UserError: it is something else.
+        UserError: it is another file.
     """
     if output.exists() and not force and sha256_of(output) != digest:
         raise UserError(
-            f"{output} is there already and is not this export: type force=true to overwrite it, or name another output"
+            f"{output} exists already and is not this export: type force=true to overwrite it, or name another output"
         )
 
 
@@ -134,11 +134,11 @@ def _card(name: str, model: RegisteredModel, config: ClassifierConfig, checked: 
     side = config.decoded_size
     return (
         f"# {name}: {model.uri} for onnxruntime\n\n"
-        f"Input `{INPUT}`: uint8 [N, {side}, {side}, 3], RGB, the central square of each picture, resized to {side} "
-        f"pixels a side (bilinear, antialiased); {BATCH} at a time need little memory. "
+        f"Input `{INPUT}`: uint8 [N, {side}, {side}, 3], RGB, the central square of each image, resized to {side} "
+        f"pixels a side (bilinear, antialiased); batches of {BATCH} need little memory. "
         f"Outputs: `{OUTPUTS[0]}`, float32 [N, {len(config.classes)}], of {', '.join(config.classes)}; and "
-        f"`{OUTPUTS[1]}`, float32 [N]. A person should look where the greatest probability is below "
-        f"{config.confidence_threshold:.4g}, and where the distance is above 1: such a picture is unlike the cells "
-        f"that it knows.\n\nChecked against {model.uri} in torch, float32: {checked}.\n\n"
+        f"`{OUTPUTS[1]}`, float32 [N]. An image needs review where its greatest probability is below "
+        f"{config.confidence_threshold:.4g}, and where the distance is above 1: it is out of distribution."
+        f"\n\nChecked against {model.uri} in torch, float32: {checked}.\n\n"
         f"What follows is the card of {model.uri}.\n\n{card_of(model)}"
     )

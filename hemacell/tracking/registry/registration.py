@@ -139,8 +139,8 @@ def _log(
             name=name,
             python_model=str(package / "tracking" / "serving" / f"served_{model}.py"),
             artifacts={FOLDER: str(folder)},
-            # The key must be there, or nobody could give others; the defaults are not written out, because MLflow would
-            # make each of them a parameter of the run.
+            # The key must be there, or limits could not be given later; the defaults are not written out, because
+            # MLflow would make each of them a parameter of the run.
             model_config={LIMITS: {}},
             code_paths=[str(package)],
             pip_requirements=requirements(),

@@ -89,7 +89,7 @@ def _close(client: MlflowClient, run: OpenRun, status: str, error: str = "") -> 
             client.set_tag(run.run_id, ERROR, " ".join(error.split())[:_TAG_LENGTH])
         mlflow.end_run(status)
         write_note(client, run.run_id, status, run.tracker.summary if run.tracker else "")
-        # Where `mlflow run` was stopped with us, nobody else closes its run; where it lives on, it writes FAILED there.
+        # If `mlflow run` was stopped too, its run would stay open; if it still runs, it writes FAILED there itself.
         if status == "KILLED" and run.outer_run:
             client.set_terminated(run.outer_run, status=status)
     except (MlflowException, requests.RequestException, OSError) as unreachable:

@@ -19,7 +19,7 @@ def experiment_for(client: MlflowClient, job: str, given: str, launch: Launch) -
 
     Args:
         client: of the store.
-        job: names the experiment where nobody else does.
+        job: names the experiment where the user does not.
         given: name in the setting `experiment`, '' without it.
         launch: what MLflow's environment variables named.
 

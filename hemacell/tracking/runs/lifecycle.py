@@ -103,7 +103,7 @@ def has_open_run() -> bool:
 
 
 def _ready_client() -> MlflowClient:
-    """A client of a store that answers now, in which no run of ours is left RUNNING without a process."""
+    """A client of a store that answers now, in which no run is RUNNING whose process has ended."""
     import mlflow
 
     client = get_client()

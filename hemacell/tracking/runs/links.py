@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlparse
 
+from hemacell.tracking.schema import PARENT
+
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
@@ -40,7 +42,7 @@ def view_link(experiment_id: str, key: str) -> str:
 
 def children_link(parent: Run, sort_by: str = "") -> str:
     """The runs under a run, as a flat list."""
-    search = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    search = f"tags.`{PARENT}` = '{parent.info.run_id}'"
     return experiment_link(parent.info.experiment_id, sort_by=sort_by, search=search)
 
 

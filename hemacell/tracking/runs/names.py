@@ -35,7 +35,7 @@ def is_made_up(name: str) -> bool:
 
 
 def launch_name(job: str, name: str) -> str:
-    """The name of the run that `mlflow run` makes beside the job's own: `wbc -> prcc,camelyon 50 % draw 0`."""
+    """The name of the run that `mlflow run` makes in addition to the job's own: `wbc -> prcc,camelyon 50 % draw 0`."""
     return f"{job} -> {name}"
 
 

@@ -23,7 +23,7 @@ from hemacell.tracking.runs.links import (
     ui_hint,
     view_link,
 )
-from hemacell.tracking.schema import DATA_KIND, ERROR, JOB, NOTE, PARENT, REGISTERED
+from hemacell.tracking.schema import DATA_KIND, ERROR, JOB, MODEL_INPUT, NOTE, PARENT, REGISTERED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,8 +76,8 @@ _EXPERIMENTS = {
     "prcc": "Autoencoders that learn from unlabelled kidney tumour tiles; each run registers its encoder.",
     "camelyon": "Classifiers of lymph node patches; each run registers its encoder.",
     "study": "Studies of all arms on all amounts of labels, and comparisons; the report is among a run's files.",
-    "main": "Demonstrations on the built-in sample (their scores are no result).",
-    "evaluate": "Registered classifiers on labelled images, beside the scores on their own test images.",
+    "main": "Demonstrations on the built-in sample (their scores are not a result).",
+    "evaluate": "Registered classifiers on labelled images, compared with the scores on their own test images.",
     "predict": "Tables of predictions of registered classifiers.",
     "export": "Registered classifiers written as ONNX, and checked.",
 }
@@ -169,7 +169,8 @@ def next_command(run: Run, related: Sequence[Run] = ()) -> str:
     job, params, tags = run.data.tags.get(JOB, ""), run.data.params, run.data.tags
     sample = tags.get(DATA_KIND) == "sample"
     data = {"data": "DIR"} if sample else {"data": params["data"]} if params.get("data") else {}
-    model = tags.get(REGISTERED) or tags.get("classifier.wbc") or params.get("model", "")
+    used = MODEL_INPUT.format(role="classifier", name="wbc")
+    model = tags.get(REGISTERED) or tags.get(used) or params.get("model", "")
     if job == "main" and (classifiers := _classifiers(related)):
         return _command("compare", {"runs": ",".join(each.info.run_id for each in classifiers)})
     if job == "study":
@@ -227,7 +228,7 @@ def _images(run: Run, prefix: str) -> str:
 def _sample_warning(run: Run) -> str:
     if run.data.tags.get(DATA_KIND) != "sample":
         return ""
-    return "**This is no result:** the images are the built-in sample, drawn by the program to show that all works."
+    return "**This is not a result:** the images are the built-in sample, drawn by the program to show that all works."
 
 
 def _links(run: Run, parent: Run | None, related: Sequence[Run]) -> str:

@@ -10,15 +10,13 @@ from hemacell.core.errors import UserError
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.existing import existing_run
-from hemacell.tracking.schema import PREDICTIONS
+from hemacell.tracking.schema import PREDICTIONS, REFERENCE_PAGE, REFERENCE_RECORDS
 
 if TYPE_CHECKING:
     from hemacell.evaluation.predictions import Predictions
     from hemacell.evaluation.reference_scores import MetricComparison
     from hemacell.tracking.runs.tracker import Tracker
 
-#: The comparison as a table for people, for programs, and as a figure.
-PAGE, RECORDS, FIGURE = "comparison.md", "comparison.json", "comparison.png"
 _TEST = "test/"
 
 
@@ -29,13 +27,13 @@ def reference_scores_of(model: RegisteredModel) -> tuple[dict[str, float], str]:
     try:
         run = existing_run(model.run_id)
     except UserError:
-        return {}, f"run {model.run_id}, which trained {model.uri}, is gone: its own test scores are not known"
+        return {}, f"run {model.run_id}, which trained {model.uri}, was deleted: its own test scores are not known"
     scores = {name.removeprefix(_TEST): value for name, value in run.data.metrics.items() if name.startswith(_TEST)}
     return scores, "" if scores else f"run {model.run_id}, which trained {model.uri}, has no test scores"
 
 
 def test_predictions_of(model: RegisteredModel) -> Predictions | None:
-    """A classifier's predictions on its own test images, from the run that trained it; None where they are gone."""
+    """A classifier's predictions on its own test images, from the run that trained it; None where they were deleted."""
     from mlflow.exceptions import MlflowException
 
     from hemacell.evaluation.predictions import read_predictions
@@ -72,8 +70,8 @@ def log_reference_comparison(
             metrics |= {f"reference/{row.metric}": row.reference, f"difference/{row.metric}": row.difference}
     run.metrics(metrics)
     run.tags({"below_reference": [row.metric for row in rows if row.below_reference]})
-    run.text(page, PAGE)
-    run.json({"facts": dict(facts), "rows": as_records(rows), "warnings": list(warnings)}, RECORDS)
+    run.text(page, REFERENCE_PAGE)
+    run.json({"facts": dict(facts), "rows": as_records(rows), "warnings": list(warnings)}, REFERENCE_RECORDS)
 
 
 def comparison_of(run_id: str) -> tuple[list[MetricComparison], list[str]]:
@@ -81,5 +79,5 @@ def comparison_of(run_id: str) -> tuple[list[MetricComparison], list[str]]:
     from hemacell.evaluation.reference_scores import from_records
 
     with files_of(existing_run(run_id)) as fetched:
-        found = json.loads(fetched(RECORDS).read_text(encoding="utf-8"))
+        found = json.loads(fetched(REFERENCE_RECORDS).read_text(encoding="utf-8"))
     return from_records(found["rows"]), found["warnings"]

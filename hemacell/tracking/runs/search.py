@@ -14,7 +14,7 @@ from hemacell.core.errors import UserError, in_one_line
 from hemacell.tracking.runs.artifacts import files_of
 from hemacell.tracking.runs.existing import existing_run
 from hemacell.tracking.runs.process import mark_stale_runs
-from hemacell.tracking.schema import HISTORY, JOB, KEY, PARENT, PREDICTIONS, STUDY_RUNS
+from hemacell.tracking.schema import HISTORY, JOB, KEY, PARENT, PREDICTIONS, STUDY_RUNS, THREADS
 from hemacell.tracking.store import experiment_ids, get_client
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def finished_runs_of_keys(keys: Sequence[str], under: str = "") -> dict[str, str
 def seconds_of_runs(threads: int) -> dict[tuple[str, str], float]:
     """(steps, image_size), as logged -> median seconds of such a run with this number of threads."""
     taken: dict[tuple[str, str], list[float]] = {}
-    for run in _search(f"attributes.status = 'FINISHED' and {_IS_WBC} and tags.threads = '{threads}'"):
+    for run in _search(f"attributes.status = 'FINISHED' and {_IS_WBC} and tags.`{THREADS}` = '{threads}'"):
         if run.info.end_time and "train_seconds" in run.data.metrics:
             seconds = (run.info.end_time - run.info.start_time) / 1000
             size = run.data.params.get("steps", ""), run.data.params.get("image_size", "")
@@ -79,7 +79,7 @@ def newest_study() -> str:
     """Id of the newest finished study of the store in use.
 
     Raises:
-        UserError: there is none.
+        UserError: no study has finished.
     """
     found = _search(f"attributes.status = 'FINISHED' and tags.`{JOB}` = 'study'")
     if not found:
@@ -98,7 +98,7 @@ def records_of_study(run_id: str) -> list[RunRecord]:
     study = existing_run(run_id)
     if study.data.tags.get(JOB) != "study":
         raise UserError(
-            f"study={run_id}: expected a run of study, found one of {study.data.tags.get(JOB) or 'no job of ours'}; "
+            f"study={run_id}: expected a run of study, found one of {study.data.tags.get(JOB) or 'another program'}; "
             "for single runs type runs=A,B"
         )
     try:
@@ -164,13 +164,13 @@ def read_runs(runs: Sequence[Run]) -> list[RunRecord]:
     """Read runs of `wbc` back, in the order given.
 
     Raises:
-        UserError: a run is not a finished run of wbc, or its files are gone.
+        UserError: a run is not a finished run of wbc, or its files were deleted.
     """
     for run in runs:
         if run.data.tags.get(JOB) != "wbc" or run.info.status != "FINISHED":
             raise UserError(
                 f"run {run.info.run_id}: expected a finished run of wbc, found a run of "
-                f"{run.data.tags.get(JOB) or 'no job of ours'} that is {run.info.status}; leave it out"
+                f"{run.data.tags.get(JOB) or 'another program'} that is {run.info.status}; leave it out"
             )
     with ThreadPoolExecutor(_READERS) as readers:
         return list(readers.map(_read_run, runs))

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from hemacell.core.errors import UserError
+from hemacell.tracking.schema import MODEL_INPUT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,7 +138,7 @@ class Tracker:
             return
         models = [LoggedModelInput(version.model_id) for version in versions]
         self.client.log_inputs(self.run_id, models=models)
-        self.tags({f"{role}.{version.short_name}": version.uri for version in versions})
+        self.tags({MODEL_INPUT.format(role=role, name=version.short_name): version.uri for version in versions})
 
 
 def canonical(value: object) -> str:

@@ -1,4 +1,4 @@
-"""A registered classifier in somebody's own program: `hemacell.load("models:/hemacell-wbc@champion")`."""
+"""A registered classifier in a program of your own: `hemacell.load("models:/hemacell-wbc@champion")`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ LIMITS = "limits"
 class Limits(BaseModel):
     """Limits of a served model, with their defaults.
 
-    They travel with a model as its `model_config`, and whoever loads it may give others, any number of them:
+    They travel with a model as its `model_config`, and a caller that loads it may give others:
     `mlflow.pyfunc.load_model(uri, model_config={"limits": {"rows": 10_000}})`. A server takes them from the variable
     MLFLOW_PYFUNC_INFERENCE_CONFIG, as JSON.
     """
@@ -35,7 +35,7 @@ def limits_of(model_config: dict[str, Any] | None) -> Limits:
     """The limits in a model's configuration; those that it does not name have their defaults.
 
     Raises:
-        MlflowException: an unknown limit, or a value that is none (INVALID_PARAMETER_VALUE).
+        MlflowException: an unknown limit, or a value that is not valid (INVALID_PARAMETER_VALUE).
     """
     try:
         return Limits.model_validate((model_config or {}).get(LIMITS, {}))

@@ -21,7 +21,7 @@ CHUNK, CHUNK_PIXELS = 64, 2**24
 
 
 def decode(value: object, max_bytes: int | None = None, max_pixels: int = MAX_PIXELS) -> Image | str:
-    """A cell of the table as an RGB picture, or the reason why it is none.
+    """An entry of the table as an RGB image, or the reason why it cannot be read.
 
     Text is taken as base64 and nothing else. A path is refused like any other text: a served model must not open
     files of its server because a caller names them.

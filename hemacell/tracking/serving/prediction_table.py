@@ -1,11 +1,11 @@
-"""The table that a classifier answers with; the same from a served model and from `hemacell.load`."""
+"""The table of predictions; the same from a served model and from `hemacell.load`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from hemacell.prediction.table import Answer, prediction_table
+from hemacell.prediction.table import Prediction, predict_readable, prediction_table
 from hemacell.tracking.serving.payload import chunks
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Predictor(Protocol):
 
 
 def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.DataFrame:
-    """Classify pictures and lay the answers out as a table, one row each, in the order given.
+    """Classify images and lay the predictions out as a table, one row each, in the order given.
 
     Args:
         predictor: the classifier.
@@ -38,9 +38,7 @@ def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.D
     Returns:
         See `hemacell.prediction.table.prediction_table`.
     """
-    answers: list[Answer | str] = []
+    predictions: list[Prediction | str] = []
     for chunk in chunks(pictures):
-        readable = [picture for picture in chunk if not isinstance(picture, str)]
-        found = iter(map(Answer, *predictor.predict_images(readable)) if readable else ())
-        answers += [picture if isinstance(picture, str) else next(found) for picture in chunk]
-    return prediction_table(predictor.classes, predictor.confidence_threshold, answers)
+        predictions += predict_readable(chunk, predictor.predict_images)
+    return prediction_table(predictor.classes, predictor.confidence_threshold, predictions)

@@ -33,7 +33,7 @@ class ServedClassifier(PythonModel):
         """Classify every row, in order; see `hemacell.tracking.serving.prediction_table.predict_table` for the columns.
 
         The probabilities of an image that cannot be read are None, not NaN: MLflow's server would write NaN into its
-        answer, which is no JSON.
+        response, which is not JSON.
 
         Raises:
             MlflowException: the table holds more than the limits allow.
