@@ -103,24 +103,26 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sha256_of_files(files: Iterable[Path]) -> list[str]:
-    """sha256 of each file, in hex, read by a few threads.
+def digests_of_files(files: Iterable[Path]) -> list[str]:
+    """sha256 of each file, in hex, read by a few threads; of a file that cannot be read, that of its name.
+
+    So one broken link among thousands of files is dealt with where the images are decoded, as any bad image.
 
     Raises:
-        UserError: one cannot be read, or its name is not valid UTF-8.
+        UserError: a name is not valid UTF-8.
     """
     files = list(files)
     if shown := next(filter(None, (no_text(str(file)) for file in files)), ""):
         raise UserError(f"{shown}: expected a file name in UTF-8, found other bytes; rename the file")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(_sha256_or_user_error, files))
+        return list(pool.map(_sha256_or_of_name, files))
 
 
-def _sha256_or_user_error(file: Path) -> str:
+def _sha256_or_of_name(file: Path) -> str:
     try:
         return sha256_of(file)
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}; repair or remove the file") from error
+    except OSError:
+        return hashlib.sha256(f"unreadable {file.name}".encode()).hexdigest()
 
 
 def is_disk_full(error: BaseException) -> bool:

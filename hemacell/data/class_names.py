@@ -9,6 +9,10 @@ from collections.abc import Iterable, Mapping
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 
+#: The classes of the course layout and of the built-in sample. Other data have their own.
+CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+CAMELYON_CLASSES = ("normal", "tumor")
+
 #: class -> other names of it, as `normal_form` gives them. Bands and segmented cells are stages of neutrophils.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "Basophil": ("basophil", "baso", "bas", "ba"),

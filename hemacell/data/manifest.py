@@ -1,8 +1,9 @@
 """The table of all images: where they are, what they show and which split they are in."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -34,9 +35,16 @@ class Row(NamedTuple):
     """
     source: str
     """'original', 'masked' (a masked copy of an original) or 'extra' (from `mask_from`, masked or not)."""
+    own_mask: str = ""
+    """Absolute path of the mask that belongs to the image, to measure with; '' where it has none."""
 
 
 COLUMNS = Row._fields
+
+
+def shown(path: str, root: Path) -> str:
+    """A file's path relative to a folder, with `/`; the path itself where the file lies elsewhere."""
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,23 @@ class Card:
 
     license: str = ""
     citation: str = ""
+
+
+class Skipped(NamedTuple):
+    """One file or folder that is passed over."""
+
+    path: str
+    reason: str
+    """In a few words, the same for all of its kind: it is counted by."""
+
+
+@dataclass
+class Account:
+    """What a source found and how it was understood, besides the images that are taken."""
+
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """A clause each, without its full stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +85,7 @@ class Manifest:
     card: Card = Card()
     read: Callable[[str], Image.Image] | None = None
     """Reads the image of a row by its `path`; None where all are files."""
+    account: Account = field(default_factory=Account)
 
     def __post_init__(self) -> None:
         if tuple(self.table.columns) != COLUMNS:
@@ -72,11 +98,13 @@ class Manifest:
             raise ValueError(f"unknown splits: {unknown}")
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Row], classes: tuple[str, ...], name: str, root: Path) -> "Manifest":
+    def from_rows(
+        cls, rows: Iterable[Row], classes: tuple[str, ...], name: str, root: Path, account: Account | None = None
+    ) -> "Manifest":
         """Build a manifest, sorted by content, so that neither file names nor folders decide the order of training."""
         ordered = sorted(rows, key=lambda row: (row.sha256, row.label, row.path))
         table = pd.DataFrame(ordered, columns=list(COLUMNS)).astype("str")
-        return cls(table, tuple(classes), name, Path(root))
+        return cls(table, tuple(classes), name, Path(root), account=account or Account())
 
     def __len__(self) -> int:
         return len(self.table)
@@ -104,7 +132,17 @@ class Manifest:
         """The name of each row in tables: its file relative to `root`, or the text that it is read by."""
         if self.read is not None:
             return list(self.table["path"])
-        return [Path(path).relative_to(self.root).as_posix() for path in self.table["path"]]
+        return [shown(path, self.root) for path in self.table["path"]]
+
+    def summary(self) -> str:
+        """What was found, taken and passed over, in one short paragraph."""
+        images = int((self.table["source"] == "original").sum())
+        classes = f" of {len(self.classes)} classes" if self.classes else ""
+        parts = [f"{self.root}: {images} images{classes}", *self.account.notes]
+        reasons = Counter(skipped.reason for skipped in self.account.skipped).most_common()
+        if reasons:
+            parts.append("passed over: " + ", ".join(f"{count} ({reason})" for reason, count in reasons))
+        return "; ".join(parts)
 
     def select(self, rows: np.ndarray | list[int] | list[bool]) -> "Manifest":
         """The rows of a boolean mask [N] or of an array of positions, in that order."""

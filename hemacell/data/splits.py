@@ -43,14 +43,14 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
     splits = table["split"].to_numpy(dtype=object)
     splits[movable] = _divide(manifest.select(movable), shares, seed)
     moved = {
-        (group, label)
-        for group, label, split in zip(table["group"], table["label"], splits, strict=True)
+        (path, label)
+        for path, label, split in zip(table["path"], table["label"], splits, strict=True)
         if split != "train"
     }
     lost_image = np.array(
         [
-            source == "masked" and (group, label) in moved
-            for source, group, label in zip(table["source"], table["group"], table["label"], strict=True)
+            source == "masked" and (path, label) in moved
+            for source, path, label in zip(table["source"], table["path"], table["label"], strict=True)
         ],
         dtype=bool,
     )

@@ -12,7 +12,8 @@ import numpy as np
 from hemacell.core.errors import UserError
 from hemacell.data.manifest import Manifest
 from hemacell.data.sources.base import WBC_FOLDER
-from hemacell.data.sources.course import image_rows
+from hemacell.data.sources.class_folders import list_folder
+from hemacell.data.sources.listing import to_manifest
 from hemacell.data.splits import seeded_hash
 
 
@@ -101,7 +102,7 @@ def _first_of_each(
 def _without(manifest: Manifest, dropped: set[int]) -> Manifest:
     """The manifest without these originals and without the masked copies whose original is gone."""
     table = manifest.table
-    keys = list(zip(table["group"], table["label"], table["split"], strict=True))
+    keys = list(zip(table["path"], table["label"], table["split"], strict=True))
     images = {
         keys[position]
         for position, source in enumerate(table["source"])
@@ -127,7 +128,7 @@ def _official(train: Manifest, fraction: float, root: Path, wbc_folder: str) -> 
         raise UserError(
             f"draw=official with fraction={fraction:g}: expected the folder {folder}, found none; type draw=0"
         )
-    rows = image_rows({folder: "train"}, train.classes)
+    rows = list(to_manifest(list_folder(folder, name, Path(root)), masks=False).table.itertuples())
     table = train.table
     originals = [
         position

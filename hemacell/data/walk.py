@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from hemacell.core.errors import UserError
+from hemacell.data.manifest import Skipped
 
 #: What operating systems, network drives and archives leave in folders. Compared in lower case.
 SYSTEM_FOLDERS = frozenset(
@@ -34,15 +34,6 @@ KIND_BYTES = 12
 """How much of a file tells its kind."""
 _STRONG = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "JPEG2000")  # kinds whose first bytes are hardly met by chance
 _MAX_DEPTH = 64  # folders in folders; a laboratory has five
-
-
-class Skipped(NamedTuple):
-    """One file or folder that is passed over."""
-
-    path: str
-    """Relative to the folder that was read, with `/`."""
-    reason: str
-    """In a few words, the same for all of its kind: it is counted by."""
 
 
 @dataclass

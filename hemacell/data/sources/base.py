@@ -16,6 +16,7 @@ from hemacell.core.errors import UserError
 from hemacell.core.registry import Registry
 from hemacell.data.images import read_rgb
 from hemacell.data.manifest import Card, Manifest
+from hemacell.data.sources.listing import Listing, to_manifest
 
 WBC_FOLDER = "WBC_100"
 
@@ -30,6 +31,10 @@ class SourceOptions:
     """Add masked copies of training images, where there are masks."""
     mask_from: str = ""
     """Another part whose training images and masked copies are added."""
+    classes: str = ""
+    """`NAME:CLASS,NAME:-`: other names for classes, or leaves them out."""
+    group: str = ""
+    """A regular expression on paths: what must stay on one side of a split."""
 
 
 DEFAULTS = SourceOptions()
@@ -41,12 +46,14 @@ class Source(ABC):
     Attributes:
         name: in the registry and in messages.
         jobs: the jobs that can use it: `wbc` (labelled cells), `camelyon` (normal and tumor), `prcc` (no labels).
+        general: whether it takes any folder of its kind; it is asked only where no other source knows a folder.
         card: licence and citation.
         root: what the setting `data` names, absolute.
     """
 
     name: ClassVar[str]
     jobs: ClassVar[tuple[str, ...]]
+    general: ClassVar[bool] = False
     card: ClassVar[Card] = Card()
 
     def __init__(self, root: Path) -> None:
@@ -57,20 +64,9 @@ class Source(ABC):
     def matches(cls, root: Path) -> bool:
         """Whether a file or folder is such a source; looks at names only, as every source is asked."""
 
-    @property
     @abstractmethod
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the class indices; two or more, or `()` where there are no labels.
-
-        An attribute where they are the same for every folder.
-        """
-
-    @abstractmethod
-    def manifest(self, options: SourceOptions) -> Manifest:
-        """All images, with the splits that the source has ('train' for all where it has none).
-
-        A row's `path` is where `read` finds it: the path of a file, or any text such as `cells.npz#12`. Its `sha256` is
-        of what is shown, and decides order, draws and splits.
+    def listing(self, options: SourceOptions) -> Listing:
+        """All images, with what the source knows of each; no file is opened.
 
         Raises:
             UserError: the source is incomplete, or does not know an option.
@@ -97,7 +93,7 @@ class Source(ABC):
 SOURCES: Registry[type[Source]] = Registry(
     "source of images",
     "hemacell.sources",
-    ("hemacell.data.sources.course", "hemacell.data.sources.class_folders", "hemacell.data.sources.tile_folder"),
+    ("hemacell.data.sources.class_folders", "hemacell.data.sources.tile_folder", "hemacell.data.sources.course"),
 )
 
 
@@ -116,13 +112,23 @@ def source(name: str, jobs: tuple[str, ...]) -> Callable[[type[Source]], type[So
     return register
 
 
-def read_source(found: Source, options: SourceOptions = DEFAULTS) -> Manifest:
-    """The manifest of a source, with its card and the way to read its images."""
+def read_source(found: Source, options: SourceOptions = DEFAULTS, least_classes: int = 2) -> Manifest:
+    """The manifest of a source, with its card and the way to read its images.
+
+    Raises:
+        UserError: as `listing.to_manifest`.
+    """
+    listing = found.listing(options)
+    manifest = to_manifest(listing, options.classes, options.group, options.masks, least_classes)
     read = None if type(found).read is Source.read else found.read
-    return replace(found.manifest(options), card=found.card, read=read)
+    return replace(manifest, card=found.card, read=read)
 
 
 def find_source(root: Path, job: str) -> Source | None:
     """The source that a file or folder is, for a job (`wbc`, `camelyon`, `prcc`); None where no source knows it."""
     root = Path(root).absolute()
-    return next((cls(root) for cls in reversed(SOURCES.values()) if job in cls.jobs and cls.matches(root)), None)
+    sources = list(reversed(SOURCES.values()))
+    matching = [cls for cls in sources if not cls.general and cls.matches(root)]
+    if not matching:
+        matching = [cls for cls in sources if cls.general and cls.matches(root)]
+    return next((cls(root) for cls in matching if job in cls.jobs), None)

@@ -1,66 +1,141 @@
-"""Folders named after classes, divided in train, val and test or not."""
+"""Folders named after classes, in any case and depth, divided in splits or not: how most laboratories keep cells."""
 
+from __future__ import annotations
+
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from hemacell.core.errors import UserError
-from hemacell.data.images import is_image
-from hemacell.data.manifest import SPLITS, Manifest
+from hemacell.core.text import did_you_mean
+from hemacell.data.images import UnreadableImage, read_rgb
+from hemacell.data.manifest import Skipped
 from hemacell.data.sources.base import Source, SourceOptions, source
-from hemacell.data.sources.course import CourseCells, existing_folder, folders_in, image_rows, listing
+from hemacell.data.sources.layout import pairs_of_endings, read_layout
+from hemacell.data.sources.listing import Item, Listing
+from hemacell.data.walk import Found, is_image_file, walk
+
+_LOOKED_AT = 2_000  # folders, before it is decided whether a folder holds class folders
+_MASK_LEVELS = 8  # grey values that a mask has at most
 
 
 @source("class folders", jobs=("wbc",))
 class ClassFolders(Source):
-    """`<Class>/`, `data/<Class>/` or `{train,val,test}/<Class>/`; the classes are the folders that hold images."""
+    """`<Class>/`, `Train/<class>s/`, `images/TEST/<CLASS>/<patient>/`, …; see `layout.read_layout`."""
+
+    general = True
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        course = CourseCells.matches(root) or any((root / split / "data").is_dir() for split in SPLITS)
-        if course or not root.is_dir():  # the course layout, or a part of it
+        if not root.is_dir():
             return False
-        return len(_class_names(root)) > 1
+        return len({place.label for place in read_layout(_one_image_per_folder(root)).places}) > 1
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return _class_names(self.root)
-
-    def manifest(self, options: SourceOptions) -> Manifest:
+    def listing(self, options: SourceOptions) -> Listing:
         self.refuse(options)
-        classes = self.classes
-        return Manifest.from_rows(image_rows(split_folders(self.root), classes), classes, self.root.name, self.root)
+        return list_folder(self.root, self.root.name, self.root)
 
 
-def folder_manifest(root: Path, classes: Iterable[str]) -> Manifest:
-    """Any folder of class folders, as one test set: every split that it has is taken together as 'test'.
+def list_folder(folder: Path, name: str, root: Path) -> Listing:
+    """All images in the class folders below a folder.
 
-    Understood are `<Class>/`, `data/<Class>/`, `{train,val,test}/data/<Class>/` and `{train,val,test}/<Class>/`. A
-    class may be missing; an unknown or an empty one is an error.
+    Args:
+        folder: to read.
+        name: short, for titles.
+        root: that paths are shown relative to.
+
+    Raises:
+        UserError: no such folder, or no images in it.
     """
-    classes = tuple(classes)
-    root = existing_folder(Path(root).absolute())
-    tops = dict.fromkeys(split_folders(root), "test")
-    divided = any((root / split).is_dir() for split in SPLITS)
-    if not any((top / name).is_dir() for top in tops for name in classes):
-        inner = [
-            name
-            for name in folders_in(root)
-            if any((root / name / split / "data" / label).is_dir() for split in SPLITS for label in classes)
-        ]
-        hint = f"; type {root / inner[0]} instead" if inner and not divided else ""
-        raise UserError(
-            f"no class folders in {root}: expected {', '.join(classes)} (or data/<Class>, or train/data/<Class>), "
-            f"found {listing(root)}{hint}"
+    found = walk(existing_folder(folder))
+    masks = _masks_by_ending(found)
+    layout = read_layout(path for path in found.images if path not in masks)
+    beside = {os.path.splitext(mask)[0]: mask for mask in masks}
+    items = [
+        Item(
+            str(folder / place.path),
+            place.label,
+            place.split,
+            place.group,
+            _absolute(folder, place.mask or beside.get(os.path.splitext(place.path)[0], "")),
         )
-    return Manifest.from_rows(image_rows(tops, classes), classes, root.name, root)
+        for place in layout.places
+    ]
+    skipped = [
+        *found.skipped,
+        *(Skipped(path, "image outside of the class folders") for path in layout.outside),
+        *(Skipped(path, "mask without an image") for path in layout.unused_masks),
+    ]
+    if not items:
+        what = ", ".join(f"{count} {reason}" for reason, count in list(found.reasons().items())[:4])
+        other = f"{len(layout.outside)} images outside of class folders" if layout.outside else what or "no files"
+        raise UserError(f"no class folders with images in {folder}: expected <Class>/… at any depth, found {other}")
+    if any(item.split for item in items):
+        divided = [item for item in items if item.split]
+        skipped += [Skipped(item.path, "image outside of the splits") for item in items if not item.split]
+        items = divided
+    return Listing(name, root, items, skipped, _notes(items, layout.unused_masks))
 
 
-def split_folders(root: Path) -> dict[Path, str]:
-    """The folders that hold class folders -> the split that they are; 'train' where nothing is divided."""
-    tops = {root / split: split for split in SPLITS if (root / split).is_dir()} or {root: "train"}
-    return {top / "data" if (top / "data").is_dir() else top: split for top, split in tops.items()}
+def _notes(items: Iterable[Item], unused_masks: list[str]) -> list[str]:
+    notes = []
+    masks = sum(bool(item.mask) for item in items)
+    if masks or unused_masks:
+        notes.append(f"{masks} of {masks + len(unused_masks)} masks belong to an image")
+    if groups := {item.group for item in items if item.group}:
+        notes.append(f"{len(groups)} groups (patients or slides) by the folders' names")
+    return notes
 
 
-def _class_names(root: Path) -> tuple[str, ...]:
-    folders = [top / name for top in split_folders(root) for name in folders_in(top)]
-    return tuple(sorted({folder.name for folder in folders if any(map(is_image, folder.iterdir()))}))
+def _absolute(folder: Path, path: str) -> str:
+    return str(folder / path) if path else ""
+
+
+def _masks_by_ending(found: Found) -> set[str]:
+    """The masks among files of one name and two endings, such as `001.bmp` and `001.png`; told by their pixels."""
+    masks: set[str] = set()
+    for endings, stems in pairs_of_endings(found.images).items():
+        for ending in endings:
+            if all(_is_mask(found.root / f"{stem}{ending}") for stem in stems[:3]):
+                masks.update(f"{stem}{ending}" for stem in stems)
+                break
+    return masks
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether an image has few values, all grey."""
+    try:
+        pixels = np.asarray(read_rgb(path))
+    except UnreadableImage:
+        return False
+    grey = (pixels == pixels[..., :1]).all()
+    return bool(grey) and len(np.unique(pixels[..., 0])) <= _MASK_LEVELS
+
+
+def _one_image_per_folder(root: Path) -> list[str]:
+    """One image of each of the first folders, relative to the root."""
+    chosen = []
+    for number, (folder, folders, files) in enumerate(os.walk(root, followlinks=False)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if number >= _LOOKED_AT:
+            break
+        inside = Path(folder).relative_to(root)
+        name = next((name for name in files if is_image_file(Path(folder, name))), None)
+        if name:
+            chosen.append((inside / name).as_posix())
+    return chosen
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder itself, or a UserError that names the nearest existing one."""
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise UserError(f"{folder} is a file: expected a folder with images")
+    above = folder.parent
+    if not above.is_dir():
+        raise UserError(f"no such folder: {folder}; {above} does not exist either")
+    near = [path.name for path in above.iterdir() if path.is_dir()]
+    raise UserError(f"no such folder: {folder}{did_you_mean(folder.name, near)}")

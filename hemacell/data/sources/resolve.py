@@ -9,10 +9,12 @@ from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.manifest import Manifest
 from hemacell.data.sources.base import DEFAULTS, SOURCES, Source, SourceOptions, find_source, read_source
-from hemacell.data.sources.course import CourseCells, CoursePatches, CourseTiles
+from hemacell.data.sources.class_folders import ClassFolders
 from hemacell.data.sources.sample import lies_in_sample, sample_folder
+from hemacell.data.sources.tile_folder import TileFolder
 
-_EXPECTED: dict[str, type[Source]] = {"wbc": CourseCells, "camelyon": CoursePatches, "prcc": CourseTiles}
+#: How a folder that no source knows is read when a job names it: so the error says what is missing.
+_OTHERWISE: dict[str, type[Source]] = {"wbc": ClassFolders, "camelyon": ClassFolders, "prcc": TileFolder}
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,18 @@ def has_images(root: Path, job: str) -> bool:
     return find_source(root, job) is not None
 
 
+def source_of(root: Path, job: str) -> Source:
+    """The source for a job; where none is recognised, class folders or tiles, whose error says what is missing."""
+    return find_source(root, job) or _OTHERWISE[job](Path(root).absolute())
+
+
 def read_manifest(root: Path, job: str, options: SourceOptions = DEFAULTS) -> Manifest:
     """The images for a job, with the splits that the source has (see `splits.official_splits`).
-
-    Where no source is recognised, the error says what the course layout expects.
 
     Raises:
         UserError: there are no images for the job, or not as the source needs them.
     """
-    return read_source(find_source(root, job) or _EXPECTED[job](Path(root).absolute()), options)
+    return read_source(source_of(root, job), options)
 
 
 def resolve_data(data: str, cache: Path) -> DataSource:

@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from hemacell.core.files import atomic_folder, disk_error
+from hemacell.data.class_names import CAMELYON_CLASSES, CLASSES
 from hemacell.data.sources.base import WBC_FOLDER
-from hemacell.data.sources.course import CAMELYON_CLASSES, CAMELYON_FOLDER, CLASSES, PRCC_FOLDER
+from hemacell.data.sources.course import CAMELYON_FOLDER, PRCC_FOLDER
 
 RECIPE = 1  # raise it whenever the same seed would draw other pictures
 MARKER = "hemacell-sample.json"
