@@ -24,7 +24,7 @@ from hemacell.classifiers.ood import MahalanobisDetector
 from hemacell.config.jobs import WbcSettings
 from hemacell.data import decoding
 from hemacell.data.augmentation import AugmentationConfig
-from hemacell.data.sources import course
+from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.splits import official_splits
 from hemacell.data.subsets import limit
 from hemacell.encoders.embeddings import StoredViews
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     asked = parser.parse_args()
     settings = WbcSettings().resolved()
-    manifest = limit(official_splits(course.wbc_manifest(Path(asked.data))), asked.images)
+    manifest = limit(official_splits(read_manifest(Path(asked.data), "wbc")), asked.images)
     print(
         f"{len(manifest)} images, {torch.get_num_threads()} threads, {settings.precision}\n"
         "| step | images/s |\n| --- | --- |"

@@ -14,7 +14,8 @@ from hemacell.classifiers.folder import load_folder
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.core.cache import cache_dir
 from hemacell.data import decoding
-from hemacell.data.sources import course
+from hemacell.data.sources.base import SourceOptions
+from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.splits import official_splits
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.tracking.registry.classifiers import find_classifier
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--views", default="2,8")
     asked = parser.parse_args()
     numbers = [int(number) for number in asked.views.split(",")]
-    everything = official_splits(course.wbc_manifest(Path(asked.data), masks=False))
+    everything = official_splits(read_manifest(Path(asked.data), "wbc", SourceOptions(masks=False)))
     val = everything.part("val")
 
     print(f"| val macro-F1, {len(val)} cells | {' | '.join(f'{number} views' for number in numbers)} |")

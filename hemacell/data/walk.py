@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from hemacell.core.errors import UserError
+from hemacell.core.text import did_you_mean
 from hemacell.data.manifest import Skipped
 
 #: What operating systems, network drives and archives leave in folders. Compared in lower case.
@@ -58,9 +59,9 @@ def walk(root: Path) -> Found:
     image's ending that is damaged or empty counts as an image, so that `max_bad` decides about it later.
 
     Raises:
-        UserError: `root` cannot be read.
+        UserError: there is no such folder, or it cannot be read.
     """
-    found = Found(root, [])
+    found = Found(existing_folder(root), [])
     files = sorted(_files(root, found), key=lambda path: path.split("/"))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         # In chunks: a task of its own for every file would cost more than reading its first bytes.
@@ -72,6 +73,19 @@ def walk(root: Path) -> Found:
             else:
                 found.images.append(path)
     return found
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder itself, or a UserError that names the nearest existing one."""
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise UserError(f"{folder} is a file: expected a folder with images")
+    above = folder.parent
+    if not above.is_dir():
+        raise UserError(f"no such folder: {folder}; {above} does not exist either")
+    near = [path.name for path in above.iterdir() if path.is_dir()]
+    raise UserError(f"no such folder: {folder}{did_you_mean(folder.name, near)}")
 
 
 def is_image_file(path: Path) -> bool:

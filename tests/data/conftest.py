@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hemacell.data.class_names import CLASSES
 from hemacell.data.manifest import Manifest, Row
-from hemacell.data.sources.course import CLASSES
 
 Cells = Callable[..., Path]
 

@@ -14,10 +14,10 @@ from hemacell.core.errors import UserError
 from hemacell.data import decoding
 from hemacell.data.images import keep_inside, read_mask, read_rgb, to_square
 from hemacell.data.manifest import Manifest, Row
-from hemacell.data.sources.course import wbc_manifest
 from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.splits import official_splits
 from hemacell.data.subsets import draw
+from tests.reading import read_cells
 
 
 def _files(cache: Path) -> list[str]:
@@ -25,7 +25,7 @@ def _files(cache: Path) -> list[str]:
 
 
 def test_every_row_shows_its_own_image(sample, tmp_path):
-    manifest = wbc_manifest(sample)
+    manifest = read_cells(sample)
     decoded = decoding.decode(manifest, 32, tmp_path)
     assert decoded.array.shape == (len(manifest), 32, 32, 3) and decoded.array.dtype == np.uint8
     assert isinstance(decoded.array, np.memmap) and not decoded.array.flags.writeable
@@ -40,7 +40,7 @@ def test_every_row_shows_its_own_image(sample, tmp_path):
 
 
 def test_second_time_nothing_is_decoded(cells, tmp_path, monkeypatch):
-    manifest = wbc_manifest(cells(train=3))
+    manifest = read_cells(cells(train=3))
     first = decoding.decode(manifest, 8, tmp_path / "cache")
     monkeypatch.setattr(decoding, "read_rgb", lambda _: pytest.fail("decoded again"))
     again = decoding.decode(manifest, 8, tmp_path / "cache")
@@ -52,12 +52,12 @@ def test_second_time_nothing_is_decoded(cells, tmp_path, monkeypatch):
 
 def test_another_size_image_or_cache_version_is_decoded(cells, tmp_path, monkeypatch):
     root = cells(train=2)
-    manifest = wbc_manifest(root)
+    manifest = read_cells(root)
     keys = set()
 
     def decode(size=8):
         keys.update(path.name for path in (tmp_path / "cache" / "decoded").iterdir()) if keys else None
-        decoding.decode(wbc_manifest(root), size, tmp_path / "cache")
+        decoding.decode(read_cells(root), size, tmp_path / "cache")
         keys.update(path.name for path in (tmp_path / "cache" / "decoded").iterdir())
         return len(keys)
 
@@ -69,7 +69,7 @@ def test_another_size_image_or_cache_version_is_decoded(cells, tmp_path, monkeyp
 
 
 def test_rows_of_a_draw(cells, tmp_path):
-    manifest = official_splits(wbc_manifest(cells(train=10, test=3, masks=2)))
+    manifest = official_splits(read_cells(cells(train=10, test=3, masks=2)))
     decoded = decoding.decode(manifest, 8, tmp_path / "cache")
     drawn = draw(manifest, 0.3)
     rows = decoded.rows(drawn)
@@ -82,7 +82,7 @@ def test_rows_of_a_draw(cells, tmp_path):
 
 
 def test_threads_do_not_change_pixels(cells, tmp_path, monkeypatch):
-    manifest = wbc_manifest(cells(train=8))
+    manifest = read_cells(cells(train=8))
     arrays = []
     for cores in (1, 4):
         monkeypatch.setattr(decoding, "available_cores", lambda cores=cores: cores)
@@ -93,7 +93,7 @@ def test_threads_do_not_change_pixels(cells, tmp_path, monkeypatch):
 def test_progress(cells, tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "_CHUNK", 4)
     calls: list[tuple[int, int]] = []
-    decoding.decode(wbc_manifest(cells(train=2)), 8, tmp_path / "cache", progress=lambda *pair: calls.append(pair))
+    decoding.decode(read_cells(cells(train=2)), 8, tmp_path / "cache", progress=lambda *pair: calls.append(pair))
     assert calls == [(4, 10), (8, 10), (10, 10)]
 
 
@@ -113,7 +113,7 @@ def test_unreadable_images_are_listed_and_dropped(cells, tmp_path):
     root = cells(train=20)
     names = _spoil(root)
     for _ in range(2):  # decoded, then read back
-        decoded = decoding.decode(wbc_manifest(root), 8, tmp_path / "cache", max_bad=0.03)
+        decoded = decoding.decode(read_cells(root), 8, tmp_path / "cache", max_bad=0.03)
         reasons = dict(decoded.bad)
         assert set(reasons) == set(map(str, names))
         assert "zero size" in reasons[str(names[0])] and "truncated" in reasons[str(names[1])]
@@ -127,13 +127,13 @@ def test_too_many_unreadable_images_stop(cells, tmp_path):
     root = cells(train=20)
     names = _spoil(root)
     with pytest.raises(UserError, match=r"3 of 100 images cannot be read, more than max_bad=0\.01") as caught:
-        decoding.decode(wbc_manifest(root), 8, tmp_path / "cache")
+        decoding.decode(read_cells(root), 8, tmp_path / "cache")
     assert all(str(name) in str(caught.value) for name in names) and "\n" not in str(caught.value)
     assert _files(tmp_path / "cache") == []
     # What was stored under a milder rule is held to the stricter one.
-    decoding.decode(wbc_manifest(root), 8, tmp_path / "cache", max_bad=0.5)
+    decoding.decode(read_cells(root), 8, tmp_path / "cache", max_bad=0.5)
     with pytest.raises(UserError, match="3 of 100"):
-        decoding.decode(wbc_manifest(root), 8, tmp_path / "cache")
+        decoding.decode(read_cells(root), 8, tmp_path / "cache")
 
 
 def test_nothing_readable(cells, tmp_path):
@@ -141,8 +141,8 @@ def test_nothing_readable(cells, tmp_path):
     for path in root.rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="5 of 5"):
-        decoding.decode(wbc_manifest(root), 8, tmp_path / "cache")
-    empty = decoding.decode(wbc_manifest(root), 8, tmp_path / "cache", max_bad=1)
+        decoding.decode(read_cells(root), 8, tmp_path / "cache")
+    empty = decoding.decode(read_cells(root), 8, tmp_path / "cache", max_bad=1)
     assert len(empty) == len(empty.manifest) == 0 and empty.array.shape == (0, 8, 8, 3) and len(empty.bad) == 5
 
 
@@ -154,7 +154,7 @@ def test_kinds_of_images_together(cells, tmp_path):
     colour.convert("RGBA").save(folder / "clear.png")
     colour.convert("CMYK").save(folder / "print.jpg")
     Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(folder / "deep.png")
-    decoded = decoding.decode(wbc_manifest(root), 8, tmp_path / "cache", max_bad=0)
+    decoded = decoding.decode(read_cells(root), 8, tmp_path / "cache", max_bad=0)
     assert len(decoded) == 9
 
 
@@ -163,7 +163,7 @@ def test_masks(cells, tmp_path):
     folder = root / "WBC_100" / "train" / "mask" / "Basophil"
     Image.new("L", (12, 12)).save(folder / "000.png")  # empty: nothing would remain
     (folder / "001.png").write_bytes(b"")
-    decoded = decoding.decode(wbc_manifest(root), 12, tmp_path / "cache", max_bad=0.1)
+    decoded = decoding.decode(read_cells(root), 12, tmp_path / "cache", max_bad=0.1)
     assert [reason for _, reason in decoded.bad] == ["its mask has zero size"]
     assert len(decoded) == 18
     table = decoded.manifest.table
@@ -174,7 +174,7 @@ def test_masks(cells, tmp_path):
 
 def test_mask_that_changes_its_size_later(cells, tmp_path):
     root = cells(train=1, masks=1)
-    manifest = wbc_manifest(root)
+    manifest = read_cells(root)
     Image.new("L", (3, 3)).save(root / "WBC_100" / "train" / "mask" / "Basophil" / "000.png")
     with pytest.raises(UserError, match="3x3 pixels, its image 8x8"):
         decoding.decode(manifest, 8, tmp_path / "cache")
@@ -191,7 +191,7 @@ def test_full_disk_leaves_nothing_behind(cells, tmp_path, monkeypatch, number):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"disk is full.*HEMACELL_CACHE") as caught:
-        decoding.decode(wbc_manifest(cells(train=2)), 8, tmp_path / "cache")
+        decoding.decode(read_cells(cells(train=2)), 8, tmp_path / "cache")
     assert "\n" not in str(caught.value) and _files(tmp_path / "cache") == []
 
 
@@ -200,13 +200,13 @@ def test_too_little_space_is_reported_before_the_work(cells, tmp_path, monkeypat
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 90, 10))
     monkeypatch.setattr(decoding, "read_rgb", lambda _: pytest.fail("decoded"))
     with pytest.raises(UserError, match=r"disk is full \(\d+ MiB are needed\)"):
-        decoding.decode(wbc_manifest(cells(train=2)), 512, tmp_path / "cache")
+        decoding.decode(read_cells(cells(train=2)), 512, tmp_path / "cache")
 
 
 def test_cache_that_cannot_be_written(cells, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot store decoded images.*HEMACELL_CACHE"):
-        decoding.decode(wbc_manifest(cells(train=1)), 8, tmp_path / "file")
+        decoding.decode(read_cells(cells(train=1)), 8, tmp_path / "file")
 
 
 def test_interrupted_work_leaves_nothing_behind(cells, tmp_path):
@@ -214,12 +214,12 @@ def test_interrupted_work_leaves_nothing_behind(cells, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        decoding.decode(wbc_manifest(cells(train=2)), 8, tmp_path / "cache", progress=stop)
+        decoding.decode(read_cells(cells(train=2)), 8, tmp_path / "cache", progress=stop)
     assert _files(tmp_path / "cache") == []
 
 
 def test_damaged_file_is_made_again(cells, tmp_path):
-    manifest = wbc_manifest(cells(train=2))
+    manifest = read_cells(cells(train=2))
     first = np.array(decoding.decode(manifest, 8, tmp_path / "cache").array)
     pixels = next((tmp_path / "cache").rglob("pixels.npy"))
     pixels.write_bytes(pixels.read_bytes()[:-100])
@@ -230,7 +230,7 @@ def test_damaged_file_is_made_again(cells, tmp_path):
 
 
 def test_two_at_once(cells, tmp_path):
-    manifest = wbc_manifest(cells(train=20))
+    manifest = read_cells(cells(train=20))
     meet = threading.Barrier(2)
     arrays, errors = [], []
 
@@ -253,14 +253,14 @@ def test_leftovers_of_killed_processes_go_after_a_day(cells, tmp_path):
     old.mkdir(parents=True)
     young.mkdir()
     os.utime(old, (time.time() - 90_000,) * 2)
-    decoding.decode(wbc_manifest(cells(train=1)), 8, tmp_path / "cache")
+    decoding.decode(read_cells(cells(train=1)), 8, tmp_path / "cache")
     assert young.exists() and not old.exists()
 
 
 @pytest.mark.parametrize(("setting", "words"), [({"max_bad": 2}, "max_bad=2"), ({"size": 0}, "size=0")])
 def test_impossible_settings(cells, tmp_path, setting, words):
     with pytest.raises(UserError, match=words):
-        decoding.decode(wbc_manifest(cells(train=1)), **{"size": 8, "cache": tmp_path, **setting})
+        decoding.decode(read_cells(cells(train=1)), **{"size": 8, "cache": tmp_path, **setting})
 
 
 # --- pieces of large tiles
@@ -324,6 +324,6 @@ def test_pieces_are_kept_apart_from_whole_images(tmp_path):
 
 @pytest.mark.slow
 def test_real_images_are_all_readable(real_data, tmp_path):
-    for manifest in (read_manifest(real_data, "camelyon"), wbc_manifest(real_data, "WBC_JTSC")):
+    for manifest in (read_manifest(real_data, "camelyon"), read_cells(real_data, wbc_folder="WBC_JTSC")):
         decoded = decoding.decode(manifest, 64, tmp_path, max_bad=0)
         assert len(decoded) == len(manifest)

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from hemacell.data.manifest import Manifest, Row
-from hemacell.data.sources.course import wbc_manifest
+from tests.reading import read_cells
 
 LINES = [("b", "Basophil", "train"), ("a", "Neutrophil", "val"), ("c", "", "test")]
 
 
 def test_digest_knows_neither_folder_nor_order_nor_names(cells, tmp_path):
     root = cells(train=2, test=1, masks=1)
-    digest = wbc_manifest(root).digest
+    digest = read_cells(root).digest
     moved = tmp_path / "elsewhere"
     root.rename(moved)
     for path in list(moved.rglob("data/*/000.png")):
@@ -17,7 +17,7 @@ def test_digest_knows_neither_folder_nor_order_nor_names(cells, tmp_path):
         mask = path.parents[2] / "mask" / path.parent.name / path.name
         if mask.exists():
             mask.rename(mask.with_name("zzz.png"))
-    manifest = wbc_manifest(moved)
+    manifest = read_cells(moved)
     assert manifest.digest == digest and manifest.digest32 == digest[:32] and len(digest) == 64
     assert manifest.select(np.arange(len(manifest))[::-1]).digest == digest
 

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from hemacell.core.errors import UserError
+from hemacell.data.class_names import CLASSES
 from hemacell.data.images import UnreadableImage, mask_to_square, read_rgb, to_square
-from hemacell.data.masks import masks_beside, masks_digest, square_mask
-from hemacell.data.sources.class_folders import folder_manifest
-from hemacell.data.sources.course import CLASSES, wbc_manifest
+from hemacell.data.masks import masks_digest, square_mask
 from hemacell.data.sources.labelled import labelled_images
+from tests.reading import read_cells
 
 
 def test_masks_of_the_course_layout_are_found_in_every_split(cells):
@@ -21,9 +21,8 @@ def test_masks_of_the_course_layout_are_found_in_every_split(cells):
     odd = root / "WBC_100" / "test" / "mask" / "Basophil" / "001.png"
     odd.rename(odd.with_suffix(".BMP"))  # another ending than the image's
     (root / "WBC_100" / "test" / "mask" / "Lymphocyte" / "000.png").unlink()
-    (root / "WBC_100" / "test" / "mask" / "Blast").mkdir()
-    manifest = wbc_manifest(root, masks=False)
-    found = dict(zip(manifest.table["path"], masks_beside(manifest), strict=True))
+    manifest = read_cells(root, masks=False)
+    found = dict(zip(manifest.table["path"], manifest.table["own_mask"], strict=True))
     assert len(found) == 25
     for path, mask in found.items():
         image = Path(path)
@@ -36,32 +35,66 @@ def test_masks_of_the_course_layout_are_found_in_every_split(cells):
     assert set(manifest.table["mask"]) == {""}
 
 
+def count(manifest) -> int:
+    return int((manifest.table["own_mask"] != "").sum())
+
+
 def test_masks_of_other_layouts(cells, tmp_path):
     root = cells(folder="WBC_JTSC", train=2, masks=1) / "WBC_JTSC"
-    assert sum(map(bool, masks_beside(folder_manifest(root, CLASSES)))) == 5
-    assert sum(map(bool, masks_beside(labelled_images(root, CLASSES, split="train")))) == 5
-    flat = folder_manifest(shutil.copytree(root / "train" / "data", tmp_path / "flat"), CLASSES)
-    shutil.copytree(root / "train" / "mask", tmp_path / "mask")
-    assert masks_beside(flat) == [""] * 10  # which has no folder `data`
-    assert masks_beside(flat.select([])) == []
+    assert count(labelled_images(root, CLASSES, split="all")) == 5
+    assert count(labelled_images(root, CLASSES, split="train")) == 5
+    flat = tmp_path / "flat"
+    shutil.copytree(root / "train" / "data", flat)
+    assert count(labelled_images(flat, CLASSES)) == 0
+    for mask in (root / "train" / "mask").glob("*/*.png"):
+        shutil.copy(mask, flat / mask.parent.name / f"{mask.stem}_mask.png")
+    images = labelled_images(flat, CLASSES)
+    assert count(images) == 5 and len(images) == 10 and "5 of 5 masks belong to an image" in images.summary()
+
+
+def test_masks_with_the_names_of_their_images_and_another_ending(cells, tmp_path):
+    """As in segmentation_WBC: 001.bmp is the image, 001.png its mask."""
+    root = cells(folder="WBC_JTSC", train=2, masks=2) / "WBC_JTSC" / "train"
+    for image in (root / "data").glob("*/*.png"):
+        Image.open(image).save(image.with_suffix(".bmp"))
+        shutil.copy(root / "mask" / image.parent.name / image.name, image)
+    images = labelled_images(root / "data", CLASSES)
+    assert count(images) == len(images) == 10
+    assert {Path(path).suffix for path in images.table["path"]} == {".bmp"}
+
+
+def test_masks_that_belong_to_no_image_are_said(cells):
+    root = cells(train=2, masks=1)
+    for mask in (root / "WBC_100/train/mask").glob("*/*.png"):
+        mask.rename(mask.with_name("other.png"))
+    summary = read_cells(root).summary()
+    assert "0 of 5 masks belong to an image" in summary and "passed over: 5 (mask without an image)" in summary
+
+
+def test_names_in_two_unicode_forms_belong_together(cells):
+    root = cells(train=1, masks=1)
+    for kind, form in (("data", "Zelle\u0308.png"), ("mask", "Zell\u00eb.png")):
+        for image in (root / "WBC_100" / "train" / kind).glob("*/*.png"):
+            image.rename(image.with_name(form))
+    assert count(read_cells(root, masks=False)) == 5
 
 
 def test_the_digest_is_of_the_masks_whatever_their_names(cells, tmp_path):
     root = cells(train=2, masks=1)
-    manifest = wbc_manifest(root, masks=False)
+    manifest = read_cells(root, masks=False)
     digest = masks_digest(manifest)
     moved = shutil.copytree(root, tmp_path / "moved")
-    assert len(digest) == 64 and masks_digest(wbc_manifest(moved, masks=False).select([9, *range(9)])) == digest
+    assert len(digest) == 64 and masks_digest(read_cells(moved, masks=False).select([9, *range(9)])) == digest
     mask = moved / "WBC_100" / "train" / "mask" / "Basophil" / "000.png"
     Image.fromarray(np.full((8, 8), 9, np.uint8)).save(mask)
-    assert masks_digest(wbc_manifest(moved, masks=False)) != digest
+    assert masks_digest(read_cells(moved, masks=False)) != digest
     shutil.rmtree(moved / "WBC_100" / "train" / "mask")
-    assert masks_digest(wbc_manifest(moved, masks=False)) == ""
+    assert masks_digest(read_cells(moved, masks=False)) == ""
 
 
 def test_the_sample_has_masked_test_images(sample):
-    found = masks_beside(wbc_manifest(sample).part("test"))
-    assert 25 <= sum(map(bool, found)) <= 40 and len(found) == 100
+    test = read_cells(sample).part("test")
+    assert 25 <= count(test) <= 40 and len(test) == 100
 
 
 @pytest.mark.parametrize(("width", "height"), [(60, 40), (31, 97), (48, 48)])

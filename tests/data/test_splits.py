@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hemacell.core.errors import UserError
+from hemacell.data.class_names import CLASSES
 from hemacell.data.manifest import Manifest, Row
-from hemacell.data.sources.course import CLASSES, wbc_manifest
 from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.splits import (
     ALL_THREE,
@@ -17,6 +17,7 @@ from hemacell.data.splits import (
     prcc_splits,
     split_counts,
 )
+from tests.reading import read_cells
 
 
 def _numbers(manifest):
@@ -66,7 +67,7 @@ def test_same_seed_same_split_another_seed_another(rows):
 def test_masked_copies_and_extra_images_never_leave_train(cells):
     cells(train=20, masks=20)
     root = cells(folder="WBC_JTSC", train={"Basophil": 3}, masks=3)
-    manifest = official_splits(wbc_manifest(root, mask_from="WBC_JTSC"))
+    manifest = official_splits(read_cells(root, mask_from="WBC_JTSC"))
     table = manifest.table
     assert set(table[table["source"] != "original"]["split"]) == {"train"}
     train = set(table[(table["split"] == "train") & (table["source"] == "original")]["group"])
@@ -135,7 +136,7 @@ def test_duplicates_on_disk_stay_on_one_side_of_our_own_split(cells):
     folder = root / "WBC_100" / "train" / "data" / "Basophil"
     for path in list(folder.iterdir()):
         (folder / f"again_{path.name}").write_bytes(path.read_bytes())
-    manifest = official_splits(wbc_manifest(root))
+    manifest = official_splits(read_cells(root))
     assert duplicates_across_splits(manifest) == [] and len(manifest) == 180
 
 
@@ -143,5 +144,5 @@ def test_real_splits(real_data):
     manifest = prcc_splits(read_manifest(real_data, "prcc"))
     assert split_counts(manifest) == {"train": 460, "val": 58, "test": 58}
     assert (manifest.table.groupby("group")["split"].nunique() == 1).all()
-    cells = wbc_manifest(real_data)
+    cells = read_cells(real_data)
     assert duplicates_across_splits(cells) == [] and conflicting_labels(cells) == []

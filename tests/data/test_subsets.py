@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hemacell.core.errors import UserError
+from hemacell.data.class_names import CLASSES
 from hemacell.data.manifest import Manifest, Row
-from hemacell.data.sources.course import CLASSES, wbc_manifest
 from hemacell.data.splits import official_splits
 from hemacell.data.subsets import draw, limit
+from tests.reading import read_cells
 
 SIZES = {"Basophil": 741, "Eosinophil": 1871, "Lymphocyte": 736, "Monocyte": 828, "Neutrophil": 1984}
 
@@ -65,7 +66,7 @@ def test_labels_per_class(rows):
 def test_masked_copies_follow_extra_and_other_splits_stay(cells):
     cells(train=20, val=2, test=2, masks=10)
     root = cells(folder="WBC_JTSC", train={"Monocyte": 4}, masks=4)
-    manifest = official_splits(wbc_manifest(root, mask_from="WBC_JTSC"))
+    manifest = official_splits(read_cells(root, mask_from="WBC_JTSC"))
     drawn = draw(manifest, 0.5)
     table = drawn.table
     sources = Counter(table[table["split"] == "train"]["source"])
@@ -110,7 +111,7 @@ def official(cells):
 
 
 def test_official_draw_by_content_or_name(official):
-    manifest = wbc_manifest(official)
+    manifest = read_cells(official)
     drawn = draw(manifest, 0.5, draw="official")
     assert {path[-7:] for path in drawn.table["path"]} == {"001.png", "003.png"} and len(drawn) == 10
     folder = official / "WBC_50" / "train" / "data" / "Monocyte"
@@ -122,7 +123,7 @@ def test_official_draw_by_content_or_name(official):
 
 
 def test_official_draw_that_does_not_fit(official):
-    manifest = wbc_manifest(official)
+    manifest = read_cells(official)
     with pytest.raises(UserError, match=r"WBC_10/train/data, found none; type draw=0"):
         draw(manifest, 0.1, draw="official")
     folder = official / "WBC_50" / "train" / "data" / "Monocyte"
@@ -135,7 +136,7 @@ def test_official_draw_that_does_not_fit(official):
 
 
 def test_limit_keeps_proportions_and_every_class_of_every_split(sample):
-    manifest = wbc_manifest(sample)
+    manifest = read_cells(sample)
     small = limit(manifest, 60)
     originals = small.select((small.table["source"] != "masked").to_numpy())
     assert abs(len(originals) - 60) <= 8
@@ -149,5 +150,5 @@ def test_limit_keeps_proportions_and_every_class_of_every_split(sample):
 
 
 def test_real_draw(real_data):
-    drawn = draw(wbc_manifest(real_data).part("train"), 0.01)
+    drawn = draw(read_cells(real_data).part("train"), 0.01)
     assert len(drawn) == 61 and list(drawn.counts()["train"].values()) == [7, 19, 7, 8, 20]

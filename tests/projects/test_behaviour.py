@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow
 def trained(new_store, sample):
     """A classifier without encoders, as registered; and the sample's test cells with what it says of them."""
     from hemacell.classifiers.folder import load_folder
-    from hemacell.data.sources.course import wbc_manifest
     from hemacell.tracking.registry import fetch
+    from tests.reading import read_cells
 
     store = new_store("behaviour")
     run = store.run(
@@ -33,7 +33,7 @@ def trained(new_store, sample):
     )
     with store.here():
         predictor = load_folder(fetch("models:/hemacell-wbc@sample", store.cache))
-    test = wbc_manifest(sample, masks=False).part("test")
+    test = read_cells(sample, masks=False).part("test")
     images = [read_rgb(path) for path in map(type(sample), test.table["path"])]
     answers = predictor.predict_images(images)
     return SimpleNamespace(

@@ -25,9 +25,9 @@ QUICK = {"threads": 1, "resamples": 200}
 
 
 def sha256s(folder: Path) -> list[str]:
-    from hemacell.data.sources.class_folders import folder_manifest
+    from hemacell.data.sources.labelled import labelled_images
 
-    return folder_manifest(folder, CLASSES).table["sha256"].tolist()
+    return labelled_images(folder, CLASSES, split="all").table["sha256"].tolist()
 
 
 def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="folder", classes=CLASSES, encoder=True):

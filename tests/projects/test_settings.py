@@ -262,7 +262,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
     from hemacell.classifiers.description import ClassifierConfig
     from hemacell.classifiers.methods import METHODS
     from hemacell.classifiers.model import ClassifierModel
-    from hemacell.data.sources.class_folders import folder_manifest
+    from hemacell.data.sources.labelled import labelled_images
     from hemacell.jobs.classifier import _evaluate_external
 
     config = ClassifierConfig(
@@ -276,7 +276,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
     )
     torch.manual_seed(0)
     model = with_detector(ClassifierModel(config, METHODS["fusion"].build(config, []), []))
-    external = folder_manifest(other_laboratory, CLASSES)
+    external = labelled_images(other_laboratory, CLASSES, split="all")
 
     def answers(**given: object) -> str:
         logged: dict[str, str] = {}

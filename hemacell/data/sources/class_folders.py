@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from hemacell.core.errors import UserError
-from hemacell.core.text import did_you_mean
 from hemacell.data.images import UnreadableImage, read_rgb
 from hemacell.data.manifest import Skipped
 from hemacell.data.sources.base import Source, SourceOptions, source
@@ -49,7 +48,7 @@ def list_folder(folder: Path, name: str, root: Path) -> Listing:
     Raises:
         UserError: no such folder, or no images in it.
     """
-    found = walk(existing_folder(folder))
+    found = walk(folder)
     masks = _masks_by_ending(found)
     layout = read_layout(path for path in found.images if path not in masks)
     beside = {os.path.splitext(mask)[0]: mask for mask in masks}
@@ -126,16 +125,3 @@ def _one_image_per_folder(root: Path) -> list[str]:
         if name:
             chosen.append((inside / name).as_posix())
     return chosen
-
-
-def existing_folder(folder: Path) -> Path:
-    """The folder itself, or a UserError that names the nearest existing one."""
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise UserError(f"{folder} is a file: expected a folder with images")
-    above = folder.parent
-    if not above.is_dir():
-        raise UserError(f"no such folder: {folder}; {above} does not exist either")
-    near = [path.name for path in above.iterdir() if path.is_dir()]
-    raise UserError(f"no such folder: {folder}{did_you_mean(folder.name, near)}")

@@ -15,9 +15,10 @@ from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.class_names import split_of
 from hemacell.data.sources.base import Source, SourceOptions, source
-from hemacell.data.sources.class_folders import existing_folder, list_folder
+from hemacell.data.sources.class_folders import list_folder
 from hemacell.data.sources.listing import Listing
 from hemacell.data.sources.tile_folder import list_tiles
+from hemacell.data.walk import existing_folder
 
 CAMELYON_FOLDER = "CAM16_100cls_10mask"
 PRCC_FOLDER = "pRCC_nolabel"

@@ -50,6 +50,10 @@ def labelled_images(
         chosen = images
     elif split in sides:
         chosen = images.part(split)
+    elif sides == ["train"]:
+        raise UserError(f"split={split}: {root} is not divided; leave split out for all its images")
     else:
-        raise UserError(f"split={split}: {root} has only {', '.join(sides)}; type split={sides[-1]}, or split={ALL}")
+        raise UserError(
+            f"split={split}: expected one of the splits in {root}, found {', '.join(sides)}; type split={sides[-1]}, or split={ALL}"
+        )
     return replace(chosen, classes=tuple(classes)).with_splits(["test"] * len(chosen))

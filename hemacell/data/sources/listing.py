@@ -83,6 +83,7 @@ def to_manifest(
         to_class.check_used(item.label for item in listing.items)
         names = tuple(sorted({item.label for item in items}))
         _check_classes(names, listing, classes, least_classes)
+        account.notes += _without_images(items, names)
     items = _with_groups(items, group, listing.root)
     undivided = "train" if listing.labelled else ""  # `splits` divides these
     rows = _rows(items, "original", masks, undivided) + _rows(extra, "extra", masks, undivided)
@@ -103,6 +104,13 @@ def _with_classes(items: Sequence[Item], to_class: ClassMap, account: Account, l
     if renamed:
         account.notes.append(f"classes: {', '.join(renamed)}")
     return named
+
+
+def _without_images(items: Sequence[Item], names: Sequence[str]) -> list[str]:
+    there = {(item.split, item.label) for item in items}
+    splits = sorted({split for split, _ in there if split})
+    missing = [f"no {name} in {split}" for split in splits for name in names if (split, name) not in there]
+    return [", ".join(missing)] if missing else []
 
 
 def _check_classes(names: Sequence[str], listing: Listing, classes: str, least: int) -> None:

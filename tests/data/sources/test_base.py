@@ -7,9 +7,9 @@ from PIL import Image
 
 from hemacell.core.errors import UserError
 from hemacell.data import decoding
-from hemacell.data.manifest import Card, Manifest, Row
+from hemacell.data.manifest import Card
 from hemacell.data.sources.base import SOURCES, Source, SourceOptions, find_source, source
-from hemacell.data.sources.course import CLASSES
+from hemacell.data.sources.listing import Item, Listing
 from hemacell.data.sources.resolve import read_manifest, resolve_data
 from hemacell.data.splits import official_splits
 
@@ -25,7 +25,7 @@ def test_the_sample_is_of_the_course_layout_for_every_job(sample):
         "the course layout (patches)",
         "the course layout (tiles)",
     ]
-    assert all(name_of(sample / "WBC_100", job) is None for job in ("wbc", "camelyon", "prcc"))
+    assert [name_of(sample / "WBC_100", job) for job in ("wbc", "camelyon", "prcc")] == ["class folders", None, None]
 
 
 @pytest.mark.parametrize("divided", [True, False])
@@ -64,15 +64,14 @@ def drawn():
     @source("drawn", jobs=("wbc",))
     class Drawn(Source):
         card = Card("CC0")
-        classes = ("dark", "light")
 
         @classmethod
         def matches(cls, root):
             return root.suffix == ".drawn"
 
-        def manifest(self, options):
-            rows = [Row(f"grey {n}", self.classes[n > 127], "train", str(n), "", str(n), "original") for n in (9, 200)]
-            return Manifest.from_rows(rows, self.classes, "drawn", self.root.parent)
+        def listing(self, options):
+            items = [Item(f"grey {n}", ("dark", "light")[n > 127], sha256=str(n)) for n in (9, 200)]
+            return Listing("drawn", self.root.parent, items)
 
         def read(self, locator):
             return Image.new("RGB", (5, 7), (int(locator.split()[1]),) * 3)
@@ -92,7 +91,7 @@ def test_rows_that_are_no_files_are_read_by_their_source(drawn, tmp_path):
     assert {row: int(pixels[0, 0, 0]) for row, pixels in shown} == {"grey 9": 9, "grey 200": 200}
 
 
-def test_where_nothing_is_recognised_the_course_layout_is_expected(tmp_path):
-    with pytest.raises(UserError, match="expected a folder WBC_100"):
+def test_where_nothing_is_recognised_class_folders_are_expected(tmp_path):
+    with pytest.raises(UserError, match=r"no class folders with images in .*: expected <Class>/"):
         read_manifest(tmp_path, "wbc")
-    assert find_source(tmp_path, "wbc") is None and len(CLASSES) == 5
+    assert find_source(tmp_path, "wbc") is None

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from hemacell.core.errors import UserError
-from hemacell.data.sources.class_folders import folder_manifest
-from hemacell.data.sources.course import CLASSES, wbc_manifest
+from hemacell.data.class_names import CLASSES
+from hemacell.data.sources.base import SourceOptions
 from hemacell.data.sources.labelled import labelled_images
 from hemacell.data.splits import official_splits
+from tests.reading import read_cells
 
 
 def names(manifest):
@@ -35,16 +36,16 @@ def test_of_the_course_layout_the_test_split_alone(cells):
 
 def test_without_a_test_split_on_disk_it_is_that_of_the_training(cells):
     root = cells(train=4, val=10, masks=2)
-    of_the_training = official_splits(wbc_manifest(root)).part("test")
+    of_the_training = official_splits(read_cells(root)).part("test")
     assert names(labelled_images(root, CLASSES)) == names(of_the_training) != set()
 
 
 def test_another_folder_of_the_course_layout(cells):
     cells(train=1, test=1)
     root = cells(folder="WBC_1", train=1, test=3)
-    assert len(labelled_images(root, CLASSES, "WBC_1")) == 15
+    assert len(labelled_images(root, CLASSES, options=SourceOptions("WBC_1"))) == 15
     with pytest.raises(UserError, match=r"expected a folder WBC_2 in .* did you mean WBC_1"):
-        labelled_images(root, CLASSES, "WBC_2")
+        labelled_images(root, CLASSES, options=SourceOptions("WBC_2"))
 
 
 @pytest.mark.parametrize("below", ["", "data"])
@@ -54,7 +55,7 @@ def test_class_folders_are_all_taken_and_one_may_be_missing(cells, tmp_path, bel
     images = labelled_images(tmp_path / "laboratory", CLASSES)
     assert len(images) == 12 and images.classes == CLASSES
     assert images.counts()["test"]["Monocyte"] == 0
-    assert images.digest == folder_manifest(tmp_path / "laboratory", CLASSES).digest
+    assert images.digest == labelled_images(tmp_path / "laboratory", CLASSES, split="all").digest
 
 
 @pytest.mark.parametrize("below", ["", "data"])
@@ -80,43 +81,34 @@ def test_the_labels_are_in_the_order_of_the_models_classes(cells, tmp_path):
 
 
 @pytest.mark.parametrize("below", ["", "data", "test"])
-def test_a_class_that_the_model_does_not_know_is_told_with_both_lists(cells, tmp_path, below):
+def test_a_class_that_the_model_does_not_know_is_left_out_on_demand(cells, tmp_path, below):
     folder = move_class_folders(cells(train=1, test=1), tmp_path / "laboratory" / below)
-    (folder / "Basophil").rename(folder / "Basophils")
+    (folder / "Basophil").rename(folder / "ig")
     with pytest.raises(UserError) as refused:
         labelled_images(tmp_path / "laboratory", CLASSES)
     line = str(refused.value)
-    assert "found Basophils, Eosinophil, Lymphocyte, Monocyte, Neutrophil;" in line
-    assert f"the model knows {', '.join(CLASSES)}; did you mean Basophil?" in line
-    assert line.endswith("leave out Basophils")
+    assert "does not know: Immature granulocyte; the model knows " + ", ".join(CLASSES) in line
+    assert "type classes=Immature granulocyte:- to leave them out" in line
+    for without in ("Immature granulocyte:-", "ig:-"):
+        assert len(labelled_images(tmp_path / "laboratory", CLASSES, options=SourceOptions(classes=without))) == 4
 
 
-def test_a_model_of_other_classes_is_told_what_the_course_layout_has(cells):
-    with pytest.raises(UserError, match=r"found Basophil, .*; the model knows normal, tumor"):
+def test_a_model_of_other_classes_is_told_what_the_folder_has(cells):
+    with pytest.raises(UserError, match=r"does not know: Basophil, .*; the model knows normal, tumor"):
         labelled_images(cells(train=1, test=1), ("normal", "tumor"))
 
 
-def test_a_folder_of_something_else(tmp_path):
+def test_an_empty_folder(tmp_path):
     for name in ("cats", "dogs"):
         (tmp_path / "pets" / name).mkdir(parents=True)
-    with pytest.raises(UserError, match=r"no class folders in .*: expected Basophil, .* found cats, dogs"):
+    with pytest.raises(UserError, match=r"no class folders with images in .* found no files"):
         labelled_images(tmp_path / "pets", CLASSES)
-    (tmp_path / "pets").rename(tmp_path / "test")
-    with pytest.raises(UserError, match=r"does not know: found cats, dogs; the model knows Basophil"):
-        labelled_images(tmp_path, CLASSES)
-
-
-def test_an_empty_folder_and_an_empty_class(tmp_path):
-    (tmp_path / "laboratory").mkdir()
-    with pytest.raises(UserError, match=r"no class folders in .* found no folders"):
-        labelled_images(tmp_path / "laboratory", CLASSES)
-    (tmp_path / "laboratory" / "Basophil").mkdir()
-    with pytest.raises(UserError, match=r"has no images .* found nothing"):
-        labelled_images(tmp_path / "laboratory", CLASSES)
+    with pytest.raises(UserError, match=r"no such folder: .*; did you mean pets"):
+        labelled_images(tmp_path / "pet", CLASSES)
 
 
 def test_a_split_of_a_folder_that_has_none(cells, tmp_path):
     folder = move_class_folders(cells(train=1, test=1), tmp_path / "laboratory")
-    with pytest.raises(UserError, match=r"split=val: .* has no folders train, val, test; leave split out"):
+    with pytest.raises(UserError, match=r"split=val: .* is not divided; leave split out"):
         labelled_images(folder, CLASSES, split="val")
     assert len(labelled_images(folder, CLASSES, split="all")) == 5

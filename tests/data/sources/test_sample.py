@@ -5,11 +5,12 @@ import pytest
 from PIL import Image
 
 from hemacell.core.errors import UserError
+from hemacell.data.class_names import CLASSES
 from hemacell.data.images import read_mask
 from hemacell.data.sources import sample as drawn
-from hemacell.data.sources.course import CLASSES, wbc_manifest
 from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.splits import conflicting_labels, duplicates_across_splits, official_splits
+from tests.reading import read_cells
 
 
 @pytest.fixture
@@ -25,9 +26,9 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 def test_counts_and_layout(sample):
-    cells = wbc_manifest(sample, masks=False)
+    cells = read_cells(sample, masks=False)
     assert {split: sum(row.values()) for split, row in cells.counts().items()} == {"train": 300, "val": 75, "test": 100}
-    masked = wbc_manifest(sample).table["source"].eq("masked").sum()
+    masked = read_cells(sample).table["source"].eq("masked").sum()
     assert 0.28 * 300 <= masked <= 0.33 * 300
     assert official_splits(cells).digest == cells.digest
     for manifest in (cells, read_manifest(sample, "camelyon"), read_manifest(sample, "prcc")):
@@ -50,7 +51,7 @@ def test_a_picture_does_not_depend_on_how_many_there_are(few, sample, tmp_path):
 
 
 def test_masks_tell_nucleus_and_cytoplasm(sample):
-    manifest = wbc_manifest(sample)
+    manifest = read_cells(sample)
     shares = {label: [] for label in CLASSES}
     for path, mask, label in manifest.table[["path", "mask", "label"]].itertuples(index=False):
         if not mask:
@@ -66,7 +67,7 @@ def test_masks_tell_nucleus_and_cytoplasm(sample):
 
 
 def test_kinds_differ_in_what_they_are_known_by(sample):
-    manifest = wbc_manifest(sample)
+    manifest = read_cells(sample)
     table = manifest.table[manifest.table["mask"] != ""]
     area = {label: [] for label in CLASSES}
     redness = {label: [] for label in CLASSES}
