@@ -54,6 +54,7 @@ def labelled_images(
         raise UserError(f"split={split}: {root} is not divided; leave split out for all its images")
     else:
         raise UserError(
-            f"split={split}: expected one of the splits in {root}, found {', '.join(sides)}; type split={sides[-1]}, or split={ALL}"
+            f"split={split}: expected one of the splits in {root}, found {', '.join(sides)}; "
+            f"type split={sides[-1]}, or split={ALL} for all of them"
         )
     return replace(chosen, classes=tuple(classes)).with_splits(["test"] * len(chosen))
