@@ -16,7 +16,8 @@ from PIL import Image
 from hemacell.core.errors import UserError
 from hemacell.core.files import atomic_folder, disk_error, require_space
 from hemacell.core.threads import available_cores
-from hemacell.data.images import UnreadableImage, inside, keep_inside, read_mask, read_rgb, to_square
+from hemacell.data.boxes import read_path
+from hemacell.data.images import UnreadableImage, inside, keep_inside, read_mask, to_square
 from hemacell.data.manifest import Manifest
 
 CACHE_VERSION = 1  # raise it whenever the same files would give other pixels
@@ -148,7 +149,7 @@ def _pieces(image: Image.Image, size: int, per_tile: int) -> list[np.ndarray]:
 def _read(row: tuple[str, str], recipe: _Recipe, read: Callable[[str], Image.Image] | None) -> _Result:
     path, mask_path = row
     try:
-        image = read(path) if read else read_rgb(Path(path))
+        image = read(path) if read else read_path(path).image
     except UnreadableImage as error:
         return _Result([], str(error))
     if mask_path:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from hemacell.core.errors import UserError
 from hemacell.core.files import digests_of_files
+from hemacell.data.boxes import split_box
 from hemacell.data.class_names import LEFT_OUT, ClassMap
 from hemacell.data.images import UnreadableImage, check_mask_size, image_size
 from hemacell.data.manifest import Account, Manifest, Row, Skipped, shown
@@ -27,7 +28,8 @@ class Item(NamedTuple):
     """One image, as a source knows it."""
 
     path: str
-    """Absolute path of its file, or any text by which the source reads it, such as `cells.npz#12`."""
+    """Absolute path of its file, perhaps with a box (see `boxes`), or text by which the source reads it (`cells.npz#12`).
+    """
     label: str = ""
     """The name of its class as it is found, '' where it has none."""
     split: str = ""
@@ -146,8 +148,10 @@ def _with_groups(items: Sequence[Item], group: str, root: Path) -> list[Item]:
 
 
 def _rows(items: Sequence[Item], source: str, masks: bool, undivided: str) -> list[Row]:
-    files = iter(digests_of_files([Path(item.path) for item in items if not item.sha256]))
-    digests = [item.sha256 or next(files) for item in items]
+    places = [split_box(item.path) for item in items if not item.sha256]
+    files = dict.fromkeys(file for file, _ in places)
+    of_file = dict(zip(files, digests_of_files(map(Path, files)), strict=True))
+    digests = [item.sha256 or _digest_of_part(of_file, item.path) for item in items]
     rows = [
         Row(item.path, item.label, item.split or undivided, item.group or digest, "", digest, source, item.mask)
         for item, digest in zip(items, digests, strict=True)
@@ -164,6 +168,11 @@ def _rows(items: Sequence[Item], source: str, masks: bool, undivided: str) -> li
         )
         for row, digest in zip(masked, mask_digests, strict=True)
     ]
+
+
+def _digest_of_part(of_file: Mapping[str, str], path: str) -> str:
+    file, box = split_box(path)
+    return of_file[file] if box is None else hashlib.sha256(f"{of_file[file]} {box}".encode()).hexdigest()
 
 
 def _check_size(image: Path, mask: Path) -> None:
