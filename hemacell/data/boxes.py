@@ -15,7 +15,7 @@ from PIL import Image
 from hemacell.data.images import Picture, UnreadableImage, read_picture
 
 MARGIN = 1.5
-"""Side of the crop, in longer sides of the box: boxes of cells are drawn tightly, and crops of cells show their surround."""
+"""Side of the crop, in longer sides of the box: boxes are drawn tightly, while crops of cells show their surround."""
 
 _FRAGMENT = re.compile(r"(.+)#xywh=(-?\d+),(-?\d+),(\d+),(\d+)", re.DOTALL)
 

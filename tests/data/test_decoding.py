@@ -42,7 +42,7 @@ def test_every_row_shows_its_own_image(sample, tmp_path):
 def test_second_time_nothing_is_decoded(cells, tmp_path, monkeypatch):
     manifest = read_cells(cells(train=3))
     first = decoding.decode(manifest, 8, tmp_path / "cache")
-    monkeypatch.setattr(decoding, "read_rgb", lambda _: pytest.fail("decoded again"))
+    monkeypatch.setattr(decoding, "read_path", lambda _: pytest.fail("decoded again"))
     again = decoding.decode(manifest, 8, tmp_path / "cache")
     assert np.array_equal(again.array, first.array) and again.manifest.table.equals(first.manifest.table)
     # Another order, other splits, another folder: the same pixels.
@@ -198,7 +198,7 @@ def test_full_disk_leaves_nothing_behind(cells, tmp_path, monkeypatch, number):
 def test_too_little_space_is_reported_before_the_work(cells, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 90, 10))
-    monkeypatch.setattr(decoding, "read_rgb", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(decoding, "read_path", lambda _: pytest.fail("decoded"))
     with pytest.raises(UserError, match=r"disk is full \(\d+ MiB are needed\)"):
         decoding.decode(read_cells(cells(train=2)), 512, tmp_path / "cache")
 

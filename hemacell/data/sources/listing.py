@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -28,8 +28,7 @@ class Item(NamedTuple):
     """One image, as a source knows it."""
 
     path: str
-    """Absolute path of its file, perhaps with a box (see `boxes`), or text by which the source reads it (`cells.npz#12`).
-    """
+    """Absolute path of its file, or of a box in it (see `boxes`), or text that the source reads, as `cells.npz#12`."""
     label: str = ""
     """The name of its class as it is found, '' where it has none."""
     split: str = ""
