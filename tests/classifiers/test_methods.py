@@ -9,7 +9,6 @@ from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.neighbors import KNeighborsClassifier
 
 from hemacell.classifiers.cells import CellImages
-from hemacell.classifiers.description import ClassifierConfig
 from hemacell.classifiers.folder import load_folder, save_folder
 from hemacell.classifiers.grad_cam import GradCAM
 from hemacell.classifiers.methods import METHODS, FitContext, TrainingData, method_digest
@@ -20,19 +19,13 @@ from hemacell.config.jobs import WbcSettings
 from hemacell.core.errors import UserError
 from hemacell.encoders.description import EncoderConfig
 from hemacell.encoders.frozen import create_encoder
+from tests.small_classifiers import small_config
 
 ENCODER = create_encoder(
     EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "latent_channels": 2}, input_size=16)
 )
 WIDTHS = [ENCODER.width, ENCODER.width]
-CONFIG = ClassifierConfig(
-    classes=("a", "b", "c"),
-    decoded_size=24,
-    size=16,
-    crop=0.8,
-    views=2,
-    encoders=("one", "two"),
-)
+CONFIG = small_config(encoders=("one", "two"))
 RNG = np.random.default_rng(0)
 COUNT, VIEWS = 40, 2
 LABELS = RNG.permutation(np.repeat([0, 1, 2], [25, 10, 5]))
