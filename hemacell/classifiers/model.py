@@ -106,7 +106,7 @@ class ClassifierModel(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.detector = detector
         self.crop = CentralCrop(config.decoded_size, config.size, config.crop)
-        # An encoder that sees the same part at the same size as the network shares its picture.
+        # An encoder that sees the same part at the same size as the network shares its input.
         self.encoder_crops = nn.ModuleList(
             self.crop
             if (encoder.config.input_size, encoder.config.crop) == (config.size, config.crop)

@@ -13,7 +13,7 @@ from hemacell.classifiers.model import ClassifierModel
 from hemacell.data.augmentation import apply_augmentation, dihedral_augmentation
 from tests.small_classifiers import small_config
 
-SIZE, STORE, FIELD = 32, 36, 0.5  # 18 pixels of 36 are looked at, from the 9th on
+SIZE, STORE, FIELD = 32, 36, 0.5  # 18 pixels of 36 are used, from the 9th on
 TURNS = [lambda x, k=k, flip=flip: np.rot90(x[:, ::-1] if flip else x, k) for flip in (False, True) for k in range(4)]
 
 
@@ -109,7 +109,7 @@ def test_heat_lies_in_the_field_from_0_to_1_and_asks_about_the_class():
 def test_a_turned_picture_has_the_turned_heat(turn):
     explain, seen, labels = GradCAM(network(), SIZE, FIELD, 8), pictures(2), np.array([1, 2])
     turned = np.stack([TURNS[turn](picture) for picture in seen])
-    expected = np.stack([TURNS[turn](heat) for heat in explain(seen, labels)])
+    expected = np.stack([TURNS[turn](found) for found in explain(seen, labels)])
     np.testing.assert_allclose(explain(turned, labels), expected, atol=1e-4)
 
 

@@ -138,7 +138,7 @@ def test_a_probe_comes_back_from_its_folder_and_has_no_saliency(name, tmp_path, 
     assert back.config == model.config
     assert back.predict_pixels(pixels).probabilities == pytest.approx(expected.probabilities, abs=1e-5)
     assert back.predict_pixels(pixels).distance == pytest.approx(expected.distance, rel=1e-3)
-    # without a network of its own, what is unfamiliar is told by the image and the encoders' first stage
+    # without a network of its own, unfamiliar images are noticed by the pixels and the encoders' first stage
     assert model.features(pixels, np.arange(5)).shape == (5, 2 * (3 + 8 + 8) + 36)
     assert GradCAM.if_possible(model) is None
     with pytest.raises(UserError, match=f"method={name} has no network that sees the pixels"):

@@ -1,4 +1,4 @@
-"""A classifier in a folder: the same answers after the way through it, whatever comes beside an image."""
+"""A classifier in a folder: saved and loaded it predicts the same, whatever the other images of a batch are."""
 
 import json
 
@@ -80,7 +80,7 @@ def test_what_lies_in_the_folder(folder):
 
 
 def test_predictions_are_those_of_stored_embeddings(model, tmp_path):
-    """One path: cached embeddings, as calibration and test use them, and pixels alone, as everybody else does."""
+    """One path: cached embeddings, as calibration and test use them, and pixels alone, as in use."""
     pixels = np.stack([np.asarray(image) for image in SQUARE])
     rows, names = np.arange(5), list("abcde")
     embeddings = [
@@ -94,7 +94,7 @@ def test_predictions_are_those_of_stored_embeddings(model, tmp_path):
     assert found == pytest.approx(apply_temperature(raw, 1.7), abs=1e-5)
     assert found.dtype == distance.dtype == np.float32 and found.shape == (5, 3)
     assert found.sum(1) == pytest.approx(np.ones(5), abs=1e-6)
-    assert found.std(0).max() > 0.01  # cells are told apart at all
+    assert found.std(0).max() > 0.01  # predictions differ
 
 
 def test_probabilities_are_the_mean_over_turns_of_each_image(model):

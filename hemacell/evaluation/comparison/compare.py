@@ -48,7 +48,7 @@ def compare(
 
     Args:
         runs: finished runs, in the order of the study.
-        baseline: the arm that others are compared with; the first arm where there is no such arm.
+        baseline: the arm that others are compared with; the first arm where no run has it.
         split: which images.
         controls: arm -> its control, of the same size and without the pretraining; by default as the registry of
             encoders has it.
