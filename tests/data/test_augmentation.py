@@ -157,7 +157,7 @@ def test_a_stain_mixes_densities_column_by_column():
     assert torch.allclose(apply_augmentation(images, views, 12)[0], expected, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     zoom=st.floats(1, 3),
