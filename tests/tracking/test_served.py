@@ -189,7 +189,7 @@ def test_what_is_no_image(image, error, line):
 
 def test_load_takes_classifiers_only(store, register):
     version = register("encoder")
-    with pytest.raises(UserError, match="no classifier"):
+    with pytest.raises(UserError, match="not a classifier"):
         client.load(version.uri)
 
 
