@@ -85,11 +85,11 @@ class CellTask(ClassificationTask):
     def validate(self, network: nn.Module) -> Row:
         return self.metrics(self.val.labels, self._probabilities(cast(CellClassifier, network)))
 
-    def _probabilities(self, network: CellClassifier, batch: int = 256) -> np.ndarray:
+    def _probabilities(self, network: CellClassifier) -> np.ndarray:
         """Of the val cells, upright, without test-time augmentation: float32 [N, classes]."""
         found = []
-        for start in range(0, len(self.val), batch):
-            part = slice(start, start + batch)
+        for start in range(0, len(self.val), 256):
+            part = slice(start, start + 256)
             pixels = torch.from_numpy(self.pixels[self.val.rows[part]]).to(self.device)
             images = apply_augmentation(pixels, identity_augmentation(len(pixels)), self.size, self.crop)
             embeddings = [torch.from_numpy(each[part, 0]).to(self.device) for each in self.val.embeddings]

@@ -236,14 +236,14 @@ class ViewSettings(AugmentationSettings):
     jitter_stain: Stain = 0.05
     jitter_brightness: Brightness = 0.02
 
+    def stored_views(self, images: int) -> int:
+        """The number of stored views per image for this number of training images."""
+        return self.train_views or min(16, max(2, 6000 // images))
+
     @property
     def jitter(self) -> dict[str, Any]:
         """The fields of an `AugmentationConfig` for what the cell network gets on top of a stored view."""
         return self._amounts("jitter")
-
-    def stored_views(self, images: int) -> int:
-        """The number of stored views per image for this number of training images."""
-        return self.train_views or min(16, max(2, 6000 // images))
 
 
 class FusionSettings(Settings):

@@ -56,11 +56,11 @@ def create_backbone(arch: str = PACKAGED_ARCH, weights: str = "imagenet", classe
         classes: outputs of the head; 0 for no head.
 
     Raises:
-        UserError: the architecture is not known, the weights cannot be had or do not fit.
+        UserError: the architecture is unknown, the weights are not available or do not fit.
     """
     if not timm.is_model(arch):
         near = ", ".join(timm.list_models(f"*{arch.split('_')[-1]}*")[:3]) or PACKAGED_ARCH
-        raise UserError(f"arch={arch}: timm has no such model; near it: {near}")
+        raise UserError(f"arch={arch}: timm does not have this model; the nearest are {near}")
     if weights == "none":
         return timm.create_model(arch, pretrained=False, num_classes=classes)
     if weights == "imagenet":

@@ -226,14 +226,13 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
     from hemacell.core.progress import Progress
     from hemacell.prediction.predict_images import classify
 
-    config = job.config()
-    if not config.shows_target_risk:
-        logger.warning(config.calibration_in_words())
     if job.whole:
         logger.info(f"predict: {job.output} has these predictions already")
         return
     progress = Progress("classifying")
     classifier = job.predictor()
+    if not (config := job.config()).shows_target_risk:
+        logger.warning(config.calibration_in_words())
     if job.settings.explain:
         GradCAM.of(classifier)  # where it has none, this is reported before the work
     speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)

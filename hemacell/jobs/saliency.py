@@ -12,7 +12,7 @@ import numpy as np
 from hemacell.core.files import atomic_write, sha256_of
 from hemacell.prediction.output import read_output
 from hemacell.prediction.read_ahead import read_ahead, read_square
-from hemacell.prediction.summary import first_to_look_at
+from hemacell.prediction.summary import first_to_review
 from hemacell.tracking.runs.tracker import FIGURE_DPI, Tracker
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def log_saliency(job: PredictJob, run: Tracker) -> None:
 
     predictor = job.predictor()
     config = predictor.config
-    chosen = first_to_look_at(read_output(job.output), job.settings.explain)
+    chosen = first_to_review(read_output(job.output), job.settings.explain)
     paths = (job.inputs.path(row) for row in chosen["row"])
     squares = list(read_ahead(paths, lambda path: read_square(path, config.decoded_size), _AHEAD))
     gone = [number for number, square in enumerate(squares) if isinstance(square, str)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from hemacell.prediction.table import Answer, prediction_table
+from hemacell.prediction.table import Prediction, predict_readable, prediction_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,12 +42,10 @@ def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.D
     Returns:
         See `hemacell.prediction.table.prediction_table`.
     """
-    found: list[Answer | str] = []
+    predictions: list[Prediction | str] = []
     for chunk in chunks(pictures):
-        readable = [picture for picture in chunk if not isinstance(picture, str)]
-        fresh = iter(map(Answer, *predictor.predict_images(readable)) if readable else ())
-        found += [picture if isinstance(picture, str) else next(fresh) for picture in chunk]
-    return prediction_table(predictor.classes, predictor.confidence_threshold, found)
+        predictions += predict_readable(chunk, predictor.predict_images)
+    return prediction_table(predictor.classes, predictor.confidence_threshold, predictions)
 
 
 def chunks(pictures: Iterable[Image | str]) -> Iterator[list[Image | str]]:

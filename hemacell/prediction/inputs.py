@@ -18,9 +18,9 @@ from hemacell.data.images import SUFFIXES
 from hemacell.data.sources.sample import lies_in_sample
 
 TABLES = (".csv", ".parquet")
-#: Columns that may hold the paths, the first that is there is taken; and the one that may name the smear.
+#: Columns that may hold the paths, of which the first is taken; and the one that may name the smear.
 PATH_COLUMNS, SMEAR_COLUMN = ("image", "path"), "smear"
-#: The smear of images that nothing divides into several, and of those beside the folders or rows that name one.
+#: The smear of all images where no smears are named, and of single images that belong to no named smear.
 ALL, UNNAMED = "all", "."
 
 _Read = Callable[[list[str]], pd.DataFrame]
@@ -28,12 +28,12 @@ _Read = Callable[[list[str]], pd.DataFrame]
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """N images in the order of the answers. Texts, not `Path` objects, which would be five times as large."""
+    """N images in the order of the predictions. Texts, not `Path` objects, which would be five times as large."""
 
     source: Path
     """the folder, table or image file, absolute"""
     root: Path
-    """the folder that relative places start from"""
+    """the folder that relative paths start from"""
     names: list[str]
     """N names for the column `image`: as the table gives them, or relative to the folder"""
     places: list[str]
@@ -45,7 +45,7 @@ class Inputs:
         return len(self.names)
 
     def path(self, number: int) -> Path | None:
-        """Where an image lies, None where no path is given."""
+        """Where an image lies; None without a path."""
         place = self.places[number]
         return self.root / place if place else None
 
@@ -53,12 +53,12 @@ class Inputs:
         """`sample` where all of them lie in a sample that this package drew; `folder` for anything else."""
         if self.source.is_dir():
             folders = {self.source}
-        else:  # a table may name images of several places, a place with a zero byte is none
+        else:  # a table may name images of several folders; no path has a zero byte
             folders = {(self.root / place).parent for place in self.places if place and "\0" not in place}
         return "sample" if folders and all(map(lies_in_sample, folders)) else "folder"
 
     def digest(self) -> str:
-        """sha256 (hex) of the names, smears, sizes and times of change: other files, or changed ones, give another.
+        """sha256 (hex) of the names, smears, sizes and modification times: other or changed files give another one.
 
         The files are not read, which would take as long as classifying them.
         """
@@ -69,7 +69,7 @@ class Inputs:
 
 
 def read_inputs(images: str) -> Inputs:
-    """Look up what the user named.
+    """Find the images that the user named.
 
     Args:
         images: a folder, searched at any depth, its images sorted by name (the first-level folder is the smear); a .csv
@@ -144,7 +144,7 @@ def _table(source: Path) -> Inputs:
         raise UserError(f"{source}: expected paths in the column {chosen}, found something else; write the files out")
     names = _texts(table[chosen])
     if not names:
-        raise UserError(f"{source}: the table has no rows; add one an image")
+        raise UserError(f"{source}: the table has no rows; add one per image")
     smears = [text or UNNAMED for text in _texts(table[smear])] if smear else [ALL] * len(names)
     return Inputs(source, source.parent, names, names, smears)
 
@@ -152,7 +152,7 @@ def _table(source: Path) -> Inputs:
 def _csv(source: Path) -> tuple[list[str], _Read]:
     with open(source, encoding="utf-8-sig", errors="replace") as file:
         head = file.readline()
-    separator = max(",;\t", key=head.count)  # a comma where there is none of them
+    separator = max(",;\t", key=head.count)  # a comma without any of them
     given: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "dtype": str, "keep_default_na": False}
     columns = list(pd.read_csv(source, nrows=0, **given).columns) if head.strip() else []
     return columns, lambda names: pd.read_csv(source, usecols=names, **given)
@@ -169,7 +169,7 @@ def _texts(column: pd.Series) -> list[str]:
 
 
 def _text(place: str) -> str:
-    """A file's name as text that can be written: a byte that is no UTF-8 becomes a question mark."""
+    """A file's name as text that can be written: bytes that are not UTF-8 are replaced."""
     return os.fsencode(place).decode("utf-8", "replace")
 
 

@@ -1,9 +1,9 @@
-"""Results that are written part by part beside their file, so that work that was killed goes on where it was.
+"""Results that are written part by part next to their file, so that interrupted work continues where it stopped.
 
     cells.csv.partial/job.json             what the parts belong to
     cells.csv.partial/part-000007.parquet  rows 7 n to 8 n - 1
 
-Each part appears whole, by being renamed, and so does the file that is made of them in the end.
+Each part is written whole or not at all, and so is the file that is made of them in the end.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Parts:
 
     Attributes:
         output: the file that they become.
-        rows: of the whole.
-        per_part: rows a part; the last one may have fewer.
+        rows: in all.
+        per_part: rows per part; the last one may have fewer.
         note: what the last process that worked on them left, such as the id of its run; '' at first.
     """
 
@@ -53,11 +53,11 @@ class Parts:
         return range(number * self.per_part, min((number + 1) * self.per_part, self.rows))
 
     def missing(self) -> list[int]:
-        """The parts that are not there, or not whole, as after a power cut."""
+        """The parts that do not exist, or are incomplete, as after a power cut."""
         return [number for number in range(len(self)) if not self._whole(number)]
 
     def any(self) -> bool:
-        """Whether a part is there."""
+        """Whether a part exists."""
         return next(self.folder.glob(_PARTS), None) is not None
 
     def write(self, number: int, table: pd.DataFrame) -> None:
@@ -76,7 +76,7 @@ class Parts:
         """Make the output of the parts, in order; it appears whole, or not at all. The parts stay.
 
         Args:
-            announce: called with the file's sha256 before it takes its place: whoever finds it then knows whose it is.
+            announce: called with the file's sha256 before the file exists, so that its owner is known from the start.
         """
         with atomic_write(self.output, self.folder) as file:
             if self.output.suffix.lower() == ".csv":
@@ -86,7 +86,7 @@ class Parts:
             announce(sha256_of(file))
 
     def remove(self) -> None:
-        """Remove the parts, when nothing is left to do."""
+        """Remove the parts, when all work is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write_csv(self, file: Path) -> None:
@@ -128,7 +128,7 @@ def check_output(output: str, suffixes: Sequence[str] = SUFFIXES) -> Path:
     """The file that `output` names, absolute.
 
     Raises:
-        UserError: it ends in none of `suffixes`, is a folder, or its folder is not there or cannot be written.
+        UserError: it does not end in one of `suffixes`, is a folder, or its folder does not exist or is read-only.
     """
     file = Path(output).expanduser().absolute()
     if file.is_dir():
@@ -157,12 +157,12 @@ def open_parts(
         output: from `check_output`.
         key: digest of all that decides the rows.
         facts: the same in words, to say what differs.
-        rows: of the whole.
-        per_part: rows a part, at least 1.
+        rows: in all.
+        per_part: rows per part, at least 1.
         force: drop parts with another key.
 
     Raises:
-        UserError: another process works on them, or they have another key, or their folder is somebody else's.
+        UserError: another process works on them, they have another key, or their folder holds something else.
     """
     parts = Parts(output, key, facts, rows, per_part)
     parts.folder.mkdir(exist_ok=True)
@@ -188,12 +188,12 @@ def open_parts(
         try:
             yield parts
         finally:
-            if not parts.any():  # nothing was begun, and nothing is in the way of other settings
+            if not parts.any():  # so that nothing is in the way of other settings
                 parts.remove()
 
 
 def in_words(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What differed: `crop=1.0 (now 0.55)`; what is no setting is only named."""
+    """What differed: `crop=1.0 (now 0.55)`; images and program are only named."""
     changed = [name for name in now if before.get(name, "") != now[name]]
     digests = {"images": "other or changed images", "sources": "another version of this program"}
     return (
@@ -232,11 +232,9 @@ def _marker(folder: Path) -> dict | None:
 
 @contextmanager
 def _locked(lock: Path, output: Path) -> Iterator[None]:
-    """Hold a lock; the system releases it whatever ends this process."""
+    """Hold a lock, which the system releases when this process ends in any way."""
     try:
         with FileLock(lock, timeout=0):
             yield
     except Timeout as error:
-        raise UserError(
-            f"another process is writing {output} at this moment: wait for it, or name another output"
-        ) from error
+        raise UserError(f"another process is writing {output}: wait for it, or name another output") from error

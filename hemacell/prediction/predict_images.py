@@ -1,4 +1,4 @@
-"""Files -> answers on the disk, part by part: what the job `predict` spends its time on. Knows no MLflow."""
+"""Files -> predictions on the disk, part by part: what the job `predict` spends its time on. Knows no MLflow."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts
-from hemacell.prediction.read_ahead import answer, read_ahead, read_square
-from hemacell.prediction.table import Answer, prediction_table
+from hemacell.prediction.read_ahead import read_ahead, read_square
+from hemacell.prediction.table import Prediction, predict_readable, prediction_table
 
-if TYPE_CHECKING:  # torch takes seconds to import; the sources of the network are part of the job's key all the same
+if TYPE_CHECKING:  # torch takes seconds to import; the network's sources are part of the job's key anyway
     from hemacell.classifiers.model import ClassifierModel
 
 BATCHES_A_PART = 8
@@ -26,14 +27,14 @@ _AHEAD = 2  # batches that are read while the network works
 
 @dataclass(frozen=True)
 class Speed:
-    """How long it took, the start-up of the process and the loading of the model left out."""
+    """How long it took, without the start of the process and the loading of the model."""
 
     images: int
     seconds: float
 
     @property
     def images_per_second(self) -> float:
-        """0 where nothing was left to do."""
+        """0 where nothing was to be done."""
         return self.images / self.seconds if self.images else 0.0
 
 
@@ -45,9 +46,9 @@ def classify(
     batch: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> Speed:
-    """Answer for all images whose part is missing.
+    """Classify all images whose part is missing.
 
-    An image is always in the same batch: the answers do not depend on where the work was cut short, to the bit.
+    An image is always in the same batch: predictions do not depend on where the work was interrupted, to the bit.
 
     Args:
         classifier: the classifier.
@@ -58,7 +59,7 @@ def classify(
         progress: called with (images done, N) after every batch.
 
     Returns:
-        How long it took for those that were not there yet.
+        How long the missing ones took.
     """
     if parts.per_part % batch or parts.rows != len(inputs):
         raise ValueError(f"parts of {parts.per_part} rows for batches of {batch}, {parts.rows} rows for {len(inputs)}")
@@ -70,22 +71,22 @@ def classify(
     paths = (inputs.path(row) for number in missing for row in parts.span(number))
     with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
         for number in missing:
-            answers: list[Answer | str] = []
-            while len(answers) < len(parts.span(number)):
-                few = list(islice(pictures, min(batch, len(parts.span(number)) - len(answers))))
-                answers += answer(classifier, few)
+            rows, predictions = parts.span(number), list[Prediction | str]()
+            while len(predictions) < len(rows):
+                few = list(islice(pictures, min(batch, len(rows) - len(predictions))))
+                predictions += predict_readable(few, lambda some: classifier.predict_pixels(np.stack(some), len(some)))
                 done += len(few)
                 if progress:
                     progress(done, total)
-            parts.write(number, _table(classifier, inputs, parts.span(number), answers, model))
+            parts.write(number, _table(classifier, inputs, rows, predictions, model))
     return Speed(done - begun, time.perf_counter() - started)
 
 
 def _table(
-    classifier: ClassifierModel, inputs: Inputs, rows: range, answers: list[Answer | str], model: str
+    classifier: ClassifierModel, inputs: Inputs, rows: range, predictions: list[Prediction | str], model: str
 ) -> pd.DataFrame:
-    table = prediction_table(classifier.classes, classifier.confidence_threshold, answers)
+    table = prediction_table(classifier.classes, classifier.confidence_threshold, predictions)
     numbers = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
-    table = table.astype(dict.fromkeys(numbers, "float32"))  # what they are: and CSV needs half the digits for it
+    table = table.astype(dict.fromkeys(numbers, "float32"))  # as computed: CSV needs half the digits
     table.insert(0, "image", pd.Series([inputs.names[row] for row in rows], dtype="str"))
     return table.assign(model=pd.Series([model] * len(table), dtype="str"))

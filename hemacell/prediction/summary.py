@@ -1,4 +1,4 @@
-"""What a table of answers adds up to: counts by smear and class, and the cells to look at first. Read in chunks."""
+"""What a table of predictions adds up to: counts by smear and class, and the cells to review first. Read in chunks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _KEPT = ["smear", "class", "row", "probability", "needs_review"]
 
 
 class Tally:
-    """Counts of the answers that were added so far.
+    """Counts of the predictions that were added so far.
 
     Attributes:
         classes: C names.
         counts: smear -> int [C], cells called by each class; in the order in which the smears came.
-        needs_review: smear -> int [C], how many of them a person should look at.
+        needs_review: smear -> int [C], how many of them need review.
         unreadable: smear -> images that could not be read.
-        first_unreadable: the first of these, with its reason; '' where there is none.
+        first_unreadable: the first of these, with its reason; '' without such images.
     """
 
     def __init__(self, classes: Sequence[str], shown: int = 0) -> None:
-        """`shown`: cells to look at that are kept for each class of each smear."""
+        """`shown`: cells for review that are kept for each class of each smear."""
         self.classes = tuple(classes)
         self.counts: dict[str, NDArray[np.int64]] = {}
         self.needs_review: dict[str, NDArray[np.int64]] = {}
@@ -33,9 +33,9 @@ class Tally:
         self._kept = pd.DataFrame(columns=_KEPT)
         self._rows = 0
 
-    def add(self, answers: pd.DataFrame, smears: Sequence[str]) -> None:
+    def add(self, predictions: pd.DataFrame, smears: Sequence[str]) -> None:
         """Add the next N rows: columns as `prediction.output.read_output` gives them, and N names of smears."""
-        table = answers.assign(smear=list(smears), row=range(self._rows, self._rows + len(answers)))
+        table = predictions.assign(smear=list(smears), row=range(self._rows, self._rows + len(predictions)))
         self._rows += len(table)
         unread = table[table["class"] == ""]
         if len(unread) and not self.first_unreadable:
@@ -63,15 +63,15 @@ class Tally:
 
     @property
     def review_share(self) -> float:
-        """Share of the images that a person should look at, unreadable ones included; 0 to 1."""
+        """Share of the images that need review, unreadable ones included; 0 to 1."""
         return (sum(int(each.sum()) for each in self.needs_review.values()) + self.all_unreadable) / max(1, self._rows)
 
     def total(self) -> NDArray[np.int64]:
         """[C], cells called by each class in all smears."""
         return sum(self.counts.values(), np.zeros(len(self.classes), np.int64))
 
-    def to_look_at(self, smear: str, label: str) -> list[tuple[int, float, bool]]:
-        """(row, probability, needs review) of some cells: those that need review first, the least sure first."""
+    def to_review(self, smear: str, label: str) -> list[tuple[int, float, bool]]:
+        """(row, probability, needs review) of some cells: those that need review first, the least confident first."""
         chosen = self._kept[(self._kept["smear"] == smear) & (self._kept["class"] == label)]
         columns = (chosen[name] for name in ("row", "probability", "needs_review"))
         return [(int(row), float(sure), bool(doubt)) for row, sure, doubt in zip(*columns, strict=True)]
@@ -87,15 +87,15 @@ def tallied(classes: Sequence[str], tables: Iterable[pd.DataFrame], smears: Sequ
     for table in tables:
         own = smears[tally.images : tally.images + len(table)]
         if len(own) < len(table):
-            raise ValueError(f"more answers than the {len(smears)} images")
+            raise ValueError(f"more predictions than the {len(smears)} images")
         tally.add(table, own)
     if tally.images != len(smears):
-        raise ValueError(f"{tally.images} answers for {len(smears)} images")
+        raise ValueError(f"{tally.images} predictions for {len(smears)} images")
     return tally
 
 
-def first_to_look_at(tables: Iterable[pd.DataFrame], most: int) -> pd.DataFrame:
-    """The answers that a person should look at first: those for review, and of these the least sure, first.
+def first_to_review(tables: Iterable[pd.DataFrame], most: int) -> pd.DataFrame:
+    """The predictions to review first: those that need review, the least confident first.
 
     Args:
         tables: N rows, one after the other, as `hemacell.prediction.output.read_output` gives them.
@@ -105,16 +105,15 @@ def first_to_look_at(tables: Iterable[pd.DataFrame], most: int) -> pd.DataFrame:
         Their rows in that order, with index 0..M-1 and their number among all as `row`; images that could not be read
         are left out.
     """
-    kept: pd.DataFrame | None = None
+    kept: list[pd.DataFrame] = []
     seen = 0
     for table in tables:
         rows = table.assign(row=range(seen, seen + len(table)))
         seen += len(table)
-        readable = rows[rows["class"] != ""]
-        kept = _in_order(readable if kept is None else pd.concat([kept, readable])).head(most)
-    if kept is None:
+        kept = [_in_order(pd.concat([*kept, rows[rows["class"] != ""]])).head(most)]
+    if not kept:
         raise ValueError("expected one table or more")
-    return kept.reset_index(drop=True)
+    return kept[0].reset_index(drop=True)
 
 
 def _in_order(cells: pd.DataFrame) -> pd.DataFrame:

@@ -1,9 +1,9 @@
-"""The columns of an answer; the same from a served model, from `hemacell.load` and in a file of predictions."""
+"""Predictions as a table; the same from a served model, from `hemacell.load` and in a file of predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,13 +13,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Answer(NamedTuple):
-    """What a classifier says of one image."""
+Picture = TypeVar("Picture")
+
+
+class Prediction(NamedTuple):
+    """What a classifier predicts for one image."""
 
     probabilities: np.ndarray
     """float [classes], calibrated"""
     distance: float
-    """from the cells that it knows, in units of the limit: above 1 the image is unlike them"""
+    """from the cells that it knows, in units of the threshold: above 1 the image is out of distribution"""
+
+
+def predict_readable(
+    pictures: Iterable[Picture | str], predict: Callable[[list[Picture]], tuple[np.ndarray, np.ndarray]]
+) -> list[Prediction | str]:
+    """Predict images some of which could not be read.
+
+    Args:
+        pictures: images, or the reason why one could not be read.
+        predict: gives probabilities [N, classes] and distances [N] of N > 0 images.
+
+    Returns:
+        The prediction for each, in the same order; a reason stays as it is.
+    """
+    pictures = list(pictures)
+    readable = [each for each in pictures if not isinstance(each, str)]
+    predicted = iter(map(Prediction, *predict(readable)) if readable else ())
+    return [each if isinstance(each, str) else next(predicted) for each in pictures]
 
 
 def prediction_columns(classes: Sequence[str]) -> list[str]:
@@ -28,45 +49,41 @@ def prediction_columns(classes: Sequence[str]) -> list[str]:
 
 
 def prediction_table(
-    classes: Sequence[str], confidence_threshold: float, answers: Sequence[Answer | str]
+    classes: Sequence[str], confidence_threshold: float, predictions: Sequence[Prediction | str]
 ) -> pd.DataFrame:
-    """Lay answers out as a table, one row each, in the order given.
+    """Predictions as a table, one row each, in the order given.
 
     Args:
         classes: C names, in the order of the probabilities.
-        confidence_threshold: probability below which a person should look.
-        answers: N times the answer, or the reason why the image could not be read.
+        confidence_threshold: probability below which a prediction needs review.
+        predictions: of N images; for one that could not be read, the reason.
 
     Returns:
-        `class`, `probability` (of that class), `p_<Class>` for every class, `needs_review` and `why`. A person should
-        look where the probability is low, and where the picture is unlike the cells that the classifier knows, whatever
-        its probability. One that could not be read has an empty class, NaN for all probabilities, `needs_review` and
-        the reason.
+        `class`, `probability` (of that class), `p_<Class>` for every class, `needs_review` and `why`. A prediction
+        needs review where its probability is low, and where the image is out of distribution. An image that could not
+        be read has an empty class, NaN for all probabilities, `needs_review` and the reason.
     """
     import pandas as pd
 
     rows = [
-        _unread(classes, each) if isinstance(each, str) else _row(classes, confidence_threshold, each)
-        for each in answers
+        ["", *[np.nan] * (1 + len(classes)), True, each]
+        if isinstance(each, str)
+        else _row(classes, confidence_threshold, each)
+        for each in predictions
     ]
     table = pd.DataFrame(rows, columns=prediction_columns(classes))
     numbers = ["probability", *(f"p_{name}" for name in classes)]
     return table.astype({**dict.fromkeys(numbers, "float64"), "needs_review": "bool", "class": "str", "why": "str"})
 
 
-def _row(classes: Sequence[str], confidence_threshold: float, answer: Answer) -> list[object]:
-    best = int(answer.probabilities.argmax())
-    probability = float(answer.probabilities[best])
+def _row(classes: Sequence[str], confidence_threshold: float, prediction: Prediction) -> list[object]:
+    best = int(prediction.probabilities.argmax())
+    probability = float(prediction.probabilities[best])
     reasons = []
-    if answer.distance > OOD_THRESHOLD:
-        reasons.append(f"unlike the cells that the model knows ({answer.distance:.1f} times the usual distance)")
+    if prediction.distance > OOD_THRESHOLD:
+        reasons.append(f"unlike the cells that the model knows ({prediction.distance:.1f} times the usual distance)")
     if confidence_threshold > 1:
         reasons.append("too few val cells to accept any prediction without review")
     elif probability < confidence_threshold:
         reasons.append(f"probability {probability:.2f} is below {confidence_threshold:.2f}")
-    return [classes[best], probability, *map(float, answer.probabilities), bool(reasons), "; ".join(reasons)]
-
-
-def _unread(classes: Sequence[str], reason: str) -> list[object]:
-    nothing = float("nan")
-    return ["", nothing, *(nothing for _ in classes), True, reason]
+    return [classes[best], probability, *map(float, prediction.probabilities), bool(reasons), "; ".join(reasons)]

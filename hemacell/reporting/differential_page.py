@@ -213,7 +213,7 @@ def _thumbnails(
         (each.smear, name, cell)
         for each in counted
         for name in each.classes
-        for cell in tally.to_look_at(each.smear, name)
+        for cell in tally.to_review(each.smear, name)
     ]
     found: dict[tuple[str, str], list[dict[str, object]]] = {}
     paths: Iterator[Path | None] = (inputs.path(row) for _, _, (row, _, _) in wanted)

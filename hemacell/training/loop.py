@@ -73,7 +73,7 @@ def make_fabric(device: str = "auto", precision: str = "bf16") -> Fabric:
     """Device and precision: `auto`, `cpu` or `cuda`; `bf16` (mixed) or `float32`.
 
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: a GPU is asked for and the machine has no GPU.
         KeyError: another precision, such as `auto`, which `Settings.resolved` decides.
     """
     return Fabric(accelerator=chosen_device(device).type, devices=1, precision=_FABRIC_PRECISION[precision])

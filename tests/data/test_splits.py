@@ -80,7 +80,7 @@ def test_masked_copies_and_extra_images_never_leave_train(cells):
     labels=st.lists(st.sampled_from(CLASSES), min_size=60, max_size=60),
     seed=st.integers(0, 5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_group_is_cut_and_nothing_is_lost(tmp_path_factory, sizes, labels, seed):
     lines = [
         Row(f"/x/{group}-{n}", labels[group], "train", f"g{group}", "", f"{group}-{n}", "original")
@@ -93,7 +93,7 @@ def test_no_group_is_cut_and_nothing_is_lost(tmp_path_factory, sizes, labels, se
 
 
 @given(n=st.integers(1, 400), seed=st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_single_images_come_close_to_their_shares(n, seed):
     sides = Counter(apportion({f"{index}": 1 for index in range(n)}, ALL_THREE, seed).values())
     assert sides["train"] >= 1

@@ -28,7 +28,7 @@ def test_one_percent_of_the_real_numbers(rows):
 
 
 @given(number=st.integers(0, 20), sizes=st.lists(st.integers(1, 40), min_size=5, max_size=5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_draws_are_nested_stratified_and_never_empty(number, sizes):
     lines = [
         Row(f"/x/{label}-{n}", label, "train", f"{label}-{n}", "", f"{label}-{n}", "original")

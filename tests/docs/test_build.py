@@ -41,8 +41,9 @@ def test_every_setting_is_explained(site):
 @pytest.mark.slow
 def test_the_api_is_explained(site):
     page = (site / "reference" / "api.html").read_text(encoding="utf-8")
-    for name in ("load", "predict", "classification_metrics", "binomial_limits"):
-        assert f"{name}" in page
+    for name in re.findall(r"^::: (.+)$", (ROOT / "docs/reference/api.md").read_text(encoding="utf-8"), re.MULTILINE):
+        assert f'id="{name}"' in page, name
+    assert 'id="hemacell.tracking.serving.client.Classifier.predict"' in page
     assert "&gt;&gt;&gt;" in page
 
 

@@ -1,4 +1,4 @@
-"""What the documentation tells people to type is what the jobs accept: commands, settings, files, links."""
+"""The jobs accept what the documentation says: commands, settings, files, links."""
 
 import ast
 import json

@@ -28,7 +28,7 @@ def slow_threshold(p, labels, target):
     return REVIEW_ALL
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     rows=st.lists(st.tuples(st.integers(51, 100), st.booleans()), min_size=1, max_size=30),
     many=st.integers(0, 60),
@@ -64,7 +64,7 @@ def test_a_target_outside_its_range_is_refused(target):
         choose_confidence_threshold([[0.9, 0.1]], [0], target)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=st.lists(st.tuples(st.integers(51, 99), st.booleans()), min_size=1, max_size=30))
 def test_the_curve_is_that_of_every_threshold(rows):
     confidence = np.array([percent for percent, _ in rows]) / 100

@@ -1,4 +1,4 @@
-"""Images read ahead: in order, bounded, and whatever a file holds it is an answer."""
+"""Images read ahead: in order, bounded, and with a reason for each file that is no image."""
 
 import os
 import threading
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemacell.prediction.read_ahead import answer, read_ahead, read_square
+from hemacell.prediction.read_ahead import read_ahead, read_square
+from hemacell.prediction.table import predict_readable
 
 
 def test_the_order_is_kept_whatever_takes_long():
@@ -69,13 +70,12 @@ def test_files_that_are_no_image_have_a_reason(tmp_path, monkeypatch):
 
 
 def test_reasons_stay_in_their_places():
-    class Network:
-        def predict_pixels(self, pixels, batch=64):
-            light = pixels.mean((1, 2, 3), dtype=np.float32)
-            return np.stack([light, light], 1), light / 2
+    def predict(pictures):
+        light = np.stack(pictures).mean((1, 2, 3), dtype=np.float32)
+        return np.stack([light, light], 1), light / 2
 
     pictures = [np.full((4, 4, 3), 7, np.uint8), "has zero size", np.full((4, 4, 3), 9, np.uint8)]
-    first, reason, last = answer(Network(), pictures)
+    first, reason, last = predict_readable(pictures, predict)
     assert reason == "has zero size"
     assert [(each.probabilities.tolist(), each.distance) for each in (first, last)] == [([7, 7], 3.5), ([9, 9], 4.5)]
-    assert answer(Network(), ["a", "b"]) == ["a", "b"]
+    assert predict_readable(["a", "b"], predict) == ["a", "b"]

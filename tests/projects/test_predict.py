@@ -169,7 +169,7 @@ def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
     version = trained.client.get_model_version("hemacell-wbc", "1")
     assert {each.model_id for each in run.inputs.model_inputs} == {version.source.removeprefix("models:/")}
     (data_set,) = run.inputs.dataset_inputs
-    assert data_set.dataset.name == "cells"
+    assert data_set.dataset.name == "cells: 44 predict"
     assert set(trained.files(run.info.run_id)) == {"cells.csv", "cells.differential.csv", "cells.differential.html"}
     (outer,) = [each for each in trained.client.search_runs(["0"]) if "hemacell.result" in each.data.tags]
     assert outer.data.tags["hemacell.result"] == run.info.run_id
@@ -252,13 +252,13 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     output = tmp_path / "out.csv"
     output.write_text("my own table\n")
     line = refused(trained)
-    assert f"{output} is there already and is none that this job has written" in line and "force=true" in line
+    assert f"{output} is there already and was not written by this job" in line and "force=true" in line
     assert output.read_text() == "my own table\n"
     first, table = predict(trained, cells, output, force=True)
     assert len(table) == 44
 
     line = refused(trained, precision="bf16", crop=0.9)
-    assert f"written by run {first.info.run_id} with crop=0.0 (now 0.9), precision=float32 (now bf16)" in line
+    assert f"written by run {first.info.run_id} with precision=float32 (now bf16), crop=0.0 (now 0.9)" in line
     (cells / "smear a" / "00.jpg").unlink()
     assert "with other or changed images" in refused(trained)
 
@@ -272,7 +272,7 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     monkeypatch.setattr("hemacell.prediction.predict_images.classify", None)
     capsys.readouterr()
     third, _ = predict(trained, cells, output, differential=True)
-    assert "has these answers already" in capsys.readouterr().err
+    assert "has these predictions already" in capsys.readouterr().err
     assert third.info.run_id != second.info.run_id and (tmp_path / "out.differential.html").is_file()
     again, _ = predict(trained, cells, output, differential=True)
     assert again.info.run_id == third.info.run_id
@@ -371,7 +371,7 @@ def test_files_of_a_differential_count_that_are_somebody_elses(trained, refused,
         file = tmp_path / f"out.differential.{kind}"
         file.write_text(words)
         line = refused(trained, differential=True)
-        assert f"{file} is there already and is none that this job has written" in line and "force=true" in line
+        assert f"{file} is there already and was not written by this job" in line and "force=true" in line
         assert file.read_text() == words and not list(tmp_path.glob("out.csv*"))
         file.unlink()
     (tmp_path / "out.differential.csv").mkdir()
@@ -387,7 +387,7 @@ def test_files_of_a_differential_count_that_are_somebody_elses(trained, refused,
     seeded, _ = predict(trained, cells, output, differential=True, seed=5)
     assert seeded.info.run_id != first.info.run_id
     page.write_text(page.read_text() + "\n<!-- noted by hand -->")
-    assert f"{page} is there already and is none that this job has written" in refused(trained, differential=True)
+    assert f"{page} is there already and was not written by this job" in refused(trained, differential=True)
     # of other images, or another way to look at them
     page.unlink()
     output.unlink()
@@ -458,7 +458,7 @@ def test_a_model_of_the_sample_answers_for_the_samples_own_images(trained, sampl
     run, table = predict(trained, drawn / "Basophil", tmp_path / "a.csv", model=SAMPLE_MODEL, differential=True)
     assert len(table) == 12 and set(table["model"]) == {"models:/hemacell-wbc/2"}
     assert run.data.tags["data.kind"] == run.data.tags["model.data_kind"] == "sample"
-    assert "drawn by this package; these answers are no result" in capsys.readouterr().err
+    assert "drawn by this package; these predictions are no result" in capsys.readouterr().err
     assert "This is not a result" in (tmp_path / "a.differential.html").read_text()
     # a table of somewhere else that names only these, and a link to their folder
     pd.DataFrame({"image": images}).to_csv(tmp_path / "table.csv", index=False)
@@ -523,7 +523,7 @@ def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, caps
     assert renewed.info.run_id not in (run.info.run_id, more.info.run_id) and picture.is_file()
     picture.write_bytes(b"my own picture")
     line = refused(trained, explain=6, crop=0.8)
-    assert f"{picture} is there already and is none that this job has written" in line and "force=true" in line
+    assert f"{picture} is there already and was not written by this job" in line and "force=true" in line
     assert picture.read_bytes() == b"my own picture"
     monkeypatch.undo()
     predict(trained, cells, output, explain=2, crop=0.8, force=True)

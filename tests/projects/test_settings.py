@@ -257,25 +257,13 @@ def test_init_wants_a_classifier(pipeline):
 
 
 def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, with_detector):
-    import torch
-
-    from hemacell.classifiers.description import ClassifierConfig
-    from hemacell.classifiers.methods import METHODS
     from hemacell.classifiers.model import ClassifierModel
     from hemacell.data.sources.class_folders import folder_manifest
     from hemacell.jobs.classifier import _evaluate_external
+    from tests.small_classifiers import small_config, small_network
 
-    config = ClassifierConfig(
-        classes=CLASSES,
-        decoded_size=64,
-        size=32,
-        crop=0.5,
-        views=1,
-        confidence_threshold=0.5,
-        encoders=(),
-    )
-    torch.manual_seed(0)
-    model = with_detector(ClassifierModel(config, METHODS["fusion"].build(config, []), []))
+    config = small_config(classes=CLASSES, decoded_size=64, size=32, crop=0.5, views=1, confidence_threshold=0.5)
+    model = with_detector(ClassifierModel(config, small_network(config, []), []))
     external = folder_manifest(other_laboratory, CLASSES)
 
     def answers(**given: object) -> str:

@@ -61,6 +61,8 @@ def mlflow_run(store, tmp_path, plain):
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
+            # As in a terminal, also where the tests run in the background, with this signal ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         started.append(process)
         for line in process.stdout:

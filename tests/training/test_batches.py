@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hemacell.training.batches import BatchOrder
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(count=st.integers(1, 30), batch=st.integers(1, 40), seed=st.integers(0, 5))
 def test_every_item_comes_once_a_round(count, batch, seed):
     order = BatchOrder(count, batch, seed)

@@ -60,7 +60,10 @@ class Source(ABC):
     @property
     @abstractmethod
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the class indices; two or more, or none where there are no labels."""
+        """Names of the classes, in the order of the class indices; two or more, or `()` where there are no labels.
+
+        An attribute where they are the same for every folder.
+        """
 
     @abstractmethod
     def manifest(self, options: SourceOptions) -> Manifest:

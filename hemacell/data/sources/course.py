@@ -85,13 +85,11 @@ def tile_manifest(folder: Path, name: str, root: Path) -> Manifest:
 class CourseCells(Source):
     """`<root>/WBC_100/train/data/<Class>/`, or a part of another name, as `wbc_folder` says."""
 
+    classes = CLASSES
+
     @classmethod
     def matches(cls, root: Path) -> bool:
         return any(path.is_dir() for path in root.glob("*/train/data"))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return CLASSES
 
     def manifest(self, options: SourceOptions) -> Manifest:
         return wbc_manifest(self.root, options.wbc_folder, options.masks, options.mask_from)
@@ -101,13 +99,11 @@ class CourseCells(Source):
 class CoursePatches(Source):
     """`<root>/CAM16_100cls_10mask/train/data/{normal,tumor}/`."""
 
+    classes = CAMELYON_CLASSES
+
     @classmethod
     def matches(cls, root: Path) -> bool:
         return (root / CAMELYON_FOLDER).is_dir()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return CAMELYON_CLASSES
 
     def manifest(self, options: SourceOptions) -> Manifest:
         rows = _labelled(_part(self.root, CAMELYON_FOLDER), CAMELYON_CLASSES, options.masks)
@@ -118,13 +114,11 @@ class CoursePatches(Source):
 class CourseTiles(Source):
     """Images at any depth of `<root>/pRCC_nolabel`."""
 
+    classes = ()
+
     @classmethod
     def matches(cls, root: Path) -> bool:
         return (root / PRCC_FOLDER).is_dir()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return ()
 
     def manifest(self, options: SourceOptions) -> Manifest:
         return tile_manifest(_part(self.root, PRCC_FOLDER), PRCC_FOLDER, self.root)

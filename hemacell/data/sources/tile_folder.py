@@ -10,15 +10,13 @@ from hemacell.data.sources.course import CourseTiles, tile_manifest
 
 @source("a folder of tiles", jobs=("prcc",))
 class TileFolder(Source):
-    """`<root>/*.png` and further image files, grouped by the patient or field that their names tell."""
+    """`<root>/*.png` and further image files, grouped by the patient or field in their names."""
+
+    classes = ()
 
     @classmethod
     def matches(cls, root: Path) -> bool:
         return root.is_dir() and not CourseTiles.matches(root) and any(map(is_image, root.iterdir()))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return ()
 
     def manifest(self, options: SourceOptions) -> Manifest:
         self.refuse(options)

@@ -48,7 +48,7 @@ def compare(
 
     Args:
         runs: finished runs, in the order of the study.
-        baseline: the arm that others are compared with; the first arm where there is no such arm.
+        baseline: the arm that others are compared with; the first arm where no run has it.
         split: which images.
         controls: arm -> its control, of the same size and without the pretraining; by default as the registry of
             encoders has it.
@@ -111,9 +111,9 @@ class _Results:
     permutations: int
     seed: int
 
-    def mean(self, rows: list[int], metric: str = MAIN_METRIC) -> NDArray[np.float64]:
-        """The crossed bootstrap of a mean over draws, [B]."""
-        return mean_over_draws(self.replicates[metric][rows], self.seed)
+    def mean(self, rows: list[int]) -> NDArray[np.float64]:
+        """The crossed bootstrap of the main metric's mean over draws, [B]."""
+        return mean_over_draws(self.replicates[MAIN_METRIC][rows], self.seed)
 
 
 def _scores(results: _Results, split: Split) -> tuple[Score, ...]:

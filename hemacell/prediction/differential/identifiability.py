@@ -1,8 +1,8 @@
 """Where a differential count cannot be known from a classifier's own test, and why, in words.
 
-The called classes have the shares q = p P (see `differential`). Where P is singular some p + u with u P = 0 explain the
-counts as well as p does: the classes of u are not told apart, and no number of cells mends it. P is estimated, so it
-is called singular where its smallest singular values are no larger than their own error.
+The called classes have the shares q = p P (see `shares`). Where P is singular some p + u with u P = 0 explain the
+counts as well as p does: the classes of u cannot be told apart, and more cells do not help. P is estimated, so it is
+called singular where its smallest singular values are no larger than their own error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hemacell.prediction.differential.shares import Differential, rates_of
 FEW_TEST = 30
 _ERRORS = 3.0  # a singular value of so many standard errors may be 0
 _EXACT = 1e-8  # and one as small as this is
-_PART = 0.05  # of a class in what cannot be told, from which on it is named
+_PART = 0.05  # of a class in what cannot be determined, from which on it is named
 
 
 def unidentifiable_groups(confusion: ArrayLike) -> list[list[int]]:
@@ -32,7 +32,7 @@ def unidentifiable_groups(confusion: ArrayLike) -> list[list[int]]:
             row) is taken to be called what it is.
 
     Returns:
-        Groups of two or more indices; none where every share is determined.
+        Groups of two or more indices; empty where every share is determined.
     """
     tested = np.asarray(confusion, dtype=np.int64)
     rates = rates_of(tested)
@@ -54,7 +54,7 @@ def unidentifiable_groups(confusion: ArrayLike) -> list[list[int]]:
 
 
 def notes(each: Differential, confusion: ArrayLike | None) -> list[str]:
-    """What must be known of each class's share in one smear, C texts; '' where the limits say all.
+    """Caveats of each class's share in one smear, C texts; '' where the limits suffice.
 
     Args:
         each: the count of the smear.
@@ -75,7 +75,7 @@ def notes(each: Differential, confusion: ArrayLike | None) -> list[str]:
 
 
 def doubts(classes: Sequence[str], confusion: ArrayLike) -> list[str]:
-    """The same for all smears of a classifier: a sentence each, none where its test tells every class well.
+    """Caveats for all smears of a classifier, a sentence each; empty where its test tells the classes apart well.
 
     Args:
         classes: C names.

@@ -9,7 +9,7 @@ Hopkins and King 2010, Am. J. Political Science 54). Shares enter q linearly, so
 q P^-1 lies in the simplex it is the maximum; elsewhere expectation-maximisation climbs to it.
 
 The correction assumes that a cell of a given class is called what such a cell was called in the test: the same stain,
-scanner and cut-out, and no cells of other kinds.
+scanner and crop, and no cells of other kinds.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from hemacell.prediction.summary import Tally
 
 RESAMPLES = 2000
 _PRIOR = 0.5  # Jeffreys' for a class against the rest: a count of 0 leaves room for a small share
-_STEPS, _STILL = 5000, 1e-10  # of expectation-maximisation: at most; change of a share that is none any more
+_STEPS, _STILL = 5000, 1e-10  # of expectation-maximisation: at most; the change of a share that ends it
 _ROUGH_STEPS, _ROUGH_STILL = 300, 1e-6  # for the resamples, of which only percentiles are taken
-_FLOOR = 1e-3  # share that a class starts from at least: from 0 it would not come back
+_FLOOR = 1e-3  # smallest share to start from: 0 would stay 0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """C shares with their limits, all in 0..1; NaN where there is nothing to say."""
+    """C shares with their limits, all in 0..1; NaN without cells."""
 
     share: Floats
     low: Floats
@@ -48,12 +48,12 @@ class Differential:
     counts: NDArray[np.int64]
     """[C], cells called by each class"""
     needs_review: NDArray[np.int64]
-    """[C], how many of them a person should look at"""
+    """[C], how many of them need review"""
     unreadable: int
     raw: Limits
     """as counted, with exact binomial limits"""
     corrected: Limits | None
-    """for the classifier's errors; None where these are not known"""
+    """for the classifier's errors; None where these are unknown"""
 
     @property
     def cells(self) -> int:
@@ -120,35 +120,31 @@ def differentials(
     ]
 
 
-def raw_shares(counts: ArrayLike, level: float = LEVEL) -> Limits:
+def raw_shares(counts: ArrayLike) -> Limits:
     """Shares as counted, with the exact binomial limits of each (Clopper and Pearson 1934, Biometrika 26).
 
     Args:
         counts: int [C].
-        level: of confidence, 0 to 1.
     """
     called = _counts(counts)
     total = int(called.sum())
     if total == 0:
         return _nothing(len(called))
-    low, high = binomial_limits(called, total, level)
+    low, high = binomial_limits(called, total)
     return Limits(called / total, low, high)
 
 
-def corrected_shares(
-    counts: ArrayLike, confusion: ArrayLike, *, level: float = LEVEL, seed: int = 0, resamples: int = RESAMPLES
-) -> Limits:
+def corrected_shares(counts: ArrayLike, confusion: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> Limits:
     """Shares corrected for the classifier's errors, with limits for the chance in both counts.
 
     The limits are percentiles of a bootstrap that draws the called shares and each row of the confusion matrix from
     Dirichlet distributions around their counts (a Bayesian bootstrap, Rubin 1981, Annals of Statistics 9) and solves
-    again: with plain resampling a count of 0 would stay 0, and a test without errors would be taken for proof of none.
+    again: with plain resampling a count of 0 would stay 0, and a test without errors would count as proof of none.
 
     Args:
         counts: int [C], cells called by each class.
         confusion: int [C, C], rows true, columns called. A class without test images (an empty row) is taken to be
-            called what it is, for want of better.
-        level: of confidence, 0 to 1.
+            always called correctly.
         seed: the same one gives the same limits.
         resamples: of the bootstrap, 1 or more.
 
@@ -174,7 +170,7 @@ def corrected_shares(
         axis=1,
     )
     drawn = most_likely(shares, rates, _ROUGH_STEPS, _ROUGH_STILL)
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
     return Limits(estimate, np.minimum(low, estimate), np.maximum(high, estimate))
 
@@ -199,7 +195,7 @@ def most_likely(called: Floats, rates: Floats, steps: int = _STEPS, still: float
 
 
 def _inverted(called: Floats, rates: Floats) -> Floats:
-    """q P^-1, NaN where P cannot be inverted in earnest, as where a class is never called."""
+    """q P^-1, NaN where P cannot be inverted reliably, as where a class is never called."""
     found = np.full_like(called, np.nan)
     good = np.linalg.cond(rates) < 1e8
     if good.any():
@@ -214,7 +210,7 @@ def _climbed(start: Floats, called: Floats, rates: Floats, steps: int, still: fl
     for _ in range(steps):
         p, q, r = shares[moving], called[moving], rates[moving]
         expected = (p[:, None, :] @ r)[:, 0]
-        # A class that is called although no class is ever called so says nothing about the shares.
+        # A called class that the test never called says nothing about the shares.
         ratio = np.divide(q, expected, out=np.zeros_like(q), where=expected > 0)
         new = p * (r @ ratio[..., None])[..., 0]
         total = new.sum(1, keepdims=True)
