@@ -64,7 +64,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return image
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise UnreadableImage("has 32 bits a pixel; 8 or 16 are expected")
+        raise UnreadableImage("has 32 bits per pixel; 8 or 16 are expected")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
@@ -79,7 +79,7 @@ def read_rgb(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         max_pixels: width x height above which the image is refused by its header, undecoded; at most `MAX_PIXELS`.
 
     Raises:
-        UnreadableImage: zero size, truncated, not an image, a decompression bomb, 32 bits a pixel.
+        UnreadableImage: zero size, truncated, not an image, a decompression bomb, 32 bits per pixel.
     """
     image = _load(source, max_pixels)
     if image.mode == "F":

@@ -16,7 +16,7 @@ from hemacell.data.sources.course import masks_by_name
 
 
 def masks_beside(manifest: Manifest) -> list[str]:
-    """The mask file of each of N images, '' where there is none.
+    """The mask file of each of N images, '' for an image without a mask.
 
     The mask of `<split>/data/<Class>/<name>.jpg` is `<split>/mask/<Class>/<name>.*`; other layouts have none.
     """
@@ -39,7 +39,7 @@ def masks_beside(manifest: Manifest) -> list[str]:
 
 
 def masks_digest(manifest: Manifest) -> str:
-    """sha256 (hex) of the masks of the images, whatever the folder, names and row order; '' where there are none.
+    """sha256 (hex) of the masks of the images, whatever the folder, names and row order; '' without masks.
 
     Raises:
         UserError: a mask cannot be read.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.core.text import slug
-from hemacell.tracking.runs.search import read_file
+from hemacell.tracking.runs.existing import read_file
 from hemacell.tracking.schema import ANSWER
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from hemacell.core.progress import end_lines
 from hemacell.core.provenance import sources_digest, step_key
 from hemacell.core.threads import available_cores
 from hemacell.data.sources.resolve import DataSource, resolve_data
-from hemacell.tracking.runs.existing import existing_run
-from hemacell.tracking.runs.finished import finished_run
+from hemacell.tracking.runs.existing import existing_run, finished_run
 from hemacell.tracking.runs.lifecycle import has_open_run, track
 from hemacell.tracking.runs.mlflow_environment import point_to_result
 from hemacell.tracking.runs.tracker import Tracker

@@ -27,9 +27,9 @@ from hemacell.prediction.output import Parts, check_output, in_words, open_parts
 from hemacell.prediction.summary import Tally, tallied
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import RegisteredModel, fetch
+from hemacell.tracking.runs.existing import can_continue, writers_of
 from hemacell.tracking.runs.lifecycle import track
 from hemacell.tracking.runs.mlflow_environment import point_to_result
-from hemacell.tracking.runs.outputs import Writer, can_go_on, writers_of
 from hemacell.tracking.runs.process import mark_stale_runs
 from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import (
@@ -47,6 +47,7 @@ from hemacell.tracking.store import get_client
 if TYPE_CHECKING:
     from hemacell.classifiers.description import ClassifierConfig
     from hemacell.classifiers.model import ClassifierModel
+    from hemacell.tracking.runs.existing import Run
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class PredictJob:
 
         per_part = self.settings.batch * BATCHES_A_PART
         with open_parts(self.output, self.key, self.facts, len(self.inputs), per_part, self.settings.force) as parts:
-            before = parts.note if can_go_on(NAME, parts.note, self.key) else ""
+            before = parts.note if can_continue(NAME, parts.note, self.key) else ""
             if before:
                 logger.info(f"predict: going on with run {before}, which did not come to its end")
             with track(
@@ -147,7 +148,7 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> PredictJob:
     output = check_output(settings.output)
     if output == inputs.source:
         raise UserError(f"output={settings.output} is the table of the images itself: name another file")
-    mark_stale_runs(get_client())
+    mark_stale_runs()
     kind = inputs.kind()
     model = find_classifier(settings.model, kind)
     if kind == "sample":
@@ -178,17 +179,17 @@ def _there_already(asked: PredictSettings, output: Path, key: str, facts: Mappin
     if asked.force:
         return "", False
     for run in own:
-        if run.finished and all(each.is_there(asked, output, run.tags) for each in _added(asked)):
-            point_to_result(get_client(), run.run_id)
+        if run.info.status == "FINISHED" and all(each.is_there(asked, output, run.data.tags) for each in _added(asked)):
+            point_to_result(get_client(), run.info.run_id)
             logger.info(
-                f"predict: run {run.run_id} has done exactly this already, and {output} is there; "
+                f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
                 "type force=true to do it again"
             )
-            return run.run_id, True
+            return run.info.run_id, True
     return "", True
 
 
-def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Writer]:
+def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
     """The runs of this very job that wrote a file, if it exists. Without force, refuses a file of another job.
 
     Args:
@@ -202,12 +203,12 @@ def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Ma
     if asked.force or not file.exists():
         return []
     runs = writers_of(NAME, tag, sha256_of(file))
-    if own := [run for run in runs if run.tags.get(KEY) == key]:
+    if own := [run for run in runs if run.data.tags.get(KEY) == key]:
         return own
     what = "was not written by this job, or was changed since"
     if runs:
-        before = json.loads(runs[0].tags.get(FACTS, "{}"))
-        what = f"was written by run {runs[0].run_id} with {in_words(before, facts)}"
+        before = json.loads(runs[0].data.tags.get(FACTS, "{}"))
+        what = f"was written by run {runs[0].info.run_id} with {in_words(before, facts)}"
     raise UserError(f"{file} is there already and {what}: type force=true to overwrite it, or name another output")
 
 
