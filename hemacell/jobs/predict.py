@@ -8,8 +8,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from hemacell.config.jobs import PredictSettings
@@ -22,6 +22,7 @@ from hemacell.core.progress import end_lines
 from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.core.threads import available_cores
 from hemacell.jobs import differential, saliency
+from hemacell.jobs.extra_files import ExtraFiles
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
@@ -71,10 +72,11 @@ class PredictJob:
     """what decides the rows, in words"""
     key: str
     done: str
-    """the run that did all this already, '' if there is none"""
+    """the run that did all this already, '' without one"""
     whole: bool
     """whether the output is there already, with these very rows"""
 
+    @cached_property
     def predictor(self) -> ClassifierModel:
         """The classifier, as the settings ask for it."""
         from hemacell.classifiers.folder import load_folder
@@ -84,6 +86,7 @@ class PredictJob:
         asked = self.settings
         return load_folder(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.crop)
 
+    @cached_property
     def config(self) -> ClassifierConfig:
         """What the classifier is."""
         from hemacell.classifiers.description import DESCRIPTION, ClassifierConfig
@@ -120,10 +123,6 @@ class PredictJob:
                 finally:
                     end_lines()
             parts.remove()
-
-    def report(self, run: Tracker) -> None:
-        """Tell the user where the result is."""
-        logger.info(f"predict: {self.output}; run {run.run_id}")
 
     def _tags(self) -> dict[str, object]:
         return {
@@ -168,7 +167,7 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> PredictJob:
     done, whole = _there_already(settings, output, key, facts) if output.exists() else ("", False)
     if not done:
         for added in _added(settings):
-            for file, tag in zip(added.files_of(output), added.DIGESTS, strict=True):
+            for tag, file in added.files(output).items():
                 _check_own(settings, file, tag, key, facts)
     return PredictJob(settings, inputs, output, model, threads, facts, key, done, whole)
 
@@ -179,7 +178,9 @@ def _there_already(asked: PredictSettings, output: Path, key: str, facts: Mappin
     if asked.force:
         return "", False
     for run in own:
-        if run.info.status == "FINISHED" and all(each.is_there(asked, output, run.data.tags) for each in _added(asked)):
+        if run.info.status == "FINISHED" and all(
+            each.are_there(asked, output, run.data.tags) for each in _added(asked)
+        ):
             point_to_result(get_client(), run.info.run_id)
             logger.info(
                 f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
@@ -212,9 +213,9 @@ def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Ma
     raise UserError(f"{file} is there already and {what}: type force=true to overwrite it, or name another output")
 
 
-def _added(asked: PredictSettings) -> list[ModuleType]:
-    """What is asked for besides the output; each module names the files it writes and the tags of their digests."""
-    return [*[differential] * asked.differential, *[saliency] * (asked.explain > 0)]
+def _added(asked: PredictSettings) -> list[ExtraFiles]:
+    """What is asked for besides the output."""
+    return [*[differential.FILES] * asked.differential, *[saliency.FILES] * (asked.explain > 0)]
 
 
 # --- the steps
@@ -230,9 +231,9 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         logger.info(f"predict: {job.output} has these predictions already")
         return
     progress = Progress("classifying")
-    classifier = job.predictor()
-    if not (config := job.config()).shows_target_risk:
-        logger.warning(config.calibration_in_words())
+    classifier = job.predictor
+    if not job.config.shows_target_risk:
+        logger.warning(job.config.calibration_in_words())
     if job.settings.explain:
         GradCAM.of(classifier)  # where it has none, this is reported before the work
     speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)
@@ -248,7 +249,7 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
 def log_predictions(job: PredictJob, run: Tracker) -> Tally:
     """Log what the output adds up to, and the output itself where it is small."""
     smears = len(set(job.inputs.smears))
-    classes = job.config().classes
+    classes = job.config.classes
     shown = max(1, min(MOST_THUMBNAILS, ALL_THUMBNAILS // (smears * len(classes))))
     tally = tallied(classes, read_output(job.output), job.inputs.smears, shown if job.settings.differential else 0)
     counts = {f"count/{name}": float(count) for name, count in zip(classes, tally.total(), strict=True)}
