@@ -51,20 +51,10 @@ class RunContext(Generic[Own]):
     cache: Path
     threads: int
 
-    def key(self, inputs: Mapping[str, str], *modules: str) -> str:
-        """The digest of all that decides this job's result (see `hemacell.core.provenance`).
-
-        Args:
-            inputs: digests of data and models.
-            modules: that compute it beside those which the class of the settings declares.
-        """
-        return step_key(
-            self.name,
-            sources_digest(*self.settings.computed_by, *modules),
-            self.settings.texts(*IN_KEY),
-            inputs,
-            self.threads,
-        )
+    def key(self, inputs: Mapping[str, str]) -> str:
+        """The digest of all that decides the result; `inputs` are digests of data and models (see `step_key`)."""
+        sources = sources_digest(*self.settings.computed_by)
+        return step_key(self.name, sources, self.settings.texts(*IN_KEY), inputs, self.threads)
 
     def finished(self, key: str) -> str | None:
         """The run that computed all this before, which is then announced; None where the settings ask for it again."""

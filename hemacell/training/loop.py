@@ -64,6 +64,8 @@ class Trained:
     network: nn.Module
     history: list[Row]
     seconds: float
+    val_score: float
+    """Of this network: the entry of `validate` that the task monitors."""
 
 
 _FABRIC_PRECISION: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "float32": "32-true"}
@@ -149,7 +151,8 @@ def fit(
         _save(checkpoint, state, network, averaged, optimizer, state.seconds)
     if state.best:
         averaged.network.load_state_dict(state.best)
-    return Trained(averaged.network.eval(), state.history, state.seconds)
+    score = state.best_score if state.best else state.history[-1][task.monitor]
+    return Trained(averaged.network.eval(), state.history, state.seconds, score)
 
 
 def _learn(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hemacell.config.jobs import StudySettings, WbcSettings
 from hemacell.core.errors import UserError
 from hemacell.data.augmentation import AugmentationConfig
 
@@ -281,3 +282,10 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
     same, wide = answers(crop=0.5), answers(crop=0.5, external_crop=1.0)
     assert same != wide
     assert wide == answers(crop=1.0)
+
+
+def test_the_full_budget_of_a_study_is_that_of_wbc():
+    study, full = (StudySettings(step_budget=budget).resolved() for budget in ("study", "full"))
+    assert study.training_steps(1000) < full.training_steps(1000) == WbcSettings().training_steps(1000)
+    assert StudySettings(step_budget="full", steps_factor=10.0).resolved().steps_factor == 10.0
+    assert StudySettings.from_strings(full.canonical()).resolved() == full

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.tracking.registry.lookup import DataKind, RegisteredModel, alias_for, find, resolve
-from hemacell.tracking.schema import CHAMPION, CLASSIFIER, EXPORT_OF, MODEL_DATA_KIND, MODEL_TYPE, SEEN_IN_TRAINING
+from hemacell.tracking.schema import CHAMPION, CLASSIFIER, EXPORT_OF, MODEL_TYPE, SEEN_IN_TRAINING
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
@@ -85,7 +85,7 @@ def doubts(model: RegisteredModel, folder: Path, images: Manifest) -> tuple[dict
         lines.append(f"{model.uri} does not list its training images; these may be among them")
     elif seen:
         lines.append(f"{seen} of {len(images)} images are among its training images: these scores are too good")
-    return {SEEN_IN_TRAINING: "unknown" if seen is None else seen, MODEL_DATA_KIND: model.data_kind}, lines
+    return {SEEN_IN_TRAINING: "unknown" if seen is None else seen}, lines
 
 
 def seen_in_training(folder: Path, images: Manifest) -> int | None:
