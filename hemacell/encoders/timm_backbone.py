@@ -84,11 +84,11 @@ def _from_file(arch: str, file: Path, classes: int) -> nn.Module:
     except (OSError, SafetensorError) as error:
         raise UserError(f"weights={file}: expected the weights of {arch}, found {in_one_line(error)}") from error
     wanted = network.state_dict()
-    unlike = [name for name, own in wanted.items() if name not in stored or stored[name].shape != own.shape]
-    if unlike:
+    misfits = [name for name, own in wanted.items() if name not in stored or stored[name].shape != own.shape]
+    if misfits:
         raise UserError(
-            f"weights={file}: does not hold {arch}: {len(unlike)} of its {len(wanted)} tensors are missing or of "
-            f"another shape, such as {unlike[0]}"
+            f"weights={file}: does not hold {arch}: {len(misfits)} of its {len(wanted)} tensors are missing or of "
+            f"another shape, such as {misfits[0]}"
         )
     network.load_state_dict({name: stored[name] for name in wanted})
     network.reset_classifier(classes)

@@ -66,14 +66,9 @@ def compare(
         [predictions_of(run, split) for run in grid.runs], [run.run_id for run in grid.runs]
     )
     tables = predictions.confusion()
-    results = _Results(
-        grid=grid,
-        predictions=predictions,
-        points=confusion_metrics(tables, predictions.classes),
-        replicates=resampled_metrics(predictions, image_weights(len(predictions.labels), resamples, seed)),
-        permutations=permutations,
-        seed=seed,
-    )
+    points = confusion_metrics(tables, predictions.classes)
+    replicates = resampled_metrics(predictions, image_weights(len(predictions.labels), resamples, seed))
+    results = _Results(grid, predictions, points, replicates, permutations, seed)
     made = Comparison(
         split=split,
         classes=predictions.classes,
@@ -91,12 +86,8 @@ def compare(
         confusion={place: tables[rows].sum(0) for place, rows in grid.rows.items()},
         warnings=(),
     )
-    warnings += [
-        *check_images(predictions),
-        *check_predictions(grid, predictions.classes, tables),
-        *check_intervals(made),
-        *check_runs(grid),
-    ]
+    warnings += check_images(predictions) + check_predictions(grid, predictions.classes, tables)
+    warnings += check_intervals(made) + check_runs(grid)
     return replace(made, warnings=tuple(warnings))
 
 
