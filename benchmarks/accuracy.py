@@ -4,7 +4,7 @@
 
 Pretrains the two encoders where they are not registered yet, then trains every arm on every draw and fraction, and
 prints test scores as mean and standard deviation over the draws (at 100 % all draws are the same images: there the
-seed differs) with the minutes of training (median). Cells that were computed before are read back, so that it can be
+seed differs) with the minutes of training (median). Runs that were computed before are read back, so that it can be
 stopped and started again. About an hour and a half on two cores.
 """
 
@@ -32,14 +32,15 @@ def main() -> None:
     kind = resolve_data(asked.data, cache_dir()).kind
 
     pretrained = {}
-    for name, job, settings in (("prcc", prcc, PrccSettings), ("camelyon", camelyon, CamelyonSettings)):
+    for name, pretrain in (
+        ("prcc", lambda: prcc.run(PrccSettings.checked(data=asked.data))),
+        ("camelyon", lambda: camelyon.run(CamelyonSettings.checked(data=asked.data))),
+    ):
         model = find(ENCODERS[name].registered_name, kind)
-        pretrained[name] = existing_run(
-            model.run_id if model else job.run(settings.checked(data=asked.data))
-        ).data.metrics
+        pretrained[name] = existing_run(model.run_id if model else pretrain()).data.metrics
 
     fractions, arms = [float(text) for text in asked.fractions.split(",")], asked.arms.split(";")
-    cells: dict[tuple[str, float], list[dict[str, float]]] = {}
+    runs: dict[tuple[str, float], list[dict[str, float]]] = {}
     for draw in range(asked.draws):
         for fraction in fractions:
             for arm in arms:
@@ -53,11 +54,16 @@ def main() -> None:
                     num_evals=5,
                     run_name=f"{arm} {fraction:g} draw {draw}",
                 )
-                cells.setdefault((arm, fraction), []).append(existing_run(wbc.run(settings)).data.metrics)
-                _print(pretrained, cells, fractions, arms)
+                runs.setdefault((arm, fraction), []).append(existing_run(wbc.run(settings)).data.metrics)
+                _print(pretrained, runs, fractions, arms)
 
 
-def _print(pretrained, cells, fractions, arms) -> None:
+def _print(
+    pretrained: dict[str, dict[str, float]],
+    runs: dict[tuple[str, float], list[dict[str, float]]],
+    fractions: list[float],
+    arms: list[str],
+) -> None:
     tiles, patches = pretrained["prcc"], pretrained["camelyon"]
     print(
         f"\nprcc: test SSIM {tiles['test/ssim']:.3f} (linear code {tiles['test/ssim_linear']:.3f}), "
@@ -73,11 +79,11 @@ def _print(pretrained, cells, fractions, arms) -> None:
     for title, metric in rows.items():
         for arm in arms:
             texts = [
-                _cell(metric, [scores[metric] for scores in cells.get((arm, fraction), [])]) for fraction in fractions
+                _cell(metric, [scores[metric] for scores in runs.get((arm, fraction), [])]) for fraction in fractions
             ]
             print(f"| {title}, `encoders={arm}` | " + " | ".join(texts) + " |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
-    print(f"(draws so far: {max(len(scores) for scores in cells.values())}; peak memory {peak:.1f} GiB)", flush=True)
+    print(f"(draws so far: {max(len(scores) for scores in runs.values())}; peak memory {peak:.1f} GiB)", flush=True)
 
 
 def _cell(metric: str, values: list[float]) -> str:

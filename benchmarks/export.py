@@ -1,4 +1,4 @@
-"""How fast a classifier answers as ONNX, beside torch in float32.
+"""How fast a classifier predicts as ONNX and in torch, in float32.
 
     python benchmarks/export.py --images DIR --model models:/hemacell-wbc@champion [--limit 64] [--rounds 5]
 

@@ -2,9 +2,10 @@
 
     python benchmarks/predict.py --images DIR --model models:/hemacell-wbc@champion [--precision bf16] [--limit 2000]
 
-Reads, classifies and writes as the job does, into a folder that is removed, and logs no run. Images a second are those
-of the work alone: the start of the process and the loading of the model are not counted. The memory is the largest that
-this process had, libraries and model included. With bf16 it says too how far answers are from those in float32.
+Reads, classifies and writes as the job does, into a folder that is removed, and logs no run. Images per second
+are those of the work alone: the start of the process and the loading of the model are not counted. The memory is the
+largest that this process had, libraries and model included. With bf16 it also says how far predictions are from those
+in float32.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from hemacell.prediction.read_ahead import read_square
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
 
-COMPARED = 600  # images, of all, whose answers are compared with those in float32
+COMPARED = 600  # images whose predictions are compared with those in float32
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--model", default=defaults.model)
     parser.add_argument("--precision", default=defaults.precision, choices=("float32", "bf16"))
     parser.add_argument("--device", default=defaults.device, choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--crop", type=float, default=defaults.field)
+    parser.add_argument("--crop", type=float, default=defaults.crop)
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--limit", type=int, default=0, help="only so many images, from the first on; 0 for all")
@@ -70,14 +71,14 @@ def main() -> None:
 
 
 def _compare(quick: ClassifierModel, exact: ClassifierModel, inputs: Inputs) -> None:
-    """How far the answers are from those in float32."""
+    """How far the predictions are from those in float32."""
     rows = np.unique(np.linspace(0, len(inputs) - 1, COMPARED).round().astype(int))
     read = [read_square(inputs.path(row), exact.config.decoded_size) for row in rows]
     pixels = np.stack([square for square in read if not isinstance(square, str)])
     one, other = (each.predict_pixels(pixels).probabilities for each in (quick, exact))
     apart = np.abs(one - other)
     print(
-        f"beside float32, {len(pixels)} images: probabilities differ by {apart.max():.3f} at most, {apart.mean():.5f} "
+        f"against float32, {len(pixels)} images: probabilities differ by {apart.max():.3f} at most, {apart.mean():.5f} "
         f"in the mean; {(one.argmax(1) != other.argmax(1)).sum()} have another class"
     )
 

@@ -3,7 +3,7 @@
     python benchmarks/recipe.py --data DIR --arms "none;imagenet" learning_rate=0.003 batch_size=32,steps=180 ...
 
 Trains as a study does, on draws from 100 on, which no study reports, and prints macro-F1 and mean negative
-log-likelihood on the **val** images: test is not looked at here. Runs that were computed before are read back.
+log-likelihood on the **val** images: the test images are not used here. Runs that were computed before are read back.
 """
 
 import argparse

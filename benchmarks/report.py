@@ -11,6 +11,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from hemacell.evaluation.comparison.compare import compare
 from hemacell.evaluation.comparison.table import results_table
@@ -30,7 +31,9 @@ def main() -> None:
     read = time.perf_counter()
     repeated = itertools.islice(itertools.cycle(records), asked.runs)
     many = [replace(each, draw=each.draw + 1000 * (number // len(records))) for number, each in enumerate(repeated)]
-    splits = ("test", "external") if all(record.external for record in many) else ("test",)
+    splits: list[Literal["test", "external"]] = ["test"]
+    if all(record.external for record in many):
+        splits.append("external")
     comparisons = [compare(many, split=split) for split in splits]
     compared = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -3,9 +3,9 @@
     python benchmarks/serving.py --model models:/hemacell-wbc@champion [--images DIR] [--requests 200] [--flight 50]
 
 Starts `mlflow models serve` on loopback, with the threads that it takes by itself, and sends it images of DIR (without
-it, of the built-in sample), one a request, as JSON. Loading is measured in a fresh process each, the files of the model
-in the cache: all of it, and the same once more, when everything is imported. Times of requests are those that the
-client sees; beside them stands the processor time of the server, which other work on the machine changes less. The
+it, of the built-in sample), one per request, as JSON. Loading is measured in a fresh process each, with the files of
+the model in the cache: all of it, and the same once more, when everything is imported. Times of requests are those that
+the client sees; with them stands the processor time of the server, which other work on the machine changes less. The
 memory is the largest sum over the server's processes, libraries and model included.
 """
 
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -104,11 +105,11 @@ def _print_loading(name: str, imports: str, load: str) -> None:
     )
 
 
-def _body(path: Path) -> dict[str, object]:
+def _body(path: Path) -> dict[str, Any]:
     return {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(path.read_bytes()).decode()]]}}
 
 
-def _ask(session: requests.Session, url: str, body: dict[str, object]) -> tuple[float, int]:
+def _ask(session: requests.Session, url: str, body: dict[str, Any]) -> tuple[float, int]:
     """Seconds and status of a request; an answer that holds no class counts as 500."""
     started = time.perf_counter()
     answer = session.post(f"{url}/invocations", json=body, timeout=120)

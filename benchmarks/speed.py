@@ -1,4 +1,4 @@
-"""What is claimed about speed: images a second of each step, on this machine.
+"""What is claimed about speed: images per second of each step, on this machine.
 
     python benchmarks/speed.py --data DIR [--images 512]
 
@@ -10,6 +10,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,39 +58,37 @@ def main() -> None:
             for name in ("prcc", "camelyon")
         }
         part = cells.manifest
-        few_images, many_views = limit(part, 15), StoredViews(16, augmented=True)
+        few_images = limit(part, 15)
+        one_view, many_views = StoredViews(1, augmented=True), StoredViews(16, augmented=True)
         for name, encoder in encoders.items():
             _row(
                 f"embed 16 views of 15 images with {name}",
                 len(few_images),
-                lambda e=encoder: cell_images(cells, few_images, [e], many_views, cache / "few", settings.precision),
+                partial(cell_images, cells, few_images, [encoder], many_views, cache / "few", settings.precision),
             )
             for what in ("embed with", "read back the embeddings of"):
-                views = StoredViews(1, augmented=True)
                 _row(
                     f"{what} {name}",
                     len(part),
-                    lambda e=encoder, v=views: cell_images(cells, part, [e], v, cache, settings.precision),
+                    partial(cell_images, cells, part, [encoder], one_view, cache, settings.precision),
                 )
         for arm, used in {"none": [], "prcc,camelyon": list(encoders.values())}.items():
-            stored = StoredViews(1, augmented=True)
-            images = cell_images(cells, part, used, stored, cache, settings.precision)
+            images = cell_images(cells, part, used, one_view, cache, settings.precision)
             task = CellTask(
                 cells.array,
                 images,
                 images,
-                training_augmentation(list(part.table["sha256"]), stored),
+                training_augmentation(list(part.table["sha256"]), one_view),
                 size=settings.image_size,
                 crop=settings.crop,
                 batch_size=settings.batch_size,
                 seed=0,
                 jitter=AugmentationConfig(**settings.jitter),
             )
-            rates: list[float] = []
             network = FusedClassifier(len(manifest.classes), {str(i): e.width for i, e in enumerate(used)})
             loop = LoopSettings(steps=2 * asked.steps, learning_rate=1e-3, num_evals=2)
-            fit(task, network, loop, report=lambda row, rates=rates: rates.append(row["images_per_second"]))
-            print(f"| train, encoders={arm} | {rates[-1]:.0f} |", flush=True)
+            rate = fit(task, network, loop).history[-1]["images_per_second"]
+            print(f"| train, encoders={arm} | {rate:.0f} |", flush=True)
             few = np.array(cells.array[:128])
             for views, precision in ((1, "bf16"), (8, "bf16"), (1, "float32")):
                 config = ClassifierConfig(
@@ -106,7 +105,7 @@ def main() -> None:
                 _row(
                     f"classify, encoders={arm}, {views} views, {precision}",
                     128,
-                    lambda m=model, f=few: m.predict_pixels(f),
+                    partial(model.predict_pixels, few),
                 )
 
 

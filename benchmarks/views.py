@@ -2,7 +2,7 @@
 
     python benchmarks/views.py --data DIR --models models:/hemacell-wbc/1,models:/hemacell-wbc/2 [--views 1,2,4,8]
 
-The default of `tta_views` follows from it. About a minute a classifier for 1,029 val cells on two cores.
+The default of `tta_views` follows from it. About a minute per classifier for 1,029 val cells on two cores.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from hemacell.tracking.registry.lookup import fetch
 
 
 def main() -> None:
-    """Print a row a classifier, and their mean."""
+    """Print a row for each classifier, and their mean."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--models", required=True, help="addresses with commas between")
@@ -43,8 +43,8 @@ def main() -> None:
         for number in numbers:
             config = made.config.model_copy(update={"views": number})
             predictor = ClassifierModel(config, made.network, made.frozen_encoders, made.detector, made.precision)
-            answers = predictor.predict_pixels(cells.array)
-            found = classification_metrics(cells.manifest.labels, answers.probabilities, val.classes)
+            predictions = predictor.predict_pixels(cells.array)
+            found = classification_metrics(cells.manifest.labels, predictions.probabilities, val.classes)
             scores.append(found["macro_f1"])
         rows.append(scores)
         print(f"| {uri} | {' | '.join(f'{score:.4f}' for score in scores)} |", flush=True)

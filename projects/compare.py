@@ -15,11 +15,11 @@ from hemacell.config.jobs import CompareSettings
 
 def run(settings: CompareSettings) -> str:
     """Compare; returns the id of the run that has the report."""
+    from hemacell.config.run_names import comparison
     from hemacell.core.logging import configure_logging
     from hemacell.evaluation.comparison.logged import as_two_arms, data_kinds
     from hemacell.jobs.comparison import log_comparison, summary
     from hemacell.tracking.runs.lifecycle import track
-    from hemacell.tracking.runs.names import comparison
     from hemacell.tracking.runs.search import read_runs, records_of_study, runs_by_filter, runs_with
     from hemacell.tracking.schema import DATA_KIND
 

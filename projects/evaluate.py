@@ -16,11 +16,8 @@ from hemacell.cli import main
 from hemacell.config.jobs import EvaluateSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hemacell.data.manifest import Manifest
     from hemacell.jobs.context import RunContext
-    from hemacell.tracking.registry.lookup import RegisteredModel
+    from hemacell.jobs.labelled import Labelled
     from hemacell.tracking.runs.tracker import Tracker
 
 logger = logging.getLogger(__name__)
@@ -29,71 +26,49 @@ logger = logging.getLogger(__name__)
 def run(settings: EvaluateSettings) -> str:
     """Score, compare and log; returns the id of the run that holds the result."""
     from hemacell.data.masks import masks_digest
-    from hemacell.data.sources.labelled import labelled_images
-    from hemacell.data.subsets import limit
     from hemacell.jobs.context import start_job
-    from hemacell.tracking.registry.classifiers import classes_of, find_classifier
-    from hemacell.tracking.registry.lookup import fetch
+    from hemacell.jobs.labelled import find_labelled
 
     job = start_job("evaluate", settings)
-    model = find_classifier(settings.model, job.source.kind)
-    folder = fetch(model, job.cache)
-    images = labelled_images(job.source.root, classes_of(folder), settings.wbc_folder, settings.split)
-    if settings.limit:
-        images = limit(images, settings.limit)
-    inputs = {"model": model.model_id, "data": images.digest, "masks": masks_digest(images)}
-    key = job.key(inputs)
+    found = find_labelled(job, job.settings.split)
+    images = found.images
+    key = job.key({"model": found.model.model_id, "data": images.digest, "masks": masks_digest(images)})
     run_id = job.finished(key)
     if not run_id:
         with job.open(images, key) as opened:
             run_id = opened.run_id
-            _evaluate(job, opened, model, folder, images)
+            _evaluate(job, opened, found)
     _show(run_id)
     return run_id
 
 
-def _evaluate(
-    job: RunContext[EvaluateSettings], run: Tracker, model: RegisteredModel, folder: Path, images: Manifest
-) -> None:
-    from hemacell.classifiers.folder import load_folder
+def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelled) -> None:
     from hemacell.classifiers.grad_cam import GradCAM
-    from hemacell.core.errors import UserError
     from hemacell.core.progress import Progress
-    from hemacell.core.threads import set_threads
-    from hemacell.data import decoding
-    from hemacell.jobs.data_checks import report_problems, report_unreadable
     from hemacell.jobs.evaluation import acceptance_of, compare_with_own_test, evaluate_and_log
+    from hemacell.jobs.images import report_problems
+    from hemacell.jobs.labelled import load_labelled
     from hemacell.tracking.registry.classifiers import doubts
 
-    settings = job.settings
-    set_threads(job.threads)
-    run.model_inputs([model.uri], "classifier")
-    run.data_input(images.digest32, images.name, str(job.source.root), images.counts(), "evaluation")
-    tags, doubtful = doubts(model, folder, images)
-    run.tags({**report_problems(images), **tags})
-
-    predictor = load_folder(folder, settings.precision, settings.device, settings.crop)
-    cells = decoding.decode(
-        images, predictor.config.decoded_size, job.cache, settings.max_bad, progress=Progress("decoding")
-    )
-    report_unreadable(run, cells.bad)
-    if not len(cells):
-        raise UserError(f"{images.root}: none of its {len(images)} images can be read: check the files")
-    found = predictor.predict_pixels(cells.array, progress=Progress("scoring"))
-    config = predictor.config
+    settings, images = job.settings, labelled.images
+    report_problems(run, images)
+    tags, doubtful = doubts(labelled.model, labelled.folder, images)
+    run.tags(tags)
+    model, cells = load_labelled(job, run, labelled, "evaluation", settings.precision, settings.device, settings.crop)
+    found = model.predict_pixels(cells.array, progress=Progress("scoring"))
     evaluation = evaluate_and_log(
         run,
         cells.manifest,
         found.probabilities,
         cells.array,
-        acceptance=acceptance_of(config, found),
-        grad_cam=GradCAM.if_possible(predictor),
+        acceptance=acceptance_of(model.config, found),
+        grad_cam=GradCAM.if_possible(model),
     )
     facts = {
         "images": f"{len(cells)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
-        "crop": f"{config.crop:g} of the image's side",
+        "crop": f"{model.config.crop:g} of the image's side",
     }
-    compare_with_own_test(run, evaluation, model, facts, doubtful, settings.resamples)
+    compare_with_own_test(run, evaluation, labelled.model, facts, doubtful, settings.resamples)
 
 
 def _show(run_id: str) -> None:

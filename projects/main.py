@@ -25,8 +25,7 @@ def run(settings: MainSettings) -> str:
     from hemacell.data.sources.resolve import read_manifest
     from hemacell.jobs.context import start_job
     from hemacell.reporting.tables import score_table
-    from hemacell.tracking.runs.existing import existing_run
-    from hemacell.tracking.runs.search import read_file
+    from hemacell.tracking.runs.existing import existing_run, read_file
     from hemacell.tracking.schema import STUDY_RUNS
     from projects import camelyon, prcc, wbc
 

@@ -10,8 +10,12 @@ counted; with `explain=24` so many images are shown with what supported their pr
 
 from __future__ import annotations
 
+import logging
+
 from hemacell.cli import main
 from hemacell.config.jobs import PredictSettings
+
+logger = logging.getLogger(__name__)
 
 
 def run(settings: PredictSettings) -> str:
@@ -34,7 +38,7 @@ def run(settings: PredictSettings) -> str:
         if settings.explain:
             log_saliency(job, run)
     print(prediction_summary(tally))
-    job.report(run)
+    logger.info(f"predict: {job.output}; run {run.run_id}")
     return run.run_id
 
 

@@ -37,7 +37,7 @@ def run(settings: StudySettings) -> str:
 
     study = jobs.resume_stopped(study)
     with study.job.open(study.images.everything, study.key) as parent:
-        jobs.log_images(study, parent)
+        jobs.record_images(study, parent)
         if study.missing:
             study = jobs.plan(job, pretrain(job, study.missing))
             parent.tags({KEY: study.key})

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from hemacell.cli import main
 from hemacell.config.jobs import WbcSettings
+from hemacell.tracking.schema import KEY
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
     from hemacell.jobs.context import RunContext
-    from hemacell.jobs.wbc_inputs import Images
-    from hemacell.tracking.registry.encoders import EncoderSpec
-    from hemacell.tracking.registry.lookup import RegisteredModel
+    from hemacell.jobs.wbc_inputs import CellInputs, Images
     from hemacell.tracking.runs.tracker import Tracker
 
 logger = logging.getLogger(__name__)
@@ -30,67 +29,45 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
     """Train, test, log and register; returns the id of the run that holds the result."""
     from hemacell.classifiers.methods import METHODS
     from hemacell.jobs.context import start_job
-    from hemacell.jobs.pretraining import check_pretraining, missing_encoders, pretrain
-    from hemacell.jobs.wbc_inputs import draw_images, read_images, run_key
-    from hemacell.tracking.registry.encoders import resolve_encoders
-    from hemacell.tracking.registry.lookup import resolve
+    from hemacell.jobs.pretraining import check_pretraining, pretrain
+    from hemacell.jobs.wbc_inputs import draw_images, find_inputs
     from hemacell.tracking.runs.existing import encoders_of
-    from hemacell.tracking.schema import KEY
 
     job = start_job("wbc", settings)
     settings = job.settings
-    start = resolve(settings.init_from, job.source.kind) if settings.init_from else None
-    used = encoders_of(settings.resume)
-    encoders = resolve_encoders(settings.encoders, job.source.kind, job.cache, settings.seed, used)
-    missing = missing_encoders(encoders)
-    check_pretraining(job, missing)
-    images = images or read_images(settings, job.source.root)
-    manifest = draw_images(settings, images, job.source.root)
-
-    key = "" if missing else run_key(job, manifest, images.external, encoders, start)
-    done = job.finished(key) if key else None
-    if done:
+    inputs = find_inputs(job, images, encoders_of(settings.resume))
+    check_pretraining(job, inputs.missing)
+    manifest = draw_images(settings, inputs.images, job.source.root)
+    key = inputs.key(job, manifest)
+    if key and (done := job.finished(key)):
         return done
     METHODS[settings.method].check(settings)
     with job.open(manifest, key, fraction="" if settings.labels_per_class else settings.fraction) as run:
-        if missing:
-            used = pretrain(job, missing)
-            encoders = resolve_encoders(settings.encoders, job.source.kind, job.cache, settings.seed, used)
-            run.tags({KEY: run_key(job, manifest, images.external, encoders, start)})
-        return _train(job, run, encoders, start, manifest, images)
+        if inputs.missing:
+            inputs = find_inputs(job, inputs.images, pretrain(job, inputs.missing))
+            run.tags({KEY: inputs.key(job, manifest)})
+        return _train(job, run, inputs, manifest)
 
 
-def _train(
-    job: RunContext[WbcSettings],
-    run: Tracker,
-    specs: list[EncoderSpec],
-    start: RegisteredModel | None,
-    manifest: Manifest,
-    images: Images,
-) -> str:
-    from hemacell.classifiers.methods import METHODS
-    from hemacell.core.threads import set_threads
+def _train(job: RunContext[WbcSettings], run: Tracker, inputs: CellInputs, manifest: Manifest) -> str:
     from hemacell.jobs import classifier as steps
+    from hemacell.jobs.training import set_up
     from hemacell.reporting.tables import score_table
 
-    set_threads(job.threads)
-    method = METHODS[job.settings.method]
-
-    cells = steps.load_cells(job, run, images.everything, manifest)
-    encoders = steps.frozen_encoders(job, run, specs, start)
-    embedded = steps.embed_cells(job, cells, encoders, method)
-    slugs = [spec.slug for spec in specs]
-    fitted = steps.fit_method(job, run, method, cells, embedded, encoders, slugs, start)
-    found, val_scores = steps.calibrate_on_val(job, run, cells, embedded, encoders, fitted)
-    tested = steps.evaluate_once(job, run, cells, embedded, found.model, images.external, fitted.steps)
-    steps.register_classifier(job, run, cells, specs, found, val_scores["macro_f1"], tested, fitted.steps)
-
+    device = set_up(job)
+    loaded = steps.load_cells(job, run, inputs.images.everything, manifest)
+    cells = steps.embed_cells(job, run, loaded, inputs.encoders, device)
+    fitted = steps.fit_method(job, run, cells, inputs.start, device)
+    found, val_scores = steps.calibrate_on_val(job, run, cells, fitted, device)
+    tested = steps.evaluate_once(job, run, cells, found.model, inputs.images.external, fitted.steps)
+    steps.register_classifier(job, run, cells, inputs.encoders, found, val_scores["macro_f1"], tested, fitted.steps)
     job.cleanup(run)
+
     print(score_table(list(tested.scores().items()), ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"]))
     logger.info(f"wbc: {found.model.config.calibration_in_words()}")
     if tested.test.selective is not None:
         logger.info(f"wbc: on test {tested.test.selective.in_words()}")
-    logger.info(f"wbc: {len(cells.parts['train'])} training images, method {method.name}; run {run.run_id}")
+    logger.info(f"wbc: {len(cells.parts['train'])} training images, method {job.settings.method}; run {run.run_id}")
     return run.run_id
 
 

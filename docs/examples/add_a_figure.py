@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hemacell.evaluation.comparison.records import Comparison, RunRecord
 from hemacell.evaluation.comparison.words import amount_words, arm_words
-from hemacell.reporting.figures.registry import StudyFigure, add_study_figure
+from hemacell.reporting.figures.registry import add_study_figure
 from hemacell.reporting.figures.style import new_figure, styled
 
 
@@ -31,12 +31,10 @@ def spread_between_draws(comparison: Comparison, runs: Sequence[RunRecord]) -> F
 
 
 add_study_figure(
-    StudyFigure(
-        "spread_between_draws",
-        section="spread",
-        heading="Spread between draws",
-        draw=spread_between_draws,
-        caption=lambda comparison: "The fewer the labels, the more the choice of training images matters.",
-        alt=lambda comparison: "Chart of the standard deviation of the macro-F1 between draws, one line per arm.",
-    )
+    "spread_between_draws",
+    spread_between_draws,
+    caption=lambda comparison: "The fewer the labels, the more the choice of training images matters.",
+    alt=lambda comparison: "Chart of the standard deviation of the macro-F1 between draws, one line per arm.",
+    section="spread",
+    heading="Spread between draws",
 )

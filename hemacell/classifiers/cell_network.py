@@ -14,11 +14,11 @@ class ResidualBlock(nn.Module):
     one's stain, has none to average with the weights, and works with small batches.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, groups: int = 8) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups, inputs)
+        self.norm1 = nn.GroupNorm(8, inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm2 = nn.GroupNorm(groups, outputs)
+        self.norm2 = nn.GroupNorm(8, outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.shortcut = (
             nn.Identity()

@@ -27,7 +27,7 @@ from hemacell.training.tasks.classification import ClassificationTask
 
 def training_augmentation(digests: Sequence[str], views: StoredViews) -> Augmentations:
     """Parameters of the stored views of N images, the k-th of the i-th image at k * N + i."""
-    return concatenate([views.views(digests, number) for number in range(views.count)])
+    return concatenate([views.of(digests, number) for number in range(views.count)])
 
 
 @dataclass(eq=False)
@@ -83,16 +83,13 @@ class CellTask(ClassificationTask):
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> Row:
-        return self.metrics(self.val.labels, self._probabilities(cast(CellClassifier, network)))
-
-    def _probabilities(self, network: CellClassifier, batch: int = 256) -> np.ndarray:
-        """Of the val cells, upright, without test-time augmentation: float32 [N, classes]."""
-        found = []
-        for start in range(0, len(self.val), batch):
-            part = slice(start, start + batch)
+        found = []  # probabilities of the upright cells, without test-time augmentation
+        for start in range(0, len(self.val), 256):
+            part = slice(start, start + 256)
             pixels = torch.from_numpy(self.pixels[self.val.rows[part]]).to(self.device)
             images = apply_augmentation(pixels, identity_augmentation(len(pixels)), self.size, self.crop)
             embeddings = [torch.from_numpy(each[part, 0]).to(self.device) for each in self.val.embeddings]
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                found.append(mean_probabilities(network, images, embeddings, views=1).cpu().numpy())
-        return np.concatenate(found)
+                probabilities = mean_probabilities(cast(CellClassifier, network), images, embeddings, views=1)
+            found.append(probabilities.cpu().numpy())
+        return self.metrics(self.val.labels, np.concatenate(found))

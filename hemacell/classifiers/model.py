@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hemacell.classifiers.central_crop import CentralCrop
 from hemacell.classifiers.description import ClassifierConfig, Predictions
 from hemacell.classifiers.ood import MahalanobisDetector, low_level_features
-from hemacell.data.augmentation import tta_views_of
+from hemacell.data.augmentation import dihedral_views
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.evaluation.checks import MIN_PROBABILITY
@@ -66,13 +66,13 @@ def mean_probabilities(network: CellClassifier, images: Tensor, embeddings: Sequ
     Args:
         network: in eval mode.
         images: float [N, 3, size, size] in [0, 1], upright.
-        embeddings: for each encoder [views * N, width], of the same turns, in the order of `tta_views_of`.
+        embeddings: for each encoder [views * N, width], of the same turns, in the order of `dihedral_views`.
         views: 1 to 8.
 
     Returns:
         float32 [N, classes], rows sum to 1.
     """
-    logits = network.logits(tta_views_of(images, views), embeddings)
+    logits = network.logits(dihedral_views(images, views), embeddings)
     return logits.float().softmax(1).unflatten(0, (views, -1)).mean(0)
 
 
@@ -106,7 +106,7 @@ class ClassifierModel(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.detector = detector
         self.crop = CentralCrop(config.decoded_size, config.size, config.crop)
-        # An encoder that sees the same part at the same size as the network shares its picture.
+        # An encoder that sees the same part at the same size as the network shares its input.
         self.encoder_crops = nn.ModuleList(
             self.crop
             if (encoder.config.input_size, encoder.config.crop) == (config.size, config.crop)
@@ -164,7 +164,7 @@ class ClassifierModel(nn.Module):
         shown = [seen if crop is self.crop else crop(pixels) for crop in self.encoder_crops]
         with self._autocast():
             embeddings = [
-                encoder(tta_views_of(each, self.config.views))
+                encoder(dihedral_views(each, self.config.views))
                 for encoder, each in zip(self.encoders, shown, strict=True)
             ]
             raw = mean_probabilities(self.network, seen, embeddings, self.config.views)
@@ -223,11 +223,11 @@ class ClassifierModel(nn.Module):
     def features(self, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """What the detector sees of some decoded images: `low_level_features`, float32 [N, F]."""
 
-        def of(images: Tensor) -> Tensor:
+        def features(images: Tensor, part: slice) -> Tensor:
             scaled = _scaled(images)
             return self._low_level_features(self.crop(scaled), [crop(scaled) for crop in self.encoder_crops])
 
-        return self._over(pixels, rows, lambda images, _: of(images))
+        return self._over(pixels, rows, features)
 
     @torch.no_grad()
     def from_embeddings(self, pixels: np.ndarray, rows: np.ndarray, embeddings: Sequence[np.ndarray]) -> np.ndarray:

@@ -142,7 +142,7 @@ def example_text(field: FieldInfo) -> str:
 
 
 def value_hint(field: FieldInfo) -> str:
-    """Return the few words that stand for the field's value in a help page, such as `NUMBER` or `none|sampler`."""
+    """Return the placeholder for the field's value on a help page, such as `NUMBER` or `none|sampler`."""
     return "|".join(_hint(form.kind) for form in _forms(field))
 
 

@@ -176,7 +176,23 @@ class PretrainingSettings(OptimiserSettings, TrainingSettings):
     steps_exponent: StepsExponent = 0.5
 
 
-class ClassSettings(Settings):
+class LabelledSettings(Settings):
+    """How the classes and groups of labelled images are understood."""
+
+    classes: Images[str] = Field(
+        "",
+        description="other names for classes, as NAME:CLASS with commas between them; CLASS - leaves a class out",
+        examples=["neu:Neutrophil,ig:-"],
+    )
+    group: Images[str] = Field(
+        "",
+        description="what must stay in one split: a regular expression on the path, such as (P[0-9]+)_ for a patient, "
+        "or none; by default what the source knows",
+        examples=["^([^_]+)_"],
+    )
+
+
+class ClassSettings(LabelledSettings):
     """How a classifier learns its classes."""
 
     masks: Images[Literal["on", "off"]] = Field(

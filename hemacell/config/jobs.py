@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,7 @@ from hemacell.config.groups import (
     FusionSettings,
     ImageSize,
     JobSettings,
+    LabelledSettings,
     LearningRate,
     Limit,
     NumEvals,
@@ -51,8 +52,8 @@ class PrccSettings(PretrainingSettings):
     computed_by = (
         "projects.prcc",
         "hemacell.encoders.autoencoder",
-        "hemacell.encoders.patch_pca",
         "hemacell.evaluation.metrics",
+        "hemacell.jobs.reconstruction",
         "hemacell.training.loop",
         "hemacell.training.tasks.tiles",
     )
@@ -79,6 +80,7 @@ class CamelyonSettings(ClassSettings, AugmentationSettings, PretrainingSettings)
 
     computed_by = (
         "projects.camelyon",
+        "hemacell.data.decoding",
         "hemacell.encoders.timm_backbone",
         "hemacell.evaluation.metrics",
         "hemacell.training.loop",
@@ -233,11 +235,14 @@ class StudySettings(CellSettings):
         False, description="only show the grid, what is finished already, and the time that the rest will take"
     )
 
-    def training_steps(self, images: int) -> int:
-        """The number of training steps of each run with this number of training images."""
+    def resolved(self) -> Self:
+        """See `Settings.resolved`; the full budget is that of `wbc`, as far as no other is given."""
+        own = super().resolved()
         if self.step_budget == "study":
-            return super().training_steps(images)
-        return OptimiserSettings(steps=self.steps).training_steps(images)
+            return own
+        full, given = WbcSettings(), self.model_fields_set
+        names = [name for name in ("steps_factor", "steps_exponent") if name not in given]
+        return own.model_copy(update={name: getattr(full, name) for name in names})
 
     @property
     def arm_list(self) -> list[Arm]:
@@ -265,7 +270,7 @@ class StudySettings(CellSettings):
         return self
 
 
-class EvaluateSettings(ComputeSettings, StepSettings):
+class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
     """Score a registered classifier on a labelled folder, and compare with its scores on its own test images.
 
     python -m projects.evaluate --data DIR
@@ -276,6 +281,8 @@ class EvaluateSettings(ComputeSettings, StepSettings):
         "projects.evaluate",
         "hemacell.classifiers.grad_cam",
         "hemacell.classifiers.folder",
+        "hemacell.data.decoding",
+        "hemacell.data.subsets",
         "hemacell.evaluation.metrics",
         "hemacell.evaluation.reference_scores",
         "hemacell.evaluation.saliency",
@@ -383,7 +390,7 @@ class PredictSettings(ComputeSettings, JobSettings):
         return self
 
 
-class ExportSettings(StepSettings):
+class ExportSettings(LabelledSettings, StepSettings):
     """Write a registered classifier as ONNX, check it against the classifier, and register it too.
 
     python -m projects.export --output cells.onnx
@@ -392,7 +399,10 @@ class ExportSettings(StepSettings):
 
     computed_by = (
         "projects.export",
+        "hemacell.classifiers.folder",
         "hemacell.classifiers.onnx_file",
+        "hemacell.data.decoding",
+        "hemacell.data.subsets",
     )
 
     model: Resolved[str] = Field(

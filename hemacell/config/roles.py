@@ -25,7 +25,7 @@ class Role(Enum):
     VARIED = "decides the result; what the runs of a study differ in"
     IMAGES = "decides which images there are"
     RECORD = "decides what a run leaves behind, not its scores"
-    RESOLVED = "counts as what it stands for (a folder's content, a version, a number of cores), not as it is spelt"
+    RESOLVED = "counts by what it refers to (a folder's content, a version, a number of cores), not by its text"
     EXECUTION = "how a job is run, not what it computes"
     DISPLAY = "what is shown or written in addition to the result"
 

@@ -9,7 +9,7 @@ def chosen_device(device: str) -> torch.device:
     """`auto` (a GPU where there is one), `cpu` or `cuda`.
 
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: a GPU is required, and torch finds none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device=cuda: this machine has no GPU that torch can use; type device=auto or device=cpu")

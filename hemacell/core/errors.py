@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake of the user."""
+"""The exception for a mistake of the user, and words for errors."""
 
 
 class UserError(Exception):

@@ -88,7 +88,7 @@ def code_digest(tree: ast.Module) -> str:
     """sha256 of a module's code without comments, docstrings and layout; the tree loses its docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            # texts that stand alone, which describe a module, class, function or attribute
+            # string literals as statements: they describe a module, class, function or attribute
             node.body = [line for line in node.body if not _is_text(line)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 

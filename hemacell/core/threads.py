@@ -1,6 +1,10 @@
 """Processor threads: part of what decides the last digits of a result."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+FEW_IMAGES = 4
 
 
 def available_cores() -> int:
@@ -13,3 +17,24 @@ def set_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+@contextmanager
+def threads_for(images: int, usual: int) -> Iterator[None]:
+    """Compute a request to a served model with one thread if its images are few, else with the usual number.
+
+    A model server answers from a pool of threads, each of which has helpers of its own in torch: more than there are
+    cores, so that they sleep and must be woken for each small operation. That costs time (on two cores a request of one
+    image took 69 ms with two threads and 54 ms with one, in the median of `benchmarks/serving.py`). Torch keeps the
+    number for each thread that calls it, so requests do not set it for each other; a new thread may start with 1, and
+    is set to the usual number.
+
+    Args:
+        images: of the request.
+        usual: torch's number of threads when the model was loaded.
+    """
+    set_threads(1 if images <= FEW_IMAGES else usual)
+    try:
+        yield
+    finally:
+        set_threads(usual)

@@ -77,11 +77,11 @@ def dihedral_augmentation(count: int, which: int) -> Augmentations:
     return views
 
 
-def tta_views_of(images: Tensor, views: int) -> Tensor:
-    """The first `views` flips and quarter turns of pictures that are rendered already, without sampling them again.
+def dihedral_views(images: Tensor, views: int) -> Tensor:
+    """The first `views` flips and quarter turns of images; no pixel is interpolated.
 
     Args:
-        images: [N, C, S, S], square: the grid of places then falls on itself, and no pixel is interpolated.
+        images: [N, C, S, S], square.
         views: 1 to 8.
 
     Returns:

@@ -61,7 +61,7 @@ def balanced(labels: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray | Non
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Weight of each class in a loss: 1 / its share of the images present, 1 in the mean over images; 0 if absent."""
+    """Weight of each class in a loss: 1 / its share of the images present, 1 on average over images; 0 if absent."""
     counts = np.bincount(labels, minlength=classes)
     present = counts > 0
     return np.divide(len(labels) / present.sum(), counts, out=np.zeros(classes), where=present)

@@ -18,7 +18,7 @@ from hemacell.core.files import atomic_folder, disk_error, require_space
 from hemacell.core.threads import available_cores
 from hemacell.data.boxes import read_path
 from hemacell.data.images import UnreadableImage, inside, keep_inside, read_mask, to_square
-from hemacell.data.manifest import Manifest
+from hemacell.data.manifest import SPLITS, Manifest
 
 CACHE_VERSION = 1  # raise it whenever the same files would give other pixels
 _CHUNK = 256  # images in flight: bounds the memory whatever the number of images
@@ -69,6 +69,10 @@ class Decoded:
             return np.array([where[key] for key in _keys(manifest)], dtype=np.int64)
         except KeyError as error:
             raise ValueError(f"not among the decoded images: {error.args[0][0]}") from None
+
+    def rows_of_splits(self) -> dict[str, np.ndarray]:
+        """Split -> positions of its rows in the array, int64."""
+        return {split: np.flatnonzero(self.manifest.table["split"] == split) for split in SPLITS}
 
 
 class _Result(NamedTuple):

@@ -1,7 +1,7 @@
-"""Pixels that Pillow does not keep: more than 8 bits a channel, planes and pages of TIFF files.
+"""Pixels that Pillow does not keep: more than 8 bits per channel, planes and pages of TIFF files.
 
-Cameras of microscopes write 10, 12 or 14 bits into files of 16 bits a channel. Pillow reads the upper byte of these, so
-that a picture of 12 bits is nearly black. Of three grey pages that are red, green and blue it reads the first.
+Cameras of microscopes write 10, 12 or 14 bits into files of 16 bits per channel. Pillow reads the upper byte of these,
+so that a picture of 12 bits is nearly black. Of three grey pages that are red, green and blue it reads the first.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def checked(values: np.ndarray) -> np.ndarray:
         raise UnsupportedPixels("has floating-point pixels; 8 or 16 bits are expected")
     if values.dtype not in (np.uint8, np.uint16):
         if values.min() < 0 or values.max() > 65535:
-            raise UnsupportedPixels(f"has {values.dtype.itemsize * 8} bits a pixel; 8 or 16 are expected")
+            raise UnsupportedPixels(f"has {values.dtype.itemsize * 8} bits per pixel; 8 or 16 are expected")
         values = values.astype(np.uint16)
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]

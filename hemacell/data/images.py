@@ -50,7 +50,7 @@ def read_picture(source: Path | bytes, max_pixels: int = MAX_PIXELS, bits: int |
             its largest value.
 
     Raises:
-        UnreadableImage: zero size, truncated, not an image, a decompression bomb, 32 bits a channel.
+        UnreadableImage: zero size, truncated, not an image, a decompression bomb, 32 bits per channel.
     """
     stored = _load(source, max_pixels)
     image, note = (stored, "") if isinstance(stored, Image.Image) else (_shown(stored, bits), stored.note)

@@ -29,7 +29,7 @@ class Row(NamedTuple):
     mask: str
     """Absolute path of the mask that is **applied** to this row when it is decoded; '' leaves the image as it is."""
     sha256: str
-    """Hex digest of the image file, or of its pixels where it is no file.
+    """Hex digest of the image file, or of its pixels where it is not a file.
 
     Of a masked copy, the digest of the image's and the mask's digests.
     """
@@ -123,7 +123,7 @@ class Manifest:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Class index of every row, int64 [N]; -1 where there is no label."""
+        """Class index of every row, int64 [N]; -1 for an image without a label."""
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index.get(label, -1) for label in self.table["label"]], dtype=np.int64)
 

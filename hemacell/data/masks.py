@@ -14,7 +14,7 @@ from hemacell.data.manifest import Manifest
 
 
 def masks_digest(manifest: Manifest) -> str:
-    """sha256 (hex) of the masks of the images, whatever the folder, names and row order; '' where there are none.
+    """sha256 (hex) of the masks of the images, whatever the folder, names and row order; '' without masks.
 
     Raises:
         UserError: a mask cannot be read.

@@ -110,7 +110,7 @@ def _divide(manifest: Manifest, shares: Mapping[str, float], seed: int) -> np.nd
 
 
 def apportion(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Give every group to a side so that the sides come close to their shares of all members.
+    """Assign every group to a side so that the sides come close to their shares of all members.
 
     The largest groups go first (equals in an order that the seed decides), each to the side that so far has the
     smallest part of what it should get; of two equal sides to the larger. So large groups spread over all sides, and

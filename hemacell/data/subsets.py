@@ -34,7 +34,7 @@ def draw(
     Args:
         train: a manifest with labels.
         fraction: above 0, up to 1; None means 1.
-        labels_per_class: K images a class instead of a fraction (all of a class that has fewer).
+        labels_per_class: K images per class instead of a fraction (all of a class that has fewer).
         draw: the number of the draw, 0 or more, or 'official': the images in the folders WBC_50, WBC_10 and WBC_1.
         root: the data folder, where the official folders are looked for; the manifest's by default.
         wbc_folder: the part that the official folders belong to (their prefix is what stands before the first `_`).
@@ -64,7 +64,7 @@ def draw(
 
 
 def limit(manifest: Manifest, n: int, seed: int = 0) -> Manifest:
-    """About n images of all splits, in their proportions, at least one a class and split; for a quick try.
+    """About n images of all splits, in their proportions, at least one per class and split; for a quick try.
 
     Masked copies follow their images and are not counted.
 

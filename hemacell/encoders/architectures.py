@@ -29,7 +29,7 @@ def build_body(config: EncoderConfig, weights: str = RANDOM) -> "nn.Module":
     """The network of a description.
 
     Raises:
-        UserError: no such kind, arguments that it does not take, or weights that cannot be had.
+        UserError: the kind is unknown, does not take these arguments, or its weights are not available.
     """
     module, _, function = ARCHITECTURES[config.kind].partition(":")
     build: Callable[..., nn.Module] = getattr(import_module(module), function)

@@ -95,5 +95,6 @@ def reconstruction_loss(reconstructed: Tensor, images: Tensor, l1_loss_weight: f
 
 @torch.no_grad()
 def reconstruct(network: nn.Module, images: Tensor, batch: int = 64) -> Tensor:
-    """Reconstructions float32 [N, 3, H, W], clamped to [0, 1]."""
-    return torch.cat([network(part).float().clamp(0, 1) for part in images.split(batch)])
+    """Reconstructions float32 [N, 3, H, W], clamped to [0, 1]: computed where the network is, returned on the CPU."""
+    device = next((weight.device for weight in network.parameters()), images.device)
+    return torch.cat([network(part.to(device)).float().clamp(0, 1).cpu() for part in images.split(batch)])

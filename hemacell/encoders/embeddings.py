@@ -42,7 +42,7 @@ class StoredViews:
             return f"turn{number}"
         return f"view{number}:" + json.dumps(asdict(self.settings), sort_keys=True)
 
-    def views(self, images: Sequence[str], number: int) -> Augmentations:
+    def of(self, images: Sequence[str], number: int) -> Augmentations:
         """Parameters of the `number`-th view of images, which are named by their digests."""
         if self.augmented:
             return stored_augmentation(images, number, self.settings)
@@ -93,7 +93,7 @@ def embed(
             numbers, places = missing[start : start + _BATCH].T
             keys = [(int(number), digests[place]) for number, place in zip(numbers, places, strict=True)]
             by_number = groupby(keys, lambda key: key[0])
-            augmentations = concatenate([views.views([each for _, each in same], number) for number, same in by_number])
+            augmentations = concatenate([views.of([each for _, each in same], number) for number, same in by_number])
             computed = _compute(encoder, pixels[rows[places]], augmentations, precision)
             result[places, numbers] = computed
             store.write([(views.name(number), image) for number, image in keys], computed)

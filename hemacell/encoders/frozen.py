@@ -81,7 +81,7 @@ def create_encoder(config: EncoderConfig, weights: str = RANDOM, seed: int = 0) 
     """An encoder with `random` weights (from the seed), `imagenet` ones, or those of a safetensors file.
 
     Raises:
-        UserError: no such network, or its weights cannot be had.
+        UserError: the network is unknown, or its weights are not available.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

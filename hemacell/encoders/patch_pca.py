@@ -17,6 +17,12 @@ class PatchPCA:
     def __init__(self, patch: int, components: int) -> None:
         self.patch, self.components = patch, components
 
+    @classmethod
+    def as_small_as(cls, latent_channels: int) -> "PatchPCA":
+        """A code of the size of the autoencoder's with so many channels at 1/16 of the resolution, for patches of 8."""
+        side = 8
+        return cls(side, max(1, latent_channels * side**2 // 16**2))
+
     def fit(self, images: Tensor, seed: int = 0, most: int = 60_000) -> "PatchPCA":
         """Find the axes on images float [N, 3, H, W] in [0, 1]; at most `most` patches are used."""
         patches = self._patches(images)

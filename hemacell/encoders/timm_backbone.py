@@ -56,11 +56,11 @@ def create_backbone(arch: str = PACKAGED_ARCH, weights: str = "imagenet", classe
         classes: outputs of the head; 0 for no head.
 
     Raises:
-        UserError: the architecture is not known, the weights cannot be had or do not fit.
+        UserError: the architecture is unknown, the weights are not available or do not fit.
     """
     if not timm.is_model(arch):
         near = ", ".join(timm.list_models(f"*{arch.split('_')[-1]}*")[:3]) or PACKAGED_ARCH
-        raise UserError(f"arch={arch}: timm has no such model; near it: {near}")
+        raise UserError(f"arch={arch}: timm does not have this model; the nearest are {near}")
     if weights == "none":
         return timm.create_model(arch, pretrained=False, num_classes=classes)
     if weights == "imagenet":
@@ -84,11 +84,11 @@ def _from_file(arch: str, file: Path, classes: int) -> nn.Module:
     except (OSError, SafetensorError) as error:
         raise UserError(f"weights={file}: expected the weights of {arch}, found {in_one_line(error)}") from error
     wanted = network.state_dict()
-    unlike = [name for name, own in wanted.items() if name not in stored or stored[name].shape != own.shape]
-    if unlike:
+    misfits = [name for name, own in wanted.items() if name not in stored or stored[name].shape != own.shape]
+    if misfits:
         raise UserError(
-            f"weights={file}: does not hold {arch}: {len(unlike)} of its {len(wanted)} tensors are missing or of "
-            f"another shape, such as {unlike[0]}"
+            f"weights={file}: does not hold {arch}: {len(misfits)} of its {len(wanted)} tensors are missing or of "
+            f"another shape, such as {misfits[0]}"
         )
     network.load_state_dict({name: stored[name] for name in wanted})
     network.reset_classifier(classes)

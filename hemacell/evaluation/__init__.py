@@ -1,1 +1,1 @@
-"""How good the predictions are: numbers, files, pictures and calibration. Knows arrays only: no MLflow, no models."""
+"""How good predictions are: metrics, files, calibration and comparisons. Knows arrays only: no MLflow, no models."""

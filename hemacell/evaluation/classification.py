@@ -36,7 +36,7 @@ class Evaluation:
     """95 % intervals of scores, by a bootstrap over images"""
     selective: SelectivePrediction | None = None
     reliability: Mapping[str, float] = field(default_factory=dict)
-    """`ece_uncalibrated`, `aurc`, `accepted_…`, `unlike` (share of images that are flagged)"""
+    """`ece_uncalibrated`, `aurc`, `accepted_…`, `ood_share` (share of images that are flagged)"""
     confidence_threshold: float | None = None
     saliency: Mapping[str, float] = field(default_factory=dict)
     """from `saliency_metrics`"""
@@ -76,6 +76,6 @@ def evaluate(
         "ece_uncalibrated": expected_calibration_error(labels, acceptance.uncalibrated),
         "aurc": risk_coverage(labels, probabilities).area,
         **kept.metrics(),
-        "unlike": float(is_ood.mean()),
+        "ood_share": float(is_ood.mean()),
     }
     return Evaluation(predictions, scores, limits, kept, reliability, threshold, saliency or {})

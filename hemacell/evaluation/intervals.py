@@ -8,13 +8,12 @@ LEVEL = 0.95
 Floats = NDArray[np.float64]
 
 
-def binomial_limits(counts: ArrayLike, total: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """The exact two-sided limits of shares (Clopper and Pearson 1934, Biometrika 26).
+def binomial_limits(counts: ArrayLike, total: ArrayLike) -> tuple[Floats, Floats]:
+    """The exact two-sided 95 % limits of shares (Clopper and Pearson 1934, Biometrika 26).
 
     Args:
         counts: int, of any shape, 0 to `total`.
         total: int, of what each is a share, 1 or more; one for all, or of the same shape.
-        level: of confidence, 0 to 1.
 
     Returns:
         Lower and upper limits in 0..1, of the shape of `counts`.
@@ -27,6 +26,6 @@ def binomial_limits(counts: ArrayLike, total: ArrayLike, level: float = LEVEL) -
     from statsmodels.stats.proportion import proportion_confint
 
     found = np.asarray(counts)
-    low, high = proportion_confint(found, total, alpha=1 - level, method="beta")
+    low, high = proportion_confint(found, total, alpha=1 - LEVEL, method="beta")
     # the limits of 0 and of all, which some versions give as NaN
     return np.where(found == 0, 0.0, low), np.where(found == total, 1.0, high)

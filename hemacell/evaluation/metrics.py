@@ -66,30 +66,27 @@ def confusion_metric(
     name: str, label: str, direction: Direction = "higher", in_study: bool = True
 ) -> Callable[[Function], Function]:
     """Register a score that follows from the confusion matrix; arguments as in `Metric`."""
-
-    def register(function: Function) -> Function:
-        CONFUSION_METRICS[_unused(name)] = Metric(name, label, function, direction, in_study)
-        return function
-
-    return register
+    return _registering(CONFUSION_METRICS, name, label, direction, in_study)
 
 
 def probability_metric(
     name: str, label: str, direction: Direction = "higher", in_study: bool = True
 ) -> Callable[[Function], Function]:
     """Register a score that needs the probabilities; arguments as in `Metric`."""
+    return _registering(PROBABILITY_METRICS, name, label, direction, in_study)
+
+
+def _registering(
+    metrics: dict[str, Metric], name: str, label: str, direction: Direction, in_study: bool
+) -> Callable[[Function], Function]:
+    if name in CONFUSION_METRICS or name in PROBABILITY_METRICS:
+        raise ValueError(f"a metric named {name} exists already")
 
     def register(function: Function) -> Function:
-        PROBABILITY_METRICS[_unused(name)] = Metric(name, label, function, direction, in_study)
+        metrics[name] = Metric(name, label, function, direction, in_study)
         return function
 
     return register
-
-
-def _unused(name: str) -> str:
-    if name in CONFUSION_METRICS or name in PROBABILITY_METRICS:
-        raise ValueError(f"a metric named {name} exists already")
-    return name
 
 
 def study_metrics() -> dict[str, Metric]:

@@ -141,5 +141,4 @@ def as_records(rows: Sequence[MetricComparison]) -> list[dict[str, Any]]:
 
 def from_records(records: Sequence[Mapping[str, Any]]) -> list[MetricComparison]:
     """The rows from what `as_records` gave."""
-    names = [each.name for each in fields(MetricComparison)]
-    return [MetricComparison(**{name: row[name] for name in names}) for row in records]
+    return [MetricComparison(**{each.name: row[each.name] for each in fields(MetricComparison)}) for row in records]

@@ -37,7 +37,7 @@ class SelectivePrediction(NamedTuple):
         """The exact 95 % limits of that share; 0 and 1 without accepted images."""
         if not self.accepted:
             return 0.0, 1.0
-        low, high = binomial_limits(self.wrong, self.accepted, LEVEL)
+        low, high = binomial_limits(self.wrong, self.accepted)
         return float(low), float(high)
 
     def metrics(self) -> dict[str, float]:
@@ -78,23 +78,20 @@ def accepted(
     return SelectivePrediction(len(y), int(taken.sum()), int((p.argmax(1) != y)[taken].sum()))
 
 
-def images_needed(target_risk: float, level: float = LEVEL) -> int:
+def images_needed(target_risk: float) -> int:
     """How many accepted images without a mistake show that a risk is at most the target: 299 for 1 %.
 
     Args:
-        target_risk: share of wrong predictions, 0 < target_risk < 1.
-        level: of confidence, one-sided.
+        target_risk: share of wrong predictions, 0 < target_risk < 1; shown with 95 % confidence, one-sided.
     """
-    return math.ceil(math.log(1 - level) / math.log1p(-target_risk) - 1e-9)
+    return math.ceil(math.log(1 - LEVEL) / math.log1p(-target_risk) - 1e-9)
 
 
-def choose_confidence_threshold(
-    probabilities: ArrayLike, labels: ArrayLike, target_risk: float = 0.01, level: float = LEVEL
-) -> float:
+def choose_confidence_threshold(probabilities: ArrayLike, labels: ArrayLike, target_risk: float = 0.01) -> float:
     """The lowest confidence at which labelled images show that predictions can be accepted without review.
 
     A prediction is accepted where its probability is at or above the threshold. The result is 0 where all predictions
-    can be accepted; else the smallest probability t among those given such that the exact one-sided upper limit
+    can be accepted; else the smallest probability t among those given such that the exact one-sided 95 % limit
     (Clopper and Pearson 1934) of the share of wrong ones among those at or above t is at most `target_risk`;
     `REVIEW_ALL` where there is no such t, as with fewer than `images_needed` images. The limit holds for each threshold
     taken alone: that the best of many is chosen is not corrected for.
@@ -103,7 +100,6 @@ def choose_confidence_threshold(
         probabilities: float [N, C], calibrated.
         labels: int [N].
         target_risk: largest tolerated share of wrong predictions among the accepted, 0 < target_risk < 1.
-        level: of confidence of the limit.
 
     Raises:
         ValueError: a target outside 0..1, or labels or probabilities that are not valid.
@@ -112,7 +108,7 @@ def choose_confidence_threshold(
         raise ValueError(f"target_risk must be above 0 and below 1, got {target_risk}")
     cuts, counts, errors = _cuts(labels, probabilities)
     wrong = np.rint(errors * counts)
-    limits = np.where(wrong < counts, beta.ppf(level, wrong + 1, np.maximum(counts - wrong, 1)), 1.0)
+    limits = np.where(wrong < counts, beta.ppf(LEVEL, wrong + 1, np.maximum(counts - wrong, 1)), 1.0)
     allowed = np.flatnonzero(limits <= target_risk)
     if not len(allowed):
         return REVIEW_ALL

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from hemacell.classifiers.calibration import Calibration, calibrate, calibration_split
 from hemacell.classifiers.cells import CellImages, cell_images
 from hemacell.classifiers.description import DESCRIPTION, ClassifierConfig, Predictions
 from hemacell.classifiers.folder import load_folder, save_folder
 from hemacell.classifiers.grad_cam import GradCAM
-from hemacell.classifiers.methods import FitContext, Fitted, Method, TrainingData
+from hemacell.classifiers.methods import METHODS, FitContext, Fitted, TrainingData
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.config.jobs import WbcSettings
-from hemacell.core.device import chosen_device
+from hemacell.config.roles import Role
 from hemacell.core.progress import Progress
-from hemacell.data import decoding
 from hemacell.data.decoding import Decoded
-from hemacell.data.manifest import Manifest
+from hemacell.data.manifest import SPLITS, Manifest
 from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.evaluation.classification import Evaluation
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
 from hemacell.jobs.context import RunContext
-from hemacell.jobs.data_checks import log_channel_stats, report_problems, report_unreadable
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
+from hemacell.jobs.images import decode, log_images, log_training_images, report_problems
 from hemacell.jobs.training import train
 from hemacell.reporting import model_card
 from hemacell.reporting.model_card import Score
@@ -39,7 +39,14 @@ from hemacell.tracking.registry.classifiers import trained_on
 from hemacell.tracking.registry.encoders import load_encoders
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.schema import CLASSIFIER, DRAW_DIGEST, DRAW_LABELS, ENCODER, INIT_FROM, MODEL_SUMMARY
+from hemacell.tracking.schema import (
+    CLASSIFIER,
+    DRAW_DIGEST,
+    DRAW_LABELS,
+    ENCODER,
+    INIT_FROM,
+    MODEL_SUMMARY,
+)
 
 if TYPE_CHECKING:
     from hemacell.tracking.registry.encoders import EncoderSpec
@@ -68,74 +75,56 @@ def load_cells(job: Job, run: Tracker, everything: Manifest, manifest: Manifest)
     Raises:
         UserError: too many cannot be read, or val is too small to be divided for the calibration.
     """
-    draw = manifest.part("train")
-    labels = int((draw.table["source"] != "masked").sum())
-    run.tags({**report_problems(everything), DRAW_DIGEST: draw.digest, DRAW_LABELS: labels})
-    run.data_input(manifest.digest32, manifest.name, str(job.source.root), manifest.counts(), "training")
-    progress = Progress("decoding")
-    decoded = decoding.decode(everything, job.settings.decoded_size, job.cache, job.settings.max_bad, progress=progress)
-    report_unreadable(run, decoded.bad)
+    report_problems(run, everything)
+    drawn = manifest.part("train")
+    labels = int((drawn.table["source"] != "masked").sum())
+    run.tags({DRAW_DIGEST: drawn.digest, DRAW_LABELS: labels})
+    decoded = decode(job, everything, job.settings.decoded_size)
     readable = manifest.readable(decoded.manifest)
-    parts = {split: readable.part(split) for split in ("train", "val", "test")}
-    if job.settings.channel_stats:
-        log_channel_stats(run, decoded.array, decoded.rows(parts["train"]))
+    parts = {split: readable.part(split) for split in SPLITS}
+    log_training_images(job, run, manifest, decoded, decoded.rows(parts["train"]))
     calibration_split(parts["val"].labels)  # too few are reported before the training
     return LoadedCells(decoded, readable, parts)
 
 
-def frozen_encoders(
-    job: Job, run: Tracker, specs: Sequence[EncoderSpec], start: RegisteredModel | None
-) -> list[FrozenEncoder]:
-    """The frozen encoders, on their device; tags the run with them and with the classifier to start from."""
-    run.model_inputs([spec.uri for spec in specs if spec.model])
-    run.tags({f"{ENCODER}{spec.slug}": spec.uri for spec in specs} | ({INIT_FROM: start.uri} if start else {}))
-    settings = job.settings
-    device = chosen_device(settings.device)
-    return [each.to(device) for each in load_encoders(specs, job.cache, settings.encoder_size, settings.crop)]
+@dataclass(frozen=True, eq=False)
+class EmbeddedCells(LoadedCells):
+    """The same with frozen encoders and their embeddings."""
+
+    encoders: Mapping[str, FrozenEncoder]
+    """slug -> encoder, on its device"""
+    images: Mapping[str, CellImages]
+    """of each part"""
 
 
 def embed_cells(
-    job: Job, cells: LoadedCells, encoders: Sequence[FrozenEncoder], method: Method
-) -> dict[str, CellImages]:
-    """The cells of each split with their embeddings; each stored view is embedded once, and read back ever after."""
+    job: Job, run: Tracker, cells: LoadedCells, specs: Sequence[EncoderSpec], device: torch.device
+) -> EmbeddedCells:
+    """Load the frozen encoders, and embed each stored view of each cell once; it is read back ever after."""
+    run.model_inputs([spec.uri for spec in specs if spec.model])
+    run.tags({f"{ENCODER}{spec.slug}": spec.uri for spec in specs})
     settings = job.settings
+    loaded = load_encoders(specs, job.cache, settings.encoder_size, settings.crop)
+    encoders = {spec.slug: encoder.to(device) for spec, encoder in zip(specs, loaded, strict=True)}
+
+    def embedded(split: str, part: Manifest, views: StoredViews) -> CellImages:
+        def progress(what: str) -> Progress:
+            return Progress(f"embedding {what} {split}", "views")
+
+        return cell_images(cells.decoded, part, list(encoders.values()), views, job.cache, settings.precision, progress)
+
+    stored = METHODS[settings.method].stored_views(settings, len(cells.parts["train"]))
     turns = StoredViews(settings.tta_views, augmented=False)
-    stored = method.stored_views(settings, len(cells.parts["train"]))
-
-    def embedding(split: str) -> Callable[[str], Progress]:
-        return lambda what: Progress(f"embedding {what} {split}", "views")
-
-    return {
-        split: cell_images(
-            cells.decoded,
-            part,
-            encoders,
-            stored if split == "train" else turns,
-            job.cache,
-            settings.precision,
-            embedding(split),
-        )
-        for split, part in cells.parts.items()
+    images = {
+        split: embedded(split, part, stored if split == "train" else turns) for split, part in cells.parts.items()
     }
+    return EmbeddedCells(cells.decoded, cells.manifest, cells.parts, encoders, images)
 
 
 def fit_method(
-    job: Job,
-    run: Tracker,
-    method: Method,
-    cells: LoadedCells,
-    images: Mapping[str, CellImages],
-    encoders: Sequence[FrozenEncoder],
-    slugs: Sequence[str],
-    start: RegisteredModel | None,
+    job: Job, run: Tracker, cells: EmbeddedCells, start: RegisteredModel | None, device: torch.device
 ) -> Fitted:
-    """Learn from the training cells, and log what was learnt on the way.
-
-    Args:
-        job, run, method, cells, images, encoders: as above.
-        slugs: of the encoders.
-        start: the classifier to start from.
-    """
+    """Learn from the training cells, and log what was learnt; `start` is the classifier to start from."""
     settings, train_part = job.settings, cells.parts["train"]
     config = ClassifierConfig(
         classes=cells.manifest.classes,
@@ -143,41 +132,41 @@ def fit_method(
         size=settings.image_size,
         crop=settings.crop,
         views=settings.tta_views,
-        encoders=tuple(slugs),
-        method=method.name,
+        encoders=tuple(cells.encoders),
+        method=settings.method,
     )
+    if start:
+        run.tags({INIT_FROM: start.uri})
     context = FitContext(
         settings,
         config,
-        [encoder.width for encoder in encoders],
-        chosen_device(settings.device),
+        [encoder.width for encoder in cells.encoders.values()],
+        device,
         lambda task, network, steps: train(job, run, task, network, steps),
         registry.fetch(start, job.cache) if start else None,
     )
-    digests = list(train_part.table["sha256"])
-    fitted = method.fit(TrainingData(cells.decoded.array, images["train"], images["val"], digests), context)
+    data = TrainingData(
+        cells.decoded.array, cells.images["train"], cells.images["val"], list(train_part.table["sha256"])
+    )
+    fitted = METHODS[settings.method].fit(data, context)
     count = sum(parameter.numel() for parameter in fitted.network.parameters())
     run.text(f"{fitted.network}\n\ntrained: {count:,} parameters\n", MODEL_SUMMARY)
-    fit_metrics = {f"{method.name}/{name}": value for name, value in fitted.metrics.items()}
+    fit_metrics = {f"{settings.method}/{name}": value for name, value in fitted.metrics.items()}
     run.metrics({"train_images": len(train_part), **fit_metrics}, fitted.steps)
     return fitted
 
 
 def calibrate_on_val(
-    job: Job,
-    run: Tracker,
-    cells: LoadedCells,
-    images: Mapping[str, CellImages],
-    encoders: Sequence[FrozenEncoder],
-    fitted: Fitted,
+    job: Job, run: Tracker, cells: EmbeddedCells, fitted: Fitted, device: torch.device
 ) -> tuple[Calibration, dict[str, float]]:
     """Set temperature, threshold and detector; returns them, and the scores on val."""
     settings = job.settings
-    model = ClassifierModel(fitted.config, fitted.network, encoders, precision=settings.precision)
+    encoders = list(cells.encoders.values())
+    model = ClassifierModel(fitted.config, fitted.network, encoders, precision=settings.precision).to(device)
     found = calibrate(
-        model.to(chosen_device(settings.device)),
+        model,
         cells.decoded.array,
-        images["val"],
+        cells.images["val"],
         settings.target_risk,
         settings.ood_false_positive_rate,
     )
@@ -211,21 +200,15 @@ class Tested:
 
 
 def evaluate_once(
-    job: Job,
-    run: Tracker,
-    cells: LoadedCells,
-    images: Mapping[str, CellImages],
-    model: ClassifierModel,
-    external: Manifest | None,
-    steps: int,
+    job: Job, run: Tracker, cells: EmbeddedCells, model: ClassifierModel, external: Manifest | None, steps: int
 ) -> Tested:
     """Score the calibrated classifier on the test images and on another laboratory's, and log all that they show."""
-    found = model.predict_embedded(cells.decoded.array, images["test"])
+    found = model.predict_embedded(cells.decoded.array, cells.images["test"])
     test = evaluate_and_log(
         run,
         cells.parts["test"],
         found.probabilities,
-        cells.decoded.array[images["test"].rows],
+        cells.decoded.array[cells.images["test"].rows],
         step=steps,
         acceptance=acceptance_of(model.config, found),
         grad_cam=GradCAM.if_possible(model),
@@ -237,9 +220,8 @@ def evaluate_once(
 def _evaluate_external(job: Job, run: Tracker, external: Manifest, model: ClassifierModel, steps: int) -> Evaluation:
     """The classifier on another laboratory's images, at a crop of their own."""
     settings = job.settings
-    run.data_input(external.digest32, external.name, str(external.root), external.counts(), "external")
-    progress = Progress("decoding")
-    decoded = decoding.decode(external, settings.decoded_size, job.cache, settings.max_bad, progress=progress)
+    log_images(run, external, "external")
+    decoded = decode(job, external, settings.decoded_size)
     cropped = model.with_crop(settings.external_crop or settings.crop)
     found = cropped.predict_pixels(decoded.array)
     return evaluate_and_log(
@@ -257,7 +239,7 @@ def _evaluate_external(job: Job, run: Tracker, external: Manifest, model: Classi
 def register_classifier(
     job: Job,
     run: Tracker,
-    cells: LoadedCells,
+    cells: EmbeddedCells,
     specs: Sequence[EncoderSpec],
     found: Calibration,
     val_score: float,
@@ -266,12 +248,13 @@ def register_classifier(
 ) -> None:
     """Log the classifier's description, and register it where the settings ask for it."""
     settings, parts, model = job.settings, cells.parts, found.model
+    varied = settings.texts(Role.VARIED)
     with registry.scratch() as folder:
         save_folder(folder, model, sorted(set(parts["train"].table["sha256"])))
         run.artifact(folder / DESCRIPTION)
         if not settings.register_model:
             return
-        pixels = cells.decoded.array[cells.decoded.rows(parts["test"])]
+        pixels = cells.decoded.array[cells.images["test"].rows]
         flagged = evaluate_ood_detection(run, model, pixels, tested.predictions.distance, steps)
         test = tested.test
         assert test.selective is not None  # the classifier is calibrated
@@ -294,7 +277,7 @@ def register_classifier(
             val_images=right_by_image(parts["val"], found.val.probabilities),
             classes=parts["val"].classes,
             cache=job.cache,
-            tags={name: getattr(settings, name) for name in ("fraction", "draw", "encoders", "method")},
+            tags={"method": settings.method, **{name: text for name, text in varied.items() if text}},
             card=card,
             rescore=lambda champion: _right_of_champion(job, champion, cells.decoded, parts["val"]),
         )
@@ -306,6 +289,6 @@ def _right_of_champion(job: Job, folder: Path, own: Decoded, val: Manifest) -> d
     unseen = val.select((~val.table["sha256"].isin(trained_on(folder))).to_numpy())
     if not len(unseen):
         return {}
-    cells = decoding.decode(own.manifest, champion.config.decoded_size, job.cache, job.settings.max_bad)
+    cells = decode(job, own.manifest, champion.config.decoded_size)
     found = champion.predict_pixels(np.asarray(cells.array[cells.rows(unseen)]))
     return right_by_image(unseen, found.probabilities)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.core.text import slug
-from hemacell.tracking.runs.search import read_file
+from hemacell.tracking.runs.existing import read_file
 from hemacell.tracking.schema import ANSWER
 
 if TYPE_CHECKING:
-    from hemacell.evaluation.comparison.records import Comparison, RunRecord
+    from hemacell.evaluation.comparison.records import RunRecord
     from hemacell.tracking.runs.tracker import Tracker
 
 
@@ -26,7 +26,7 @@ def log_comparison(
     resamples: int = 2000,
     permutations: int = 5000,
     output: str = "",
-) -> list[Comparison]:
+) -> None:
     """Compare runs, and log report, figures, table and the mean of every arm and amount.
 
     Args:
@@ -36,34 +36,39 @@ def log_comparison(
         resamples, permutations: of the bootstrap and of the permutation test.
         output: a folder that the report is written to as well.
 
-    Returns:
-        The comparison on the test images, and the one on the other laboratory's images where all runs have it.
-
     Raises:
         UserError: the runs cannot be compared, or the folder cannot be written.
     """
     from hemacell.evaluation.comparison.compare import compare
     from hemacell.evaluation.comparison.table import results_table
+    from hemacell.evaluation.metrics import study_metrics
+    from hemacell.reporting.study_answer import answer
     from hemacell.reporting.study_facts import study_facts
     from hemacell.reporting.study_report import write_report
 
     chosen = _baseline(records, baseline)
-    comparisons = [compare(records, baseline=chosen, resamples=resamples, permutations=permutations)]
+    splits: list[Literal["test", "external"]] = ["test"]
     if all(record.external for record in records):
-        comparisons.append(
-            compare(records, baseline=chosen, split="external", resamples=resamples, permutations=permutations)
-        )
+        splits.append("external")
+    comparisons = [
+        compare(records, baseline=chosen, split=split, resamples=resamples, permutations=permutations)
+        for split in splits
+    ]
     facts, table = study_facts(run.run_id, records), results_table(records)
     with tempfile.TemporaryDirectory() as scratch:
         write_report(Path(scratch), comparisons, records, facts, table)
         run.artifacts(Path(scratch))
         if output:
             _copy(Path(scratch), Path(output).expanduser())
-    answer = _answer(comparisons[0])
-    run.summary = answer.replace("\n", "\n\n")
-    run.text(answer, ANSWER)
-    run.metrics(_means(comparisons[0]))
-    return comparisons
+    lines = [*answer(comparisons[0]), *(f"warning: {line}" for line in comparisons[0].warnings)]
+    run.summary = "\n\n".join(lines)
+    run.text("\n".join(lines), ANSWER)
+    means = {
+        f"{score.metric}/{slug(score.arm)}/{slug(score.amount)}": score.mean
+        for score in comparisons[0].scores
+        if score.metric in study_metrics()
+    }
+    run.metrics(means)
 
 
 def _baseline(records: Sequence[RunRecord], asked: str) -> str:
@@ -74,26 +79,9 @@ def _baseline(records: Sequence[RunRecord], asked: str) -> str:
     return chosen
 
 
-def _means(comparison: Comparison) -> Mapping[str, float]:
-    from hemacell.evaluation.metrics import study_metrics
-
-    return {
-        f"{score.metric}/{slug(score.arm)}/{slug(score.amount)}": score.mean
-        for score in comparison.scores
-        if score.metric in study_metrics()
-    }
-
-
-def _answer(comparison: Comparison) -> str:
-    from hemacell.reporting.study_answer import answer
-
-    return "\n".join([*answer(comparison), *(f"warning: {line}" for line in comparison.warnings)])
-
-
 def summary(run_id: str) -> str:
     """For the screen: the result in words that a study or a comparison has logged, and where the report is."""
-    answer = read_file(run_id, ANSWER).strip()
-    return f"\n{answer}\n\nreport.html and report.md are among the files of run {run_id}"
+    return f"\n{read_file(run_id, ANSWER).strip()}\n\nreport.html and report.md are among the files of run {run_id}"
 
 
 def _copy(folder: Path, target: Path) -> None:

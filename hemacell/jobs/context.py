@@ -17,8 +17,7 @@ from hemacell.core.progress import end_lines
 from hemacell.core.provenance import sources_digest, step_key
 from hemacell.core.threads import available_cores
 from hemacell.data.sources.resolve import DataSource, resolve_data
-from hemacell.tracking.runs.existing import existing_run
-from hemacell.tracking.runs.finished import finished_run
+from hemacell.tracking.runs.existing import existing_run, finished_run
 from hemacell.tracking.runs.lifecycle import has_open_run, track
 from hemacell.tracking.runs.mlflow_environment import point_to_result
 from hemacell.tracking.runs.tracker import Tracker
@@ -52,20 +51,10 @@ class RunContext(Generic[Own]):
     cache: Path
     threads: int
 
-    def key(self, inputs: Mapping[str, str], *modules: str) -> str:
-        """The digest of all that decides this job's result (see `hemacell.core.provenance`).
-
-        Args:
-            inputs: digests of data and models.
-            modules: that compute it beside those which the class of the settings declares.
-        """
-        return step_key(
-            self.name,
-            sources_digest(*self.settings.computed_by, *modules),
-            self.settings.texts(*IN_KEY),
-            inputs,
-            self.threads,
-        )
+    def key(self, inputs: Mapping[str, str]) -> str:
+        """The digest of all that decides the result; `inputs` are digests of data and models (see `step_key`)."""
+        sources = sources_digest(*self.settings.computed_by)
+        return step_key(self.name, sources, self.settings.texts(*IN_KEY), inputs, self.threads)
 
     def finished(self, key: str) -> str | None:
         """The run that computed all this before, which is then announced; None where the settings ask for it again."""

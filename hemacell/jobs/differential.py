@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hemacell.core.files import atomic_write, sha256_of
 from hemacell.evaluation.metrics import confusion_counts
+from hemacell.jobs.extra_files import ExtraFiles
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.reference_scores import test_predictions_of
 from hemacell.tracking.runs.tracker import Tracker
@@ -23,24 +21,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SETTINGS = "differential.settings"
-#: Tags with the sha256 of table and page.
-DIGESTS = ("differential.sha256", "differential.page_sha256")
-
-
-def files_of(output: Path) -> tuple[Path, Path]:
-    """Table and page of the differential count that belong to an output."""
-    return output.with_name(f"{output.stem}.differential.csv"), output.with_name(f"{output.stem}.differential.html")
-
-
-def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
-    """Whether the run with these tags has made the differential count that is asked for, and its files are there."""
-    if tags.get(SETTINGS) != _settings(asked):
-        return False
-    return all(
-        file.is_file() and tags.get(name) == sha256_of(file)
-        for name, file in zip(DIGESTS, files_of(output), strict=True)
-    )
+FILES = ExtraFiles(
+    "differential",
+    ("seed", "resamples"),
+    {"differential.sha256": ".differential.csv", "differential.page_sha256": ".differential.html"},
+)
 
 
 def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
@@ -49,7 +34,7 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
     from hemacell.prediction.differential.shares import differentials
     from hemacell.reporting.differential_page import Origin, write_page, write_table
 
-    asked, config = job.settings, job.config()
+    asked, config = job.settings, job.config
     tested = confusion_of(job.model, tally.classes)
     if tested is None:
         logger.warning(f"the run with the test predictions of {job.model.uri} is gone: the counts are not corrected")
@@ -66,17 +51,9 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
         confidence_threshold=config.confidence_threshold,
         calibration="" if config.shows_target_risk else config.calibration_in_words(),
     )
-    files = files_of(job.output)
-    with ExitStack() as stack:
-        # their digests are on the run before they appear, so that it is known which run they belong to
-        table, page = (stack.enter_context(atomic_write(file)) for file in files)
+    with FILES.written(asked, job.output, run) as (table, page):
         write_table(table, counted, tested)
         write_page(page, counted, tally, job.inputs, origin)
-        digests = {name: sha256_of(file) for name, file in zip(DIGESTS, (table, page), strict=True)}
-        run.tags({SETTINGS: _settings(asked), **digests})
-    for file in files:
-        run.artifact(file)
-        logger.info(f"predict: {file}")
     for line in [] if tested is None else doubts(tally.classes, tested):
         logger.warning(line)
 
@@ -96,7 +73,3 @@ def confusion_of(model: RegisteredModel, classes: Sequence[str]) -> NDArray[np.i
         return None
     index = np.array([list(classes).index(name) for name in tested.classes])
     return confusion_counts(index[tested.labels], index[tested.predicted], len(classes))
-
-
-def _settings(asked: Any) -> str:
-    return f"seed={asked.seed} resamples={asked.resamples}"

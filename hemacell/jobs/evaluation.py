@@ -11,7 +11,7 @@ import numpy as np
 
 from hemacell.core.errors import UserError
 from hemacell.data.images import UnreadableImage
-from hemacell.data.masks import masks_beside, square_mask
+from hemacell.data.masks import square_mask
 from hemacell.evaluation.classification import Acceptance, Evaluation, evaluate
 from hemacell.evaluation.predictions import Predictions
 from hemacell.evaluation.reference_scores import compare_with_reference, drop_in_words, reference_checks
@@ -162,7 +162,7 @@ def _saliency_inside_masks(
     """From `saliency_metrics`; empty where no image has a mask."""
     from hemacell.classifiers.grad_cam import crop_mask
 
-    files = masks_beside(manifest)
+    files = manifest.table["own_mask"].tolist()
     masks: dict[int, np.ndarray] = {}
     problems: list[str] = []
     # The rows are sorted by content, which is a random order.

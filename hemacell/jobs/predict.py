@@ -8,8 +8,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from hemacell.config.jobs import PredictSettings
@@ -22,14 +22,15 @@ from hemacell.core.progress import end_lines
 from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.core.threads import available_cores
 from hemacell.jobs import differential, saliency
+from hemacell.jobs.extra_files import ExtraFiles
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import RegisteredModel, fetch
+from hemacell.tracking.runs.existing import can_continue, writers_of
 from hemacell.tracking.runs.lifecycle import track
 from hemacell.tracking.runs.mlflow_environment import point_to_result
-from hemacell.tracking.runs.outputs import Writer, can_go_on, writers_of
 from hemacell.tracking.runs.process import mark_stale_runs
 from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import (
@@ -47,6 +48,7 @@ from hemacell.tracking.store import get_client
 if TYPE_CHECKING:
     from hemacell.classifiers.description import ClassifierConfig
     from hemacell.classifiers.model import ClassifierModel
+    from hemacell.tracking.runs.existing import Run
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +72,11 @@ class PredictJob:
     """what decides the rows, in words"""
     key: str
     done: str
-    """the run that did all this already, '' if there is none"""
+    """the run that did all this already, '' without one"""
     whole: bool
     """whether the output is there already, with these very rows"""
 
+    @cached_property
     def predictor(self) -> ClassifierModel:
         """The classifier, as the settings ask for it."""
         from hemacell.classifiers.folder import load_folder
@@ -83,6 +86,7 @@ class PredictJob:
         asked = self.settings
         return load_folder(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.crop)
 
+    @cached_property
     def config(self) -> ClassifierConfig:
         """What the classifier is."""
         from hemacell.classifiers.description import DESCRIPTION, ClassifierConfig
@@ -96,7 +100,7 @@ class PredictJob:
 
         per_part = self.settings.batch * BATCHES_A_PART
         with open_parts(self.output, self.key, self.facts, len(self.inputs), per_part, self.settings.force) as parts:
-            before = parts.note if can_go_on(NAME, parts.note, self.key) else ""
+            before = parts.note if can_continue(NAME, parts.note, self.key) else ""
             if before:
                 logger.info(f"predict: going on with run {before}, which did not come to its end")
             with track(
@@ -119,10 +123,6 @@ class PredictJob:
                 finally:
                     end_lines()
             parts.remove()
-
-    def report(self, run: Tracker) -> None:
-        """Tell the user where the result is."""
-        logger.info(f"predict: {self.output}; run {run.run_id}")
 
     def _tags(self) -> dict[str, object]:
         return {
@@ -147,7 +147,7 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> PredictJob:
     output = check_output(settings.output)
     if output == inputs.source:
         raise UserError(f"output={settings.output} is the table of the images itself: name another file")
-    mark_stale_runs(get_client())
+    mark_stale_runs()
     kind = inputs.kind()
     model = find_classifier(settings.model, kind)
     if kind == "sample":
@@ -167,7 +167,7 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> PredictJob:
     done, whole = _there_already(settings, output, key, facts) if output.exists() else ("", False)
     if not done:
         for added in _added(settings):
-            for file, tag in zip(added.files_of(output), added.DIGESTS, strict=True):
+            for tag, file in added.files(output).items():
                 _check_own(settings, file, tag, key, facts)
     return PredictJob(settings, inputs, output, model, threads, facts, key, done, whole)
 
@@ -178,17 +178,19 @@ def _there_already(asked: PredictSettings, output: Path, key: str, facts: Mappin
     if asked.force:
         return "", False
     for run in own:
-        if run.finished and all(each.is_there(asked, output, run.tags) for each in _added(asked)):
-            point_to_result(get_client(), run.run_id)
+        if run.info.status == "FINISHED" and all(
+            each.are_there(asked, output, run.data.tags) for each in _added(asked)
+        ):
+            point_to_result(get_client(), run.info.run_id)
             logger.info(
-                f"predict: run {run.run_id} has done exactly this already, and {output} is there; "
+                f"predict: run {run.info.run_id} has done exactly this already, and {output} is there; "
                 "type force=true to do it again"
             )
-            return run.run_id, True
+            return run.info.run_id, True
     return "", True
 
 
-def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Writer]:
+def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
     """The runs of this very job that wrote a file, if it exists. Without force, refuses a file of another job.
 
     Args:
@@ -202,18 +204,18 @@ def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Ma
     if asked.force or not file.exists():
         return []
     runs = writers_of(NAME, tag, sha256_of(file))
-    if own := [run for run in runs if run.tags.get(KEY) == key]:
+    if own := [run for run in runs if run.data.tags.get(KEY) == key]:
         return own
     what = "was not written by this job, or was changed since"
     if runs:
-        before = json.loads(runs[0].tags.get(FACTS, "{}"))
-        what = f"was written by run {runs[0].run_id} with {in_words(before, facts)}"
+        before = json.loads(runs[0].data.tags.get(FACTS, "{}"))
+        what = f"was written by run {runs[0].info.run_id} with {in_words(before, facts)}"
     raise UserError(f"{file} is there already and {what}: type force=true to overwrite it, or name another output")
 
 
-def _added(asked: PredictSettings) -> list[ModuleType]:
-    """What is asked for besides the output; each module names the files it writes and the tags of their digests."""
-    return [*[differential] * asked.differential, *[saliency] * (asked.explain > 0)]
+def _added(asked: PredictSettings) -> list[ExtraFiles]:
+    """What is asked for besides the output."""
+    return [*[differential.FILES] * asked.differential, *[saliency.FILES] * (asked.explain > 0)]
 
 
 # --- the steps
@@ -229,9 +231,9 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         logger.info(f"predict: {job.output} has these predictions already")
         return
     progress = Progress("classifying")
-    classifier = job.predictor()
-    if not (config := job.config()).shows_target_risk:
-        logger.warning(config.calibration_in_words())
+    classifier = job.predictor
+    if not job.config.shows_target_risk:
+        logger.warning(job.config.calibration_in_words())
     if job.settings.explain:
         GradCAM.of(classifier)  # where it has none, this is reported before the work
     speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)
@@ -247,7 +249,7 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
 def log_predictions(job: PredictJob, run: Tracker) -> Tally:
     """Log what the output adds up to, and the output itself where it is small."""
     smears = len(set(job.inputs.smears))
-    classes = job.config().classes
+    classes = job.config.classes
     shown = max(1, min(MOST_THUMBNAILS, ALL_THUMBNAILS // (smears * len(classes))))
     tally = tallied(classes, read_output(job.output), job.inputs.smears, shown if job.settings.differential else 0)
     counts = {f"count/{name}": float(count) for name, count in zip(classes, tally.total(), strict=True)}

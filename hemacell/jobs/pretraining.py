@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def missing_encoders(encoders: Iterable[EncoderSpec]) -> list[EncoderSpec]:
-    """The encoders that must be pretrained first, each once."""
-    return list({spec.name: spec for spec in encoders if spec.missing}.values())
-
-
 def check_pretraining(job: RunContext[CellSettings], missing: Iterable[EncoderSpec]) -> None:
     """Check, before any work, that missing encoders can be made from the folder that is given.
 

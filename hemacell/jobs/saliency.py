@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hemacell.core.files import atomic_write, sha256_of
+from hemacell.jobs.extra_files import ExtraFiles
 from hemacell.prediction.output import read_output
 from hemacell.prediction.read_ahead import read_ahead, read_square
 from hemacell.prediction.summary import first_to_review
@@ -20,21 +18,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SETTINGS, DIGESTS = "explained.settings", ("explained.sha256",)
+FILES = ExtraFiles("explained", ("explain",), {"explained.sha256": ".explained.png"})
 _AHEAD = 16  # pictures that are read while others are put in place
-
-
-def files_of(output: Path) -> tuple[Path]:
-    """The figure that belongs to an output."""
-    return (output.with_name(f"{output.stem}.explained.png"),)
-
-
-def is_there(asked: Any, output: Path, tags: Mapping[str, str]) -> bool:
-    """Whether the run with these tags has made the figure that is asked for, and it still exists."""
-    return tags.get(SETTINGS) == _settings(asked) and all(
-        file.is_file() and tags.get(name) == sha256_of(file)
-        for name, file in zip(DIGESTS, files_of(output), strict=True)
-    )
 
 
 def log_saliency(job: PredictJob, run: Tracker) -> None:
@@ -45,7 +30,7 @@ def log_saliency(job: PredictJob, run: Tracker) -> None:
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.reporting.figures import saliency_maps
 
-    predictor = job.predictor()
+    predictor = job.predictor
     config = predictor.config
     chosen = first_to_review(read_output(job.output), job.settings.explain)
     paths = (job.inputs.path(row) for row in chosen["row"])
@@ -56,26 +41,18 @@ def log_saliency(job: PredictJob, run: Tracker) -> None:
         chosen = chosen.drop(index=gone)
     shape = (-1, config.decoded_size, config.decoded_size, 3)
     pixels = np.array([square for square in squares if not isinstance(square, str)], np.uint8).reshape(shape)
-    answers = np.array([config.classes.index(name) for name in chosen["class"]], np.int64)
-    heat = GradCAM.of(predictor)(pixels, answers)
+    predicted = np.array([config.classes.index(name) for name in chosen["class"]], np.int64)
+    saliency = GradCAM.of(predictor)(pixels, predicted)
     texts = [
         f"{_shortened(image)}\n{name} {probability:.2f}{', for review' if doubtful else ''}"
         for image, name, probability, doubtful in chosen[["image", "class", "probability", "needs_review"]].to_numpy()
     ]
     title = f"{_shortened(job.output.name)}: {len(chosen)} images, those for review first, then the least sure"
-    (picture,) = files_of(job.output)
-    figure = saliency_maps(pixels, texts, title, heat, config.crop)
-    with atomic_write(picture) as file:
-        figure.savefig(file, format="png", dpi=FIGURE_DPI)
-        run.tags({SETTINGS: _settings(job.settings), DIGESTS[0]: sha256_of(file)})  # before it appears: whose it is
-    run.artifact(picture)
-    logger.info(f"predict: {picture}")
+    figure = saliency_maps(pixels, texts, title, saliency, config.crop)
+    with FILES.written(job.settings, job.output, run) as (picture,):
+        figure.savefig(picture, format="png", dpi=FIGURE_DPI)
 
 
 def _shortened(name: str, most: int = 34) -> str:
     """The end of a long name, which tells more than its folders."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
-
-
-def _settings(asked: Any) -> str:
-    return f"explain={asked.explain}"

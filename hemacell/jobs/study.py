@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
 from hemacell.config.roles import Role
+from hemacell.config.run_names import percent
 from hemacell.execution.executor import get_executor
 from hemacell.jobs.context import RunContext, start_job
-from hemacell.jobs.data_checks import report_problems
-from hemacell.jobs.pretraining import missing_encoders
-from hemacell.jobs.wbc_inputs import Images, draw_images, read_images, run_key
+from hemacell.jobs.images import decode, log_images, report_problems
+from hemacell.jobs.wbc_inputs import CellInputs, Images, draw_images, find_inputs, image_settings
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
     from hemacell.tracking.registry.encoders import EncoderSpec
-    from hemacell.tracking.registry.lookup import RegisteredModel
     from hemacell.tracking.runs.tracker import Tracker
 
 logger = logging.getLogger(__name__)
@@ -32,11 +31,9 @@ class StudyArm:
     name: str
     overrides: tuple[str, ...]
     """Settings in which the arm differs from the study."""
-    settings: WbcSettings
+    job: RunContext[WbcSettings]
     """Of its runs, but for fraction, draw, seed and steps."""
-    encoders: Sequence[EncoderSpec]
-    start: RegisteredModel | None
-    images: Images
+    inputs: CellInputs
 
 
 @dataclass(frozen=True)
@@ -69,13 +66,13 @@ class Study:
 
     @property
     def missing(self) -> list[EncoderSpec]:
-        """Encoders that must be pretrained first."""
-        return missing_encoders(spec for arm in self.arms for spec in arm.encoders)
+        """Encoders that must be pretrained first, each once."""
+        return list({spec.name: spec for arm in self.arms for spec in arm.inputs.missing}.values())
 
     @property
     def images(self) -> Images:
         """The images of all arms but those with image settings of their own."""
-        return self.arms[0].images
+        return self.arms[0].inputs.images
 
     @property
     def key(self) -> str:
@@ -115,61 +112,37 @@ def plan(job: RunContext[StudySettings], registered: Mapping[str, str] | None = 
     runs: list[PlannedRun] = []
     for draw in range(settings.first_draw, settings.first_draw + settings.draws):
         for fraction in sorted(settings.fractions, reverse=True):
-            runs += _runs_of_draw(job, arms, fraction, draw)
+            runs += _runs_of_draw(settings, arms, fraction, draw)
     return Study(job, arms, runs)
 
 
 def _study_arms(job: RunContext[StudySettings], registered: Mapping[str, str]) -> list[StudyArm]:
-    from hemacell.tracking.registry.encoders import resolve_encoders
-    from hemacell.tracking.registry.lookup import resolve
-
-    settings, kind = job.settings, job.source.kind
-    recipe = {name: text for name, text in settings.canonical().items() if name in CellSettings.model_fields}
-    recipe |= {"threads": str(job.threads), "register_model": "false", "resume": "", "run_name": "", "experiment": ""}
+    texts = job.settings.canonical()
+    passed_on = CellSettings.names(*set(Role) - {Role.EXECUTION}) | job.settings.inherited_by(CellSettings).keys()
+    recipe = {name: texts[name] for name in passed_on} | {"threads": str(job.threads), "register_model": "false"}
     read: dict[tuple[str, ...], Images] = {}
     arms = []
-    for arm in settings.arm_list:
-        own = WbcSettings.from_strings(recipe | dict(arm.overrides))
-        start = resolve(own.init_from, kind) if own.init_from else None
-        wanted = image_settings(own)
-        if wanted not in read:
-            read[wanted] = read_images(own, job.source.root)
-        encoders = resolve_encoders(own.encoders, kind, job.cache, used=registered)
-        arms.append(StudyArm(arm.name, arm.settings, own, encoders, start, read[wanted]))
+    for arm in job.settings.arm_list:
+        settings = WbcSettings.from_strings(recipe | dict(arm.overrides))
+        own = RunContext("wbc", settings, job.source, job.cache, job.threads)
+        inputs = find_inputs(own, read.get(image_settings(settings)), registered)
+        read[image_settings(settings)] = inputs.images
+        arms.append(StudyArm(arm.name, arm.settings, own, inputs))
     return arms
 
 
-def image_settings(settings: CellSettings) -> tuple[str, ...]:
-    """What decides which images there are: where it is equal, they are read once."""
-    return tuple(settings.texts(Role.IMAGES, Role.RESOLVED).values())
-
-
-def _runs_of_draw(
-    job: RunContext[StudySettings], arms: Sequence[StudyArm], fraction: float, draw: int
-) -> list[PlannedRun]:
+def _runs_of_draw(settings: StudySettings, arms: Sequence[StudyArm], fraction: float, draw: int) -> list[PlannedRun]:
     """The runs of all arms for one fraction and draw, in the order of the arms."""
-    settings = job.settings
-    drawn: dict[int, Manifest] = {}
+    drawn: dict[tuple[str, ...], Manifest] = {}
     runs = []
     for arm in arms:
-        own = arm.settings.model_copy(
-            update={
-                "fraction": fraction,
-                "draw": draw,
-                "seed": settings.seed + draw,
-                "run_name": f"{arm.name} {fraction * 100:g} % draw {draw}",
-            }
-        )
-        if id(arm.images) not in drawn:
-            drawn[id(arm.images)] = draw_images(own, arm.images, job.source.root)
-        manifest = drawn[id(arm.images)]
-        counting = own if any(name.startswith("steps") for name in arm.overrides) else settings
-        own = own.model_copy(update={"steps": counting.training_steps(len(manifest.part("train")))})
-        key = ""
-        if not missing_encoders(arm.encoders):
-            own_job = RunContext("wbc", own, job.source, job.cache, job.threads)
-            encoders = [replace(spec, seed=own.seed) for spec in arm.encoders]
-            key = run_key(own_job, manifest, arm.images.external, encoders, arm.start)
+        varied = {"fraction": fraction, "draw": draw, "seed": settings.seed + draw}
+        own = arm.job.settings.model_copy(update={**varied, "run_name": f"{arm.name} {percent(fraction)} draw {draw}"})
+        images = image_settings(own)
+        if images not in drawn:
+            drawn[images] = draw_images(own, arm.inputs.images, arm.job.source.root)
+        own = own.model_copy(update={"steps": own.training_steps(len(drawn[images].part("train")))})
+        key = arm.inputs.key(replace(arm.job, settings=own), drawn[images])
         runs.append(PlannedRun(arm.name, fraction, draw, arm.overrides, own, key))
     return runs
 
@@ -185,25 +158,21 @@ def resume_stopped(study: Study) -> Study:
     return replace(study, job=replace(study.job, settings=settings.model_copy(update={"resume": stopped})))
 
 
-def log_images(study: Study, parent: Tracker) -> None:
+def record_images(study: Study, parent: Tracker) -> None:
     """Record the images as inputs of the study's run, and what is wrong with them as tags."""
-    parent.tags(report_problems(study.images.everything))
-    for context, manifest in zip(("study", "external"), study.images, strict=True):
-        if manifest is not None:
-            parent.data_input(manifest.digest32, manifest.name, str(manifest.root), manifest.counts(), context)
+    report_problems(parent, study.images.everything)
+    log_images(parent, study.images.everything, "study")
+    if study.images.external is not None:
+        log_images(parent, study.images.external, "external")
 
 
 def decode_images(study: Study) -> None:
     """Decode before the workers start, which would all do it at once."""
-    from hemacell.core.progress import Progress
-    from hemacell.data.decoding import decode
-
-    settings = study.job.settings
     wanted = {
-        (manifest.digest, arm.settings.decoded_size): manifest
+        (manifest.digest, arm.job.settings.decoded_size): manifest
         for arm in study.arms
-        for manifest in arm.images
+        for manifest in arm.inputs.images
         if manifest is not None
     }
     for (_, size), manifest in wanted.items():
-        decode(manifest, size, study.job.cache, settings.max_bad, progress=Progress("decoding"))
+        decode(study.job, manifest, size)

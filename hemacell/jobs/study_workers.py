@@ -16,9 +16,9 @@ from hemacell.core.text import slug
 from hemacell.data.sources.resolve import resolve_data
 from hemacell.execution.executor import Outcome, Task, get_executor
 from hemacell.jobs.context import RunContext
-from hemacell.jobs.study import PlannedRun, Study, image_settings
+from hemacell.jobs.study import PlannedRun, Study
 from hemacell.jobs.study_overview import to_do
-from hemacell.jobs.wbc_inputs import Images, read_images
+from hemacell.jobs.wbc_inputs import Images, image_settings, read_images
 from hemacell.tracking.runs.mlflow_environment import child_environment
 from hemacell.tracking.runs.search import finished_runs_of_keys, stopped_children
 from hemacell.tracking.schema import STUDY_RUNS

@@ -1,18 +1,23 @@
-"""The images of a cell classifier, and the key of its run: the same for `wbc` and for the plan of a study."""
+"""What a cell classifier is made of, and the key of its run: the same for `wbc` and for the plan of a study."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hemacell.config.jobs import CellSettings, WbcSettings
+from hemacell.config.roles import Role
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
     from hemacell.jobs.context import RunContext
     from hemacell.tracking.registry.encoders import EncoderSpec
     from hemacell.tracking.registry.lookup import RegisteredModel
+
+logger = logging.getLogger(__name__)
 
 
 class Images(NamedTuple):
@@ -24,6 +29,62 @@ class Images(NamedTuple):
     """Another laboratory's cells."""
 
 
+@dataclass(frozen=True)
+class CellInputs:
+    """Images and models, without those of a draw."""
+
+    images: Images
+    encoders: Sequence[EncoderSpec]
+    start: RegisteredModel | None
+    """The classifier that the training starts from."""
+
+    @property
+    def missing(self) -> list[EncoderSpec]:
+        """The encoders that must be pretrained first."""
+        return [spec for spec in self.encoders if spec.missing]
+
+    def key(self, job: RunContext[WbcSettings], manifest: Manifest) -> str:
+        """The digest of all that decides a run's result; '' while encoders are missing.
+
+        Args:
+            job: the job and its settings.
+            manifest: the images of the draw.
+        """
+        from hemacell.classifiers.methods import method_digest
+        from hemacell.data.masks import masks_digest
+
+        if self.missing:
+            return ""
+        inputs = {spec.slug: replace(spec, seed=job.settings.seed).identity for spec in self.encoders}
+        inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
+        inputs["method"] = method_digest(job.settings.method)
+        if (external := self.images.external) is not None:
+            inputs |= {"external": external.digest, "external masks": masks_digest(external)}
+        return job.key(inputs | {"init_from": self.start.model_id if self.start else ""})
+
+
+def find_inputs(
+    job: RunContext[WbcSettings], images: Images | None = None, used: Mapping[str, str] | None = None
+) -> CellInputs:
+    """Look up what the settings of a cell classifier name; loads no network and decodes no image.
+
+    Args:
+        job: the job.
+        images: where they have been read already.
+        used: encoder -> address of the version to take.
+
+    Raises:
+        UserError: an unknown encoder, classifier or folder.
+    """
+    from hemacell.tracking.registry.encoders import resolve_encoders
+    from hemacell.tracking.registry.lookup import resolve
+
+    settings, kind = job.settings, job.source.kind
+    start = resolve(settings.init_from, kind) if settings.init_from else None
+    encoders = resolve_encoders(settings.encoders, kind, job.cache, settings.seed, used)
+    return CellInputs(images or read_images(settings, job.source.root), encoders, start)
+
+
 def read_images(settings: CellSettings, root: Path) -> Images:
     """The cells with their splits, and the other laboratory's folder, as the settings name them.
 
@@ -32,15 +93,20 @@ def read_images(settings: CellSettings, root: Path) -> Images:
     """
     from hemacell.data import splits
     from hemacell.data.sources.base import SourceOptions
-    from hemacell.data.sources.class_folders import folder_manifest
+    from hemacell.data.sources.labelled import ALL, labelled_images
     from hemacell.data.sources.resolve import read_manifest
     from hemacell.data.subsets import limit
 
-    options = SourceOptions(settings.wbc_folder, settings.masks == "on", settings.mask_from)
+    named = SourceOptions(classes=settings.classes, group=settings.group)
+    options = replace(named, wbc_folder=settings.wbc_folder, masks=settings.masks == "on", mask_from=settings.mask_from)
     everything = splits.official_splits(read_manifest(root, "wbc", options))
+    logger.info(everything.summary())
     if settings.limit:
         everything = limit(everything, settings.limit)
-    external = folder_manifest(Path(settings.external), everything.classes) if settings.external else None
+    external = None
+    if settings.external:
+        external = labelled_images(Path(settings.external), everything.classes, ALL, named)
+        logger.info(external.summary())
     return Images(everything, external)
 
 
@@ -56,28 +122,6 @@ def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:
     return draw(images.everything, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
 
 
-def run_key(
-    job: RunContext[WbcSettings],
-    manifest: Manifest,
-    external: Manifest | None,
-    encoders: Sequence[EncoderSpec],
-    start: RegisteredModel | None = None,
-) -> str:
-    """The digest of all that decides the result of a cell classifier.
-
-    Args:
-        job: the job and its settings.
-        manifest: the images of the draw.
-        external: another laboratory's images.
-        encoders: all of them registered or built in.
-        start: the classifier that the training starts from.
-    """
-    from hemacell.classifiers.methods import method_digest
-    from hemacell.data.masks import masks_digest
-
-    inputs = {spec.slug: spec.identity for spec in encoders}
-    inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
-    inputs["method"] = method_digest(job.settings.method)
-    if external is not None:
-        inputs |= {"external": external.digest, "external masks": masks_digest(external)}
-    return job.key(inputs | {"init_from": start.model_id if start else ""})
+def image_settings(settings: CellSettings) -> tuple[str, ...]:
+    """What decides which images there are: where it is equal, they are read once."""
+    return tuple(settings.texts(Role.IMAGES, Role.RESOLVED).values())

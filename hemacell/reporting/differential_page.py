@@ -179,7 +179,7 @@ def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
     if origin.confusion is None:
         found.append(
             "The predictions of the classifier on its own test images are not available (the run that trained it was "
-            "deleted): its errors are unknown, and the shares are as counted, not corrected."
+            "deleted): its errors are unknown, and the shares are as counted, uncorrected."
         )
     else:
         tested = origin.confusion.sum(1)

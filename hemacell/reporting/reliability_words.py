@@ -22,7 +22,7 @@ def reliability_in_words(
     Args:
         config: of the classifier.
         on_val, on_test: what its threshold does on the half of val that it was chosen on, and on test.
-        metrics: on test: `ece`, `ece_uncalibrated` and `unlike`.
+        metrics: on test: `ece`, `ece_uncalibrated` and `ood_share`.
         flagged: kind of altered image -> share that is flagged.
     """
     kinds = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in flagged.items())
@@ -31,6 +31,6 @@ def reliability_in_words(
         f"calibration error on test {metrics['ece_uncalibrated']:.4f} before and {metrics['ece']:.4f} after",
         "accepted without review": f"{config.calibration_in_words()}; on the other half of val {on_val.in_words()}; "
         f"on test {on_test.in_words()}",
-        "out of distribution": f"{metrics['unlike']:.1%} of the test cells are flagged (false alarms); of images "
+        "out of distribution": f"{metrics['ood_share']:.1%} of the test cells are flagged (false alarms); of images "
         f"made from them: {kinds}",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
@@ -14,6 +15,7 @@ from hemacell.core.files import is_disk_full
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 HEALTH_TIMEOUT_S = 3.0
 
@@ -125,6 +127,22 @@ def experiment_ids(client: MlflowClient) -> list[str]:
             return found
 
 
+def search_runs(text: str, newest_first: bool = True, most: int = 5000) -> list[Run]:
+    """The runs of all experiments that a search in MLflow's syntax finds."""
+    client = get_client()
+    experiments = experiment_ids(client)
+    found: list[Run] = []
+    token = None
+    order = [f"attributes.start_time {'DESC' if newest_first else 'ASC'}"]
+    while experiments and len(found) < most:
+        page = client.search_runs(experiments, text, max_results=1000, order_by=order, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            break
+    return found
+
+
 def artifact_location(experiment: str, uri: str) -> str | None:
     """Where a new experiment keeps its files: next to the SQLite file; None leaves it to the server.
 
@@ -146,29 +164,29 @@ def as_user_error(error: BaseException, resume: str = "") -> UserError | None:
     import mlflow
 
     hint = f", then {resume}" if resume else ""
-    seen: BaseException | None = error
-    while seen is not None:
-        if lost_server(seen):
-            uri = mlflow.get_tracking_uri()
-            return UserError(f"the MLflow server at {uri} stopped answering: see that it runs{hint}")
+    if lost_server(error):
+        uri = mlflow.get_tracking_uri()
+        return UserError(f"the MLflow server at {uri} stopped answering: check that it runs{hint}")
+    for seen in _causes(error):
         if isinstance(seen, OSError) and is_disk_full(seen):
             where = f" (writing {seen.filename})" if seen.filename else ""
             return UserError(f"the disk is full{where}: free some space{hint}")
         if "database or disk is full" in str(seen):
             return UserError(f"the disk that holds {mlflow.get_tracking_uri()} is full: free some space{hint}")
-        seen = seen.__cause__ or seen.__context__
     return None
 
 
-def lost_server(error: BaseException | None) -> bool:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def lost_server(error: BaseException) -> bool:
     """Whether the error, or one that it comes from, is a connection to the tracking server that failed."""
     import requests
 
-    while error is not None:
-        if isinstance(error, (requests.ConnectionError, requests.Timeout)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(isinstance(cause, (requests.ConnectionError, requests.Timeout)) for cause in _causes(error))
 
 
 def stop_retrying() -> None:

@@ -64,6 +64,8 @@ class Trained:
     network: nn.Module
     history: list[Row]
     seconds: float
+    val_score: float
+    """Of this network: the entry of `validate` that the task monitors."""
 
 
 _FABRIC_PRECISION: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "float32": "32-true"}
@@ -73,7 +75,7 @@ def make_fabric(device: str = "auto", precision: str = "bf16") -> Fabric:
     """Device and precision: `auto`, `cpu` or `cuda`; `bf16` (mixed) or `float32`.
 
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: a GPU is asked for and the machine has no GPU.
         KeyError: another precision, such as `auto`, which `Settings.resolved` decides.
     """
     return Fabric(accelerator=chosen_device(device).type, devices=1, precision=_FABRIC_PRECISION[precision])
@@ -149,7 +151,8 @@ def fit(
         _save(checkpoint, state, network, averaged, optimizer, state.seconds)
     if state.best:
         averaged.network.load_state_dict(state.best)
-    return Trained(averaged.network.eval(), state.history, state.seconds)
+    score = state.best_score if state.best else state.history[-1][task.monitor]
+    return Trained(averaged.network.eval(), state.history, state.seconds, score)
 
 
 def _learn(

@@ -6,23 +6,16 @@ import torch
 
 from hemacell.classifiers.calibration import calibrate, calibration_split
 from hemacell.classifiers.cells import CellImages
-from hemacell.classifiers.description import ClassifierConfig
 from hemacell.classifiers.fusion_network import FusedClassifier
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.core.errors import UserError
 from hemacell.evaluation.selective import REVIEW_ALL, accepted, choose_confidence_threshold
 from hemacell.evaluation.temperature import apply_temperature, fit_temperature, log_probabilities
+from tests.small_classifiers import small_config
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
-CONFIG = ClassifierConfig(
-    classes=("a", "b", "c"),
-    decoded_size=16,
-    size=16,
-    crop=0.8,
-    views=3,
-    encoders=(),
-)
+CONFIG = small_config(decoded_size=16, views=3)
 VAL = CellImages(np.arange(60), RNG.integers(0, 3, 60), [])
 TEST = CellImages(np.arange(60, 80), RNG.integers(0, 3, 20), [])
 

@@ -10,7 +10,6 @@ from torch import nn
 from hemacell.classifiers import cell_task as module
 from hemacell.classifiers.cell_task import CellTask, training_augmentation
 from hemacell.classifiers.cells import CellImages, cell_images
-from hemacell.classifiers.description import ClassifierConfig
 from hemacell.classifiers.fusion_network import FusedClassifier
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.data.augmentation import (
@@ -28,6 +27,7 @@ from hemacell.data.manifest import Manifest, Row
 from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import EncoderConfig, create_encoder
 from hemacell.training.loop import LoopSettings, fit
+from tests.small_classifiers import small_config
 
 WIDTHS = {"prcc": 3, "camelyon": 2}
 COUNT, VIEWS = 10, 3
@@ -229,14 +229,7 @@ def network():
 
 def test_validation_metrics_are_those_of_scikit_learn():
     made, used = task(), network().eval()
-    config = ClassifierConfig(
-        classes=("a", "b", "c"),
-        decoded_size=16,
-        size=16,
-        crop=1.0,
-        views=1,
-        encoders=(),
-    )
+    config = small_config(decoded_size=16, crop=1.0, views=1)
     probabilities = ClassifierModel(config, used, []).from_embeddings(PIXELS, made.val.rows, made.val.embeddings)
     labels, predicted = made.val.labels, probabilities.argmax(1)
     found = made.validate(used)

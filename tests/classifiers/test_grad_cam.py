@@ -11,8 +11,9 @@ from hemacell.classifiers.fusion_network import FusedClassifier, mean_logits
 from hemacell.classifiers.grad_cam import GradCAM, crop_mask
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.data.augmentation import apply_augmentation, dihedral_augmentation
+from tests.small_classifiers import small_config
 
-SIZE, STORE, FIELD = 32, 36, 0.5  # 18 pixels of 36 are looked at, from the 9th on
+SIZE, STORE, FIELD = 32, 36, 0.5  # 18 pixels of 36 are used, from the 9th on
 TURNS = [lambda x, k=k, flip=flip: np.rot90(x[:, ::-1] if flip else x, k) for flip in (False, True) for k in range(4)]
 
 
@@ -108,7 +109,7 @@ def test_heat_lies_in_the_field_from_0_to_1_and_asks_about_the_class():
 def test_a_turned_picture_has_the_turned_heat(turn):
     explain, seen, labels = GradCAM(network(), SIZE, FIELD, 8), pictures(2), np.array([1, 2])
     turned = np.stack([TURNS[turn](picture) for picture in seen])
-    expected = np.stack([TURNS[turn](heat) for heat in explain(seen, labels)])
+    expected = np.stack([TURNS[turn](found) for found in explain(seen, labels)])
     np.testing.assert_allclose(explain(turned, labels), expected, atol=1e-4)
 
 
@@ -138,20 +139,11 @@ def test_the_network_stays_as_it_is_and_may_be_frozen():
 
 
 def test_captum_is_not_needed_to_classify(monkeypatch, with_detector):
-    from hemacell.classifiers.description import ClassifierConfig
     from hemacell.tracking.registry.registration import REQUIREMENTS
 
     assert "captum" not in REQUIREMENTS
     monkeypatch.setitem(sys.modules, "captum.attr", None)
-    config = ClassifierConfig(
-        classes=("a", "b", "c"),
-        decoded_size=STORE,
-        size=SIZE,
-        crop=FIELD,
-        views=2,
-        confidence_threshold=0.5,
-        encoders=(),
-    )
+    config = small_config(decoded_size=STORE, size=SIZE, crop=FIELD)
     made = with_detector(ClassifierModel(config, network(0), []))
     assert made.predict_pixels(pictures()).probabilities.shape == (5, 3)
     with pytest.raises(ImportError):

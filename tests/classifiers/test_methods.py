@@ -9,7 +9,6 @@ from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.neighbors import KNeighborsClassifier
 
 from hemacell.classifiers.cells import CellImages
-from hemacell.classifiers.description import ClassifierConfig
 from hemacell.classifiers.folder import load_folder, save_folder
 from hemacell.classifiers.grad_cam import GradCAM
 from hemacell.classifiers.methods import METHODS, FitContext, TrainingData, method_digest
@@ -20,19 +19,13 @@ from hemacell.config.jobs import WbcSettings
 from hemacell.core.errors import UserError
 from hemacell.encoders.description import EncoderConfig
 from hemacell.encoders.frozen import create_encoder
+from tests.small_classifiers import small_config
 
 ENCODER = create_encoder(
     EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "latent_channels": 2}, input_size=16)
 )
 WIDTHS = [ENCODER.width, ENCODER.width]
-CONFIG = ClassifierConfig(
-    classes=("a", "b", "c"),
-    decoded_size=24,
-    size=16,
-    crop=0.8,
-    views=2,
-    encoders=("one", "two"),
-)
+CONFIG = small_config(encoders=("one", "two"))
 RNG = np.random.default_rng(0)
 COUNT, VIEWS = 40, 2
 LABELS = RNG.permutation(np.repeat([0, 1, 2], [25, 10, 5]))
@@ -145,7 +138,7 @@ def test_a_probe_comes_back_from_its_folder_and_has_no_saliency(name, tmp_path, 
     assert back.config == model.config
     assert back.predict_pixels(pixels).probabilities == pytest.approx(expected.probabilities, abs=1e-5)
     assert back.predict_pixels(pixels).distance == pytest.approx(expected.distance, rel=1e-3)
-    # without a network of its own, what is unfamiliar is told by the image and the encoders' first stage
+    # without a network of its own, unfamiliar images are noticed by the pixels and the encoders' first stage
     assert model.features(pixels, np.arange(5)).shape == (5, 2 * (3 + 8 + 8) + 36)
     assert GradCAM.if_possible(model) is None
     with pytest.raises(UserError, match=f"method={name} has no network that sees the pixels"):

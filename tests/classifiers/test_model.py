@@ -1,4 +1,4 @@
-"""A classifier in a folder: the same answers after the way through it, whatever comes beside an image."""
+"""A classifier in a folder: saved and loaded it predicts the same, whatever the other images of a batch are."""
 
 import json
 
@@ -9,40 +9,28 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hemacell.classifiers.cells import CellImages
-from hemacell.classifiers.description import (
-    DESCRIPTION,
-    DETECTOR,
-    ENCODERS,
-    TRAINED_ON,
-    WEIGHTS,
-    ClassifierConfig,
-)
+from hemacell.classifiers.description import DESCRIPTION, DETECTOR, ENCODERS, TRAINED_ON, WEIGHTS
 from hemacell.classifiers.folder import load_folder, save_folder
-from hemacell.classifiers.methods import METHODS
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.ood import low_level_features
 from hemacell.core.errors import UserError
 from hemacell.data.augmentation import apply_augmentation, dihedral_augmentation, identity_augmentation
 from hemacell.data.images import to_square
 from hemacell.encoders.embeddings import StoredViews, embed
-from hemacell.encoders.frozen import EncoderConfig, create_encoder
+from hemacell.encoders.frozen import create_encoder
 from hemacell.evaluation.temperature import apply_temperature
+from tests.small_classifiers import small_autoencoder, small_backbone, small_config, small_network
 
-CONFIG = ClassifierConfig(
+CONFIG = small_config(
     classes=("Basophil", "Eosinophil", "Lymphocyte"),
     decoded_size=36,
     size=32,
-    crop=0.8,
     views=8,
     temperature=1.7,
     confidence_threshold=0.6,
-    hyperparameters={"widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "projection": 8},
     encoders=("prcc", "camelyon"),
 )
-BODIES = [
-    EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32, crop=0.8),
-    EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=32, crop=0.8),
-]
+BODIES = [small_autoencoder(crop=0.8), small_backbone(crop=0.8)]
 
 
 def photographs(*sizes, seed=0):
@@ -58,11 +46,6 @@ def photographs(*sizes, seed=0):
 SQUARE = photographs(*[(36, 36)] * 5)
 
 
-def untrained(config, encoders):
-    torch.manual_seed(0)
-    return METHODS["fusion"].build(config, [encoder.width for encoder in encoders])
-
-
 @pytest.fixture(scope="module")
 def encoders():
     return [create_encoder(body, seed=seed) for seed, body in enumerate(BODIES)]
@@ -70,13 +53,9 @@ def encoders():
 
 @pytest.fixture(scope="module")
 def model(encoders, with_detector):
-    network = untrained(CONFIG, encoders)
     pixels = np.stack([to_square(image, 36) for image in photographs(*[(40, 40)] * 12, seed=1)])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
-    network.standardise([encoder(images[:, :, 3:33, 3:33]) for encoder in encoders])
-    with torch.no_grad():
-        for head in (network.cell_head, *network.heads, network.fused_head):
-            head.weight.mul_(4)  # predictions that differ
+    network = small_network(CONFIG, encoders, images[:, :, 3:33, 3:33])
     return with_detector(ClassifierModel(CONFIG, network, encoders))
 
 
@@ -101,7 +80,7 @@ def test_what_lies_in_the_folder(folder):
 
 
 def test_predictions_are_those_of_stored_embeddings(model, tmp_path):
-    """One path: cached embeddings, as calibration and test use them, and pixels alone, as everybody else does."""
+    """One path: cached embeddings, as calibration and test use them, and pixels alone, as in use."""
     pixels = np.stack([np.asarray(image) for image in SQUARE])
     rows, names = np.arange(5), list("abcde")
     embeddings = [
@@ -115,7 +94,7 @@ def test_predictions_are_those_of_stored_embeddings(model, tmp_path):
     assert found == pytest.approx(apply_temperature(raw, 1.7), abs=1e-5)
     assert found.dtype == distance.dtype == np.float32 and found.shape == (5, 3)
     assert found.sum(1) == pytest.approx(np.ones(5), abs=1e-6)
-    assert found.std(0).max() > 0.01  # cells are told apart at all
+    assert found.std(0).max() > 0.01  # predictions differ
 
 
 def test_probabilities_are_the_mean_over_turns_of_each_image(model):
@@ -178,7 +157,7 @@ def test_bfloat16_is_near(model, folder):
 
 def test_without_encoders(tmp_path, with_detector):
     config = CONFIG.model_copy(update={"encoders": ()})
-    made = with_detector(ClassifierModel(config, untrained(config, []), []))
+    made = with_detector(ClassifierModel(config, small_network(config, []), []))
     back = load_folder(save_folder(tmp_path, made, []))
     assert back.predict_images(SQUARE).probabilities == pytest.approx(
         made.predict_images(SQUARE).probabilities, abs=1e-6
@@ -187,7 +166,7 @@ def test_without_encoders(tmp_path, with_detector):
 
 
 def test_a_classifier_is_for_use_whatever_the_network_was_in(encoders):
-    assert not ClassifierModel(CONFIG, untrained(CONFIG, encoders).train(), encoders).network.training
+    assert not ClassifierModel(CONFIG, small_network(CONFIG, encoders).train(), encoders).network.training
 
 
 def test_another_crop_shares_no_tensor(model):

@@ -7,7 +7,6 @@ import torch
 from hemacell.classifiers import onnx_file
 from hemacell.classifiers.central_crop import CentralCrop
 from hemacell.classifiers.description import ClassifierConfig, Predictions
-from hemacell.classifiers.methods import METHODS
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.onnx_file import (
     Difference,
@@ -19,10 +18,11 @@ from hemacell.classifiers.onnx_file import (
 )
 from hemacell.core.errors import UserError
 from hemacell.data.augmentation import apply_augmentation, identity_augmentation
-from hemacell.encoders.frozen import EncoderConfig, create_encoder
+from hemacell.encoders.frozen import create_encoder
+from tests.small_classifiers import small_autoencoder, small_backbone, small_config, small_network
 
 SIDE = 40
-CONFIG = ClassifierConfig(
+CONFIG = small_config(
     classes=("Basophil", "Eosinophil", "Lymphocyte"),
     decoded_size=SIDE,
     size=32,
@@ -30,13 +30,9 @@ CONFIG = ClassifierConfig(
     views=8,
     temperature=0.6,
     confidence_threshold=0.625,
-    hyperparameters={"widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "projection": 8},
     encoders=("prcc", "camelyon"),
 )
-BODIES = [
-    EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32, crop=0.7),
-    EncoderConfig(kind="backbone", body={"arch": "test_efficientnet"}, input_size=48, crop=0.9),
-]
+BODIES = [small_autoencoder(crop=0.7), small_backbone(48, 0.9)]
 
 
 def pictures(count: int, seed: int) -> np.ndarray:
@@ -50,17 +46,13 @@ PIXELS = pictures(7, 0)
 
 
 def make(config: ClassifierConfig, bodies, with_detector) -> ClassifierModel:
-    torch.manual_seed(0)
     encoders = [create_encoder(body, seed=seed) for seed, body in enumerate(bodies)]
-    network = METHODS["fusion"].build(config, [encoder.width for encoder in encoders])
     images = torch.from_numpy(pictures(16, 1)).permute(0, 3, 1, 2) / 255
-    network.standardise([encoder(images) for encoder in encoders])
+    network = small_network(config, encoders, images)
     with torch.no_grad():
         for layer in network.modules():
             if isinstance(layer, torch.nn.GroupNorm):
                 layer.weight.uniform_(0.5, 1.5)
-        for head in [network.cell_head, *network.heads, *([network.fused_head] if bodies else [])]:
-            head.weight.mul_(4)  # predictions that differ
     return with_detector(ClassifierModel(config, network, encoders))
 
 

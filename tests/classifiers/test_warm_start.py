@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hemacell.classifiers.description import TRAINED_ON, WEIGHTS, ClassifierConfig
+from hemacell.classifiers.description import TRAINED_ON, WEIGHTS
 from hemacell.classifiers.folder import save_folder
 from hemacell.classifiers.methods import METHODS
 from hemacell.classifiers.model import ClassifierModel
@@ -13,6 +13,7 @@ from hemacell.classifiers.ood import MahalanobisDetector
 from hemacell.classifiers.warm_start import warm_start
 from hemacell.core.errors import UserError
 from hemacell.encoders.frozen import EncoderConfig, create_encoder
+from tests.small_classifiers import small_config
 
 ENCODER = create_encoder(
     EncoderConfig(kind="autoencoder", body={"widths": [8, 8], "latent_channels": 2}, input_size=16)
@@ -20,13 +21,9 @@ ENCODER = create_encoder(
 
 
 def config(*encoders, **changes):
-    widths = changes.pop("widths", [8, 8, 8, 8])
-    wanted = {
-        "classes": ("a", "b"),
-        "hyperparameters": {"widths": widths, "blocks": [1, 1, 1, 1], "projection": 8},
-    }
-    fixed = {"decoded_size": 24, "size": 16, "crop": 0.8, "views": 2, "temperature": 1.0, "confidence_threshold": 0.5}
-    return ClassifierConfig(**(wanted | fixed | changes), encoders=encoders)
+    network = {"widths": changes.pop("widths", [8, 8, 8, 8]), "blocks": [1, 1, 1, 1], "projection": 8}
+    wanted = {"classes": ("a", "b"), "confidence_threshold": 0.5, "hyperparameters": network}
+    return small_config(**(wanted | changes), encoders=encoders)
 
 
 def made(wanted, seed=0):

@@ -1,20 +1,12 @@
 """Files that appear whole or not at all."""
 
-import doctest
 import errno
 import os
 import sqlite3
 
 import pytest
 
-from hemacell.core import files, text
 from hemacell.core.files import atomic_folder, atomic_write, digests_of_files, disk_error, sha256_of
-
-
-@pytest.mark.parametrize("module", [files, text])
-def test_the_examples_run(module):
-    found = doctest.testmod(module)
-    assert found.attempted and not found.failed
 
 
 def test_a_file_that_is_interrupted_leaves_the_old_one(tmp_path):

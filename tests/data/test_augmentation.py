@@ -16,10 +16,10 @@ from hemacell.data.augmentation import (
     apply_augmentation,
     concatenate,
     dihedral_augmentation,
+    dihedral_views,
     identity_augmentation,
     random_augmentation,
     stored_augmentation,
-    tta_views_of,
 )
 
 STILL = AugmentationConfig(zoom=1.0, shift=0.0, turn=False, stain=0.0, brightness=0.0)
@@ -266,15 +266,15 @@ def test_concatenation_keeps_the_order():
 def test_turning_what_is_rendered_is_rendering_what_is_turned(size):
     images = pictures(3, 12)
     upright = apply_augmentation(images, identity_augmentation(3), size, 0.6)
-    turned = tta_views_of(upright, 8).unflatten(0, (8, 3))
+    turned = dihedral_views(upright, 8).unflatten(0, (8, 3))
     for view in range(8):
         assert turned[view] == pytest.approx(
             apply_augmentation(images, dihedral_augmentation(3, view), size, 0.6), abs=1e-6
         )
-    assert torch.equal(tta_views_of(upright, 3), turned[:3].flatten(0, 1))
+    assert torch.equal(dihedral_views(upright, 3), turned[:3].flatten(0, 1))
 
 
 @pytest.mark.parametrize("views", [0, 9])
 def test_there_are_eight_turns(views):
     with pytest.raises(ValueError, match="views must be"):
-        tta_views_of(torch.zeros(1, 3, 4, 4), views)
+        dihedral_views(torch.zeros(1, 3, 4, 4), views)

@@ -31,7 +31,7 @@ def images(count=3, side=16, seed=0):
 
 
 class Parent(nn.Module):
-    """What an encoder is put into by somebody who trains."""
+    """A network that is trained and holds an encoder."""
 
     def __init__(self, encoder):
         super().__init__()

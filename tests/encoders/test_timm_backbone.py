@@ -112,9 +112,9 @@ def test_weights_that_are_neither_a_name_nor_a_file(weights):
     ("arch", "near"), [("tf_efficientnet_lit0", PACKAGED_ARCH), ("resnet_18", "resnet"), ("test_efficentnet", "lite0")]
 )
 def test_a_misspelt_architecture(arch, near):
-    with pytest.raises(UserError, match=f"arch={arch}: timm has no such model; near it: .*") as caught:
+    with pytest.raises(UserError, match=f"arch={arch}: timm does not have this model; the nearest are .*") as caught:
         create_backbone(arch, "none")
-    assert near in str(caught.value).split("near it:")[1] or arch == "resnet_18"
+    assert near in str(caught.value).split("the nearest are ")[1] or arch == "resnet_18"
 
 
 def test_an_architecture_without_imagenet_weights():

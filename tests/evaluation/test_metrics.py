@@ -13,7 +13,7 @@ from hemacell.evaluation.metrics import classification_metrics, one_vs_rest_auro
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
 
-def answers(n=120, classes=5, seed=0, scale=1.5):
+def predictions(n=120, classes=5, seed=0, scale=1.5):
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(classes), rng.integers(0, classes, n - classes)])
     logits = rng.normal(0, scale, (n, classes))
@@ -68,7 +68,7 @@ def slow_ece(labels, p, bins=15):
 @pytest.mark.parametrize(("n", "classes", "seed"), [(12, 5, 0), (120, 5, 1), (300, 5, 2), (60, 2, 3), (40, 7, 4)])
 def test_scores_equal_the_definitions(n, classes, seed):
     names = [f"class {c}" for c in range(classes)]
-    labels, p = answers(n, classes, seed)
+    labels, p = predictions(n, classes, seed)
     metrics = classification_metrics(labels, p, names)
     expected = slow_scores(labels, p, names)
     assert metrics.keys() == expected.keys()
@@ -77,7 +77,7 @@ def test_scores_equal_the_definitions(n, classes, seed):
 
 
 def test_scores_equal_scikit_learns_own():
-    labels, p = answers()
+    labels, p = predictions()
     metrics = classification_metrics(labels, p, CLASSES)
     assert metrics["macro_f1"] == pytest.approx(f1_score(labels, p.argmax(1), average="macro"))
     assert metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, p.argmax(1)))
@@ -98,7 +98,7 @@ def test_answering_one_class_for_all_has_a_low_macro_f1_though_it_is_often_right
 
 
 def test_a_class_that_is_neither_there_nor_predicted_costs_nothing():
-    labels, p = answers(seed=5)
+    labels, p = predictions(seed=5)
     kept = (labels != 0) & (p.argmax(1) != 0)
     metrics = classification_metrics(labels[kept], p[kept], CLASSES)
     assert not any(key.endswith("/Basophil") for key in metrics)
@@ -145,7 +145,7 @@ def test_what_is_no_probability_is_refused(labels, p, message):
 
 
 def test_half_precision_rows_that_miss_one_a_little_are_taken():
-    labels, p = answers()
+    labels, p = predictions()
     coarse = torch.from_numpy(p).bfloat16().float().numpy()
     assert np.abs(coarse.sum(1) - 1).max() > 1e-4
     nll = classification_metrics(labels, coarse, CLASSES)["nll"]
@@ -154,7 +154,7 @@ def test_half_precision_rows_that_miss_one_a_little_are_taken():
 
 @pytest.mark.parametrize("bins", [1, 5, 15])
 def test_calibration_error_equals_its_definition_and_its_bins(bins):
-    labels, p = answers(400, scale=3)
+    labels, p = predictions(400, scale=3)
     p[:20] = np.eye(5)[labels[:20]]  # certain, and right
     p[20:23] = np.eye(5)[(labels[20:23] + 1) % 5]  # certain, and wrong
     error = expected_calibration_error(labels, p, bins)
@@ -172,6 +172,6 @@ def test_calibration_error_of_known_cases():
     assert expected_calibration_error([0, 1, 0, 1], right) == pytest.approx(0.0, abs=1e-12)
     assert expected_calibration_error([1, 0, 1, 0], right) == pytest.approx(1.0)
     assert expected_calibration_error([0, 0, 0, 1], np.tile([0.8, 0.2], (4, 1))) == pytest.approx(0.05)
-    # a certain mistake shares the last bin with the modest answers beside it
+    # a confident mistake shares the last bin with less confident predictions
     certain_and_modest = [[1.0, 0.0]] + [[0.95, 0.05]] * 10
     assert expected_calibration_error([1] + [0] * 10, certain_and_modest) == pytest.approx(0.5 / 11)

@@ -1,4 +1,4 @@
-"""Scores beside the own test scores: the numbers, the interval, the words, the tables and the picture."""
+"""Scores next to the classifier's test scores: the numbers, the interval, the words, the tables and the picture."""
 
 import json
 
@@ -32,8 +32,8 @@ def answered(n=300, right=0.8, seed=0, classes=5):
     """Labels and probabilities of a classifier that is right so often."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, n)
-    told = np.where(rng.random(n) < right, labels, rng.integers(0, classes, n))
-    return labels, np.full((n, 5), 0.1) + 0.5 * np.eye(5)[told]
+    predicted = np.where(rng.random(n) < right, labels, rng.integers(0, classes, n))
+    return labels, np.full((n, 5), 0.1) + 0.5 * np.eye(5)[predicted]
 
 
 def test_the_scores_are_those_that_are_logged():
@@ -66,8 +66,8 @@ def test_the_interval_of_accuracy_is_the_binomial_one():
 def test_drawing_cells_is_drawing_images():
     """Against weights of single images, as the comparison of a study draws them."""
     labels, probabilities = answered(150, 0.7)
-    answers = MatchedPredictions(CLASSES, labels, probabilities.argmax(1)[None], 0)
-    by_image = resampled_metrics(answers, image_weights(150, 8000, 0))
+    matched = MatchedPredictions(CLASSES, labels, probabilities.argmax(1)[None], 0)
+    by_image = resampled_metrics(matched, image_weights(150, 8000, 0))
     for row in compare_with_reference(labels, probabilities, CLASSES, {}, 8000):
         low, high = percentile_interval(by_image[row.metric][0])
         assert row.low == pytest.approx(low, abs=0.012) and row.high == pytest.approx(high, abs=0.012), row.metric

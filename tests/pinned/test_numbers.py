@@ -146,7 +146,9 @@ _DIGEST = "sha256"
 
 def pinned_name(metric: str) -> str:
     """The name under which the files know a metric, whatever it is called now."""
-    return metric.replace("ood_images/", "foreign/").replace("confidence_threshold", "review_below")
+    for now, then in (("ood_images/", "foreign/"), ("confidence_threshold", "review_below"), ("ood_share", "unlike")):
+        metric = metric.replace(now, then)
+    return metric
 
 
 # --- collecting, in a process of its own

@@ -1,4 +1,4 @@
-"""Answers on the disk, part by part: cut short anywhere, the file is the same; somebody else's is left alone."""
+"""Predictions on the disk, part by part: interrupted anywhere, the file is the same; other files are left alone."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ FACTS = {"model": "models:/m/1", "images": "abc", "crop": "0"}
 
 
 class Network:
-    """Tells light from dark, and its last digits depend on how many images are looked at together."""
+    """Tells light from dark, and its last digits depend on the size of the batch."""
 
     classes, confidence_threshold = ("Dark", "Light"), 0.6
     config = SimpleNamespace(decoded_size=8)
@@ -111,7 +111,7 @@ def test_parts_of_something_else_are_not_mixed_in(inputs, tmp_path):
     assert work(output, inputs, Network(), key="other", force=True, facts=other)[0] == (3, 24)
 
 
-def test_a_folder_of_somebody_else_is_left_alone_even_with_force(inputs, tmp_path):
+def test_a_folder_with_other_files_is_left_alone_even_with_force(inputs, tmp_path):
     output = tmp_path / "cells.csv"
     folder_of(output).mkdir()
     (folder_of(output) / "diary.txt").write_text("mine")
@@ -127,7 +127,7 @@ def test_two_processes_do_not_write_one_output(inputs, tmp_path):
     assert work(output, inputs, Network())[-1] == (24, 24)
 
 
-def test_what_was_never_begun_is_in_nobodys_way(inputs, tmp_path):
+def test_parts_that_were_never_started_stay_out_of_the_way(inputs, tmp_path):
     output = tmp_path / "cells.csv"
     with pytest.raises(KeyboardInterrupt):
         work(output, inputs, Network(1))  # a batch is not yet a part

@@ -1,4 +1,4 @@
-"""Images read ahead: in order, bounded, and whatever a file holds it is an answer."""
+"""Images read ahead: in order, bounded, and with a reason for each file that is no image."""
 
 import os
 import threading

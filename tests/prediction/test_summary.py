@@ -10,7 +10,7 @@ CLASSES = ("A", "B", "C")
 
 
 @pytest.fixture
-def answers() -> pd.DataFrame:
+def predictions() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     label = rng.choice(["A", "B", ""], 200, p=[0.6, 0.3, 0.1])
     probability = np.where(label == "", np.nan, rng.uniform(0.3, 1, 200).round(3))
@@ -21,10 +21,10 @@ def answers() -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def test_chunks_add_up(answers):
+def test_chunks_add_up(predictions):
     smears = ["s" if number % 3 else "t" for number in range(200)]
-    tally = tallied(CLASSES, [answers[:70], answers[70:71], answers[71:]], smears, shown=4)
-    whole = answers.assign(smear=smears)
+    tally = tallied(CLASSES, [predictions[:70], predictions[70:71], predictions[71:]], smears, shown=4)
+    whole = predictions.assign(smear=smears)
     assert list(tally.counts) == ["t", "s"]
     for smear in ("s", "t"):
         part = whole[whole["smear"] == smear]
@@ -34,23 +34,25 @@ def test_chunks_add_up(answers):
         ]
         assert tally.unreadable[smear] == (part["class"] == "").sum()
     assert tally.images == 200 and tally.total().sum() + tally.all_unreadable == 200
-    assert tally.review_share == pytest.approx(answers["needs_review"].mean())
-    first = answers[answers["class"] == ""].iloc[0]
+    assert tally.review_share == pytest.approx(predictions["needs_review"].mean())
+    first = predictions[predictions["class"] == ""].iloc[0]
     assert tally.first_unreadable == f"{first['image']}: has zero size"
 
 
-def test_those_to_look_at_are_the_least_sure_that_need_review_first(answers):
-    tally = tallied(CLASSES, [answers[:50], answers[50:]], ["all"] * 200, shown=5)
-    expected = answers[answers["class"] == "B"].sort_values(["needs_review", "probability"], ascending=[False, True])
+def test_those_that_need_review_come_first_the_least_confident_first(predictions):
+    tally = tallied(CLASSES, [predictions[:50], predictions[50:]], ["all"] * 200, shown=5)
+    expected = predictions[predictions["class"] == "B"].sort_values(
+        ["needs_review", "probability"], ascending=[False, True]
+    )
     assert [row for row, *_ in tally.to_review("all", "B")] == expected.index[:5].tolist()
     assert tally.to_review("all", "C") == []
 
 
-def test_as_many_answers_as_images(answers):
+def test_as_many_predictions_as_images(predictions):
     with pytest.raises(ValueError, match="more predictions than the 150 images"):
-        tallied(CLASSES, [answers], ["all"] * 150)
+        tallied(CLASSES, [predictions], ["all"] * 150)
     with pytest.raises(ValueError, match="200 predictions for 250 images"):
-        tallied(CLASSES, [answers], ["all"] * 250)
+        tallied(CLASSES, [predictions], ["all"] * 250)
 
 
 def test_nothing_readable():
@@ -62,16 +64,16 @@ def test_nothing_readable():
 
 
 @pytest.mark.parametrize("most", [1, 12, 24, 500])
-def test_the_first_to_look_at_are_those_of_the_whole_table(answers, most):
-    answers.loc[50:60, "needs_review"] = True  # sure, and for review all the same
-    found = first_to_review([answers[:70], answers[70:71], answers[71:]], most)
+def test_the_first_to_review_are_those_of_the_whole_table(predictions, most):
+    predictions.loc[50:60, "needs_review"] = True  # confident, and still for review
+    found = first_to_review([predictions[:70], predictions[70:71], predictions[71:]], most)
     readable = [
-        (not row.needs_review, row.probability, n) for n, row in enumerate(answers.itertuples()) if row.why == ""
+        (not row.needs_review, row.probability, n) for n, row in enumerate(predictions.itertuples()) if row.why == ""
     ]
     expected = [n for *_, n in sorted(readable)][:most]
     assert list(found["row"]) == expected and list(found.index) == list(range(len(expected)))
-    pd.testing.assert_frame_equal(found.drop(columns="row"), answers.iloc[expected].reset_index(drop=True))
+    pd.testing.assert_frame_equal(found.drop(columns="row"), predictions.iloc[expected].reset_index(drop=True))
 
 
-def test_nothing_to_look_at(answers):
-    assert not len(first_to_review([answers[answers["class"] == ""]], 5))
+def test_nothing_to_review(predictions):
+    assert not len(first_to_review([predictions[predictions["class"] == ""]], 5))

@@ -253,7 +253,7 @@ def test_no_gpu(refused):
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
-        ("arch", "tf_efficientnet_lite00", "timm has no such model; near it: "),
+        ("arch", "tf_efficientnet_lite00", "timm does not have this model; the nearest are "),
         ("weights", "/no/such.safetensors", "expected imagenet, none or a .safetensors file, found no such file"),
     ],
 )

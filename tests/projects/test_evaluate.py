@@ -32,35 +32,27 @@ def sha256s(folder: Path) -> list[str]:
 
 def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="folder", classes=CLASSES, encoder=True):
     """Register an untrained classifier under a run that claims these test scores; returns (version, folder)."""
-    import torch
-
-    from hemacell.classifiers.description import ClassifierConfig
     from hemacell.classifiers.folder import save_folder
-    from hemacell.classifiers.methods import METHODS
     from hemacell.classifiers.model import ClassifierModel
     from hemacell.classifiers.ood import MahalanobisDetector
-    from hemacell.encoders.frozen import EncoderConfig, create_encoder
+    from hemacell.encoders.frozen import create_encoder
     from hemacell.tracking import registry
     from hemacell.tracking.runs.lifecycle import track
+    from tests.small_classifiers import small_autoencoder, small_config, small_network
 
-    torch.manual_seed(3)
-    body = EncoderConfig(kind="autoencoder", body={"widths": [8, 16], "latent_channels": 3}, input_size=32, crop=0.6)
-    encoders = [create_encoder(body)] if encoder else []
-    config = ClassifierConfig(
+    encoders = [create_encoder(small_autoencoder(crop=0.6))] if encoder else []
+    config = small_config(
         classes=classes,
         decoded_size=48,
         size=32,
         crop=0.6,
-        views=2,
         temperature=0.7,
         confidence_threshold=0.5,
-        hyperparameters={"widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "projection": 8},
         encoders=("prcc",) if encoder else (),
     )
     with own.here(), registry.scratch() as folder, track("wbc", {}) as run:
         run.metrics({f"test/{metric}": value for metric, value in own_scores.items()})
-        network = METHODS["fusion"].build(config, [each.width for each in encoders])
-        model = ClassifierModel(config, network, encoders)
+        model = ClassifierModel(config, small_network(config, encoders), encoders)
         pixels = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
         features = model.features(pixels, np.arange(len(pixels)))
         detector = MahalanobisDetector.fit(features, np.arange(9) % 2).with_false_positive_rate(features, 0)

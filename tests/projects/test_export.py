@@ -197,7 +197,7 @@ def test_other_jobs_refuse_an_export(refused, job, tmp_path, sample):
 def test_an_export_that_answers_otherwise_is_not_registered(refused, made, monkeypatch):
     monkeypatch.setattr(onnx_file, "difference", lambda *_: Difference(12, 0.2, 0.0, 3))
     line = refused(lines=None, limit=12)
-    assert "is not registered: it answers otherwise; on 12 images probabilities differ by 2.0e-01 at most" in line
+    assert "is not registered: it predicts otherwise; on 12 images probabilities differ by 2.0e-01 at most" in line
     failed = made.store.runs()[0]
     assert failed.info.status == "FAILED" and failed.data.metrics["max_difference"] == 0.2
     assert len(versions(made)) == 1

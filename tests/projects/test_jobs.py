@@ -156,7 +156,7 @@ def test_how_far_answers_can_be_relied_on_is_logged(pipeline, prefix):
     assert 0 <= low <= error <= high <= 1
     sure = predictions.probabilities.max(1) >= threshold
     assert found[f"{prefix}/accepted_share"] <= sure.mean() + 1e-9
-    assert sure.mean() - found[f"{prefix}/accepted_share"] <= found[f"{prefix}/unlike"] + 1e-9
+    assert sure.mean() - found[f"{prefix}/accepted_share"] <= found[f"{prefix}/ood_share"] + 1e-9
     for metric in ("macro_f1", "accuracy"):
         assert found[f"test/{metric}_low"] <= found[f"test/{metric}"] <= found[f"test/{metric}_high"]
 

@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on_to_the_very_same_numbers(own, start):
     with own.here():
         from hemacell.tracking.runs.process import mark_stale_runs
 
-        assert mark_stale_runs(own.client) == [run_id]
+        assert mark_stale_runs() == [run_id]
     assert own.client.get_run(run_id).info.status == "KILLED"
 
     process = start(resume=run_id)

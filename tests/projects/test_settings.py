@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hemacell.config.jobs import StudySettings, WbcSettings
 from hemacell.core.errors import UserError
 from hemacell.data.augmentation import AugmentationConfig
 
@@ -257,25 +258,13 @@ def test_init_wants_a_classifier(pipeline):
 
 
 def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, with_detector):
-    import torch
-
-    from hemacell.classifiers.description import ClassifierConfig
-    from hemacell.classifiers.methods import METHODS
     from hemacell.classifiers.model import ClassifierModel
     from hemacell.data.sources.labelled import labelled_images
     from hemacell.jobs.classifier import _evaluate_external
+    from tests.small_classifiers import small_config, small_network
 
-    config = ClassifierConfig(
-        classes=CLASSES,
-        decoded_size=64,
-        size=32,
-        crop=0.5,
-        views=1,
-        confidence_threshold=0.5,
-        encoders=(),
-    )
-    torch.manual_seed(0)
-    model = with_detector(ClassifierModel(config, METHODS["fusion"].build(config, []), []))
+    config = small_config(classes=CLASSES, decoded_size=64, size=32, crop=0.5, views=1, confidence_threshold=0.5)
+    model = with_detector(ClassifierModel(config, small_network(config, []), []))
     external = labelled_images(other_laboratory, CLASSES, split="all")
 
     def answers(**given: object) -> str:
@@ -293,3 +282,10 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
     same, wide = answers(crop=0.5), answers(crop=0.5, external_crop=1.0)
     assert same != wide
     assert wide == answers(crop=1.0)
+
+
+def test_the_full_budget_of_a_study_is_that_of_wbc():
+    study, full = (StudySettings(step_budget=budget).resolved() for budget in ("study", "full"))
+    assert study.training_steps(1000) < full.training_steps(1000) == WbcSettings().training_steps(1000)
+    assert StudySettings(step_budget="full", steps_factor=10.0).resolved().steps_factor == 10.0
+    assert StudySettings.from_strings(full.canonical()).resolved() == full

@@ -11,10 +11,11 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from hemacell.data.images import MAX_PIXELS
+from hemacell.prediction.in_memory import CHUNK, CHUNK_PIXELS, chunks
 from hemacell.tracking import registry
 from hemacell.tracking.runs.lifecycle import track
 from hemacell.tracking.serving.limits import LIMITS, Limits, check_request, limits_of
-from hemacell.tracking.serving.payload import CHUNK, CHUNK_PIXELS, chunks, decode
+from hemacell.tracking.serving.payload import decode
 
 
 def png(width: int, height: int) -> bytes:
@@ -109,7 +110,7 @@ def test_a_few_images_are_computed_by_one_thread_and_the_number_is_set_again(reg
     import mlflow
     import torch
 
-    from hemacell.tracking.serving.threads import FEW
+    from hemacell.core.threads import FEW_IMAGES
 
     loaded = mlflow.pyfunc.load_model(register(model))
     own, seen = loaded.unwrap_python_model(), []
@@ -119,7 +120,7 @@ def test_a_few_images_are_computed_by_one_thread_and_the_number_is_set_again(reg
     compute = getattr(network, name)
     monkeypatch.setattr(network, name, lambda images: (seen.append(torch.get_num_threads()), compute(images))[1])
     try:
-        for count in (1, FEW, FEW + 1):
+        for count in (1, FEW_IMAGES, FEW_IMAGES + 1):
             loaded.predict(pd.DataFrame({"image": [png(20, 10)] * count}))
             assert torch.get_num_threads() == usual
         with monkeypatch.context() as broken:

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from hemacell.tracking.runs import lifecycle, mlflow_environment, names
+from hemacell.config import run_names as names
+from hemacell.tracking.runs import lifecycle, mlflow_environment
 
 
 @pytest.mark.parametrize(

@@ -208,8 +208,8 @@ def test_the_sample_never_makes_a_champion(store, stand_ins, classifier, tmp_pat
         ("models:/hemacell-wbc@best", "no alias 'best': type one of models:/hemacell-wbc@champion"),
         ("models:/hemacell-wbc", "names no version: type models:/hemacell-wbc@champion"),
         ("models:/m-00000000000000000000000000000000", "no model with the id"),
-        ("runs:/abc/model", "no address of a registered model"),
-        ("", "no address of a registered model|no model ''"),
+        ("runs:/abc/model", "not the address of a registered model"),
+        ("", "not the address of a registered model|no model ''"),
     ],
 )
 def test_a_mistyped_address_gets_one_helpful_line(any_store, stand_ins, classifier, tmp_path, typed, line):

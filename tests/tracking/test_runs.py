@@ -13,7 +13,7 @@ import pytest
 import hemacell
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs import existing, lifecycle, process
-from hemacell.tracking.runs.finished import finished_run
+from hemacell.tracking.runs.existing import finished_run
 from hemacell.tracking.runs.tracker import canonical
 from hemacell.tracking.schema import KEY
 
@@ -305,7 +305,7 @@ def test_the_next_start_marks_what_sigkill_left(store, job, monkeypatch):
     elsewhere = mlflow.MlflowClient().create_run("0", tags={**process.process_tags(), process.HOST: "x"}).info.run_id
     with lifecycle.track("prcc", {}) as alive:
         assert [get(run).info.status for run in (run_id, outer)] == ["KILLED", "KILLED"]
-        assert process.mark_stale_runs(alive.client) == []
+        assert process.mark_stale_runs() == []
     assert get(elsewhere).info.status == "RUNNING" and get(alive.run_id).info.status == "FINISHED"
     with lifecycle.track("wbc", {"fraction": 0.5}, resume=run_id):
         pass
@@ -354,7 +354,7 @@ def test_finished_work_is_found(store):
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys, hemacell.tracking.runs.lifecycle, hemacell.tracking.registry, hemacell.tracking.runs.finished\n"
+        "import sys, hemacell.tracking.runs.lifecycle, hemacell.tracking.registry, hemacell.tracking.runs.existing\n"
         "print([m for m in ('torch', 'torchvision', 'timm', 'sklearn', 'matplotlib', 'mlflow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,12 +15,12 @@ from PIL import Image
 
 import hemacell
 from hemacell.core.errors import UserError
+from hemacell.prediction.in_memory import CHUNK, predict_table
 from hemacell.tracking import registry
 from hemacell.tracking.registry.registration import REQUIREMENTS
 from hemacell.tracking.runs.lifecycle import track
 from hemacell.tracking.serving import client
-from hemacell.tracking.serving.payload import CHUNK, decode
-from hemacell.tracking.serving.prediction_table import predict_table
+from hemacell.tracking.serving.payload import decode
 
 CLASSES = ["Eosinophil", "Lymphocyte"]
 COLUMNS = ["class", "probability", "p_Eosinophil", "p_Lymphocyte", "needs_review", "why"]
@@ -189,7 +189,7 @@ def test_what_is_no_image(image, error, line):
 
 def test_load_takes_classifiers_only(store, register):
     version = register("encoder")
-    with pytest.raises(UserError, match="no classifier"):
+    with pytest.raises(UserError, match="not a classifier"):
         client.load(version.uri)
 
 

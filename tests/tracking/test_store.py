@@ -8,13 +8,14 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from hemacell.core.errors import UserError
+from hemacell.core.git import checkout_state
 from hemacell.tracking import store
 from hemacell.tracking.runs import lifecycle
-from hemacell.tracking.runs.git import git_tags
 
 
 def test_without_a_setting_runs_go_to_the_projects_sqlite(quiet, tmp_path, monkeypatch, empty_database):
@@ -107,26 +108,23 @@ except UserError as line:
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.parametrize(("state", "tags"), [("clean", "false"), ("changed", "true"), ("untracked", "true")])
-def test_the_commit_and_whether_it_is_what_ran(tmp_path, monkeypatch, state, tags):
-    import hemacell
-
+@pytest.mark.parametrize(("state", "dirty"), [("clean", False), ("changed", True), ("untracked", True)])
+def test_the_commit_and_whether_it_is_what_ran(tmp_path, state, dirty):
     package = tmp_path / "hemacell"
     package.mkdir()
     (package / "__init__.py").touch()
-    monkeypatch.setattr(hemacell, "__file__", str(package / "__init__.py"))
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    assert git_tags() == {}, "not in a checkout"
+    assert checkout_state(package) is None, "not in a checkout"
     subprocess.run([*git, "init", "-q"], check=True)
-    assert git_tags() == {}, "in somebody else's checkout"
+    assert checkout_state(package) is None, "in somebody else's checkout"
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "a"], check=True)
     if state != "clean":
         (package / ("__init__.py" if state == "changed" else "new.py")).write_text("x = 1\n")
-    found = git_tags()
-    assert found["git.dirty"] == tags and len(found["git.commit"]) == 40
+    found = checkout_state(package)
+    assert found is not None and found[1] is dirty and len(found[0]) == 40
 
 
 def test_no_git_is_fine(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert git_tags() == {}
+    assert checkout_state(Path(store.__file__).parent) is None

@@ -26,7 +26,7 @@ def settings(**changes):
 def network(seed=0):
     """BatchNorm has buffers, dropout takes torch's own random numbers.
 
-    A bias before BatchNorm has no gradient but rounding, which AdamW would make large steps of: there is none.
+    A bias before BatchNorm has no gradient but rounding, which AdamW would turn into large steps, so no layer has one.
     """
     torch.manual_seed(seed)
     return nn.Sequential(

@@ -145,7 +145,7 @@ def method_digest(name: str) -> str:
     """What decides how a method learns, for the key of a run: sha256 of the code of its module.
 
     Raises:
-        UserError: there is no such method, or its source cannot be read.
+        UserError: the method is unknown, or its source cannot be read.
     """
     module = f"{__name__}.{name}"
     if module in METHODS.modules:

@@ -62,7 +62,7 @@ class Source(ABC):
     @classmethod
     @abstractmethod
     def matches(cls, root: Path) -> bool:
-        """Whether a file or folder is such a source; looks at names only, as every source is asked."""
+        """Whether a file or folder is such a source; checks names only, as every source is asked."""
 
     @abstractmethod
     def listing(self, options: SourceOptions) -> Listing:

@@ -48,7 +48,7 @@ def compare(
 
     Args:
         runs: finished runs, in the order of the study.
-        baseline: the arm that others are compared with; the first arm where there is no such arm.
+        baseline: the arm that others are compared with; the first arm where no run has it.
         split: which images.
         controls: arm -> its control, of the same size and without the pretraining; by default as the registry of
             encoders has it.
@@ -66,14 +66,9 @@ def compare(
         [predictions_of(run, split) for run in grid.runs], [run.run_id for run in grid.runs]
     )
     tables = predictions.confusion()
-    results = _Results(
-        grid=grid,
-        predictions=predictions,
-        points=confusion_metrics(tables, predictions.classes),
-        replicates=resampled_metrics(predictions, image_weights(len(predictions.labels), resamples, seed)),
-        permutations=permutations,
-        seed=seed,
-    )
+    points = confusion_metrics(tables, predictions.classes)
+    replicates = resampled_metrics(predictions, image_weights(len(predictions.labels), resamples, seed))
+    results = _Results(grid, predictions, points, replicates, permutations, seed)
     made = Comparison(
         split=split,
         classes=predictions.classes,
@@ -91,12 +86,8 @@ def compare(
         confusion={place: tables[rows].sum(0) for place, rows in grid.rows.items()},
         warnings=(),
     )
-    warnings += [
-        *check_images(predictions),
-        *check_predictions(grid, predictions.classes, tables),
-        *check_intervals(made),
-        *check_runs(grid),
-    ]
+    warnings += check_images(predictions) + check_predictions(grid, predictions.classes, tables)
+    warnings += check_intervals(made) + check_runs(grid)
     return replace(made, warnings=tuple(warnings))
 
 
@@ -111,9 +102,9 @@ class _Results:
     permutations: int
     seed: int
 
-    def mean(self, rows: list[int], metric: str = MAIN_METRIC) -> NDArray[np.float64]:
-        """The crossed bootstrap of a mean over draws, [B]."""
-        return mean_over_draws(self.replicates[metric][rows], self.seed)
+    def mean(self, rows: list[int]) -> NDArray[np.float64]:
+        """The crossed bootstrap of the main metric's mean over draws, [B]."""
+        return mean_over_draws(self.replicates[MAIN_METRIC][rows], self.seed)
 
 
 def _scores(results: _Results, split: Split) -> tuple[Score, ...]:

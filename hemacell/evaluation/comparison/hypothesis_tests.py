@@ -85,12 +85,12 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in multipletests(p, method="holm")[1]) if len(p) else ()
 
 
-def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
-    """Student's t interval of the mean of n values; None where there are fewer than two."""
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's 95 % t interval of the mean of n values; None where there are fewer than two."""
     if len(values) < 2:
         return None
     mean, error = float(np.mean(values)), float(stats.sem(values))
     if error == 0:
         return mean, mean
-    low, high = stats.t.interval(level, len(values) - 1, loc=mean, scale=error)
+    low, high = stats.t.interval(LEVEL, len(values) - 1, loc=mean, scale=error)
     return float(low), float(high)

@@ -177,8 +177,8 @@ def mean_over_draws(values: NDArray, seed: int) -> NDArray[np.float64]:
     return np.asarray(np.where(weights > 0, values, 0.0) * weights).sum(0) if draws > 1 else values[0]
 
 
-def percentile_interval(replicates: NDArray, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval (Efron and Tibshirani 1993, chapter 13) of replicates [B]; NaN are left out.
+def percentile_interval(replicates: NDArray) -> tuple[float, float]:
+    """The 95 % percentile interval (Efron and Tibshirani 1993, chapter 13) of replicates [B]; NaN are left out.
 
     Raises:
         ValueError: all are NaN.
@@ -186,5 +186,5 @@ def percentile_interval(replicates: NDArray, level: float = LEVEL) -> tuple[floa
     finite = replicates[~np.isnan(replicates)]
     if not len(finite):
         raise ValueError("no replicate has a value")
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

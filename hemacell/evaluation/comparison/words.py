@@ -41,10 +41,10 @@ def number_words(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def some(values: Sequence[str], most: int = 3) -> str:
-    """The first few, and how many more."""
-    shown = [value or "unset" for value in values[:most]]
-    more = len(values) - most
+def some(values: Sequence[str]) -> str:
+    """The first three, and how many more."""
+    shown = [value or "unset" for value in values[:3]]
+    more = len(values) - 3
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.csgraph import connected_components
 
 from hemacell.prediction.differential.shares import Differential, rates_of
 
@@ -41,16 +42,9 @@ def unidentifiable_groups(confusion: ArrayLike) -> list[list[int]]:
     error = np.sqrt((left**2 * np.maximum(spread, 0) / np.maximum(tested.sum(1), 1)[:, None]).sum(0))
     lost = left[:, values <= _ERRORS * error + _EXACT]
     shared = np.abs(lost @ lost.T) > _PART
-    groups: list[list[int]] = []
-    left_over = [i for i in range(len(tested)) if shared[i, i]]
-    while left_over:
-        group, found = [], [left_over[0]]
-        while found:
-            group += found
-            left_over = [i for i in left_over if i not in found]
-            found = [i for i in left_over if shared[i, group].any()]
-        groups.append(sorted(group))
-    return groups
+    involved = np.flatnonzero(np.diag(shared))
+    count, group = connected_components(shared[np.ix_(involved, involved)], directed=False)
+    return [involved[group == number].tolist() for number in range(count)]
 
 
 def notes(each: Differential, confusion: ArrayLike | None) -> list[str]:

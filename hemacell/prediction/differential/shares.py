@@ -120,24 +120,21 @@ def differentials(
     ]
 
 
-def raw_shares(counts: ArrayLike, level: float = LEVEL) -> Limits:
+def raw_shares(counts: ArrayLike) -> Limits:
     """Shares as counted, with the exact binomial limits of each (Clopper and Pearson 1934, Biometrika 26).
 
     Args:
         counts: int [C].
-        level: of confidence, 0 to 1.
     """
     called = _counts(counts)
     total = int(called.sum())
     if total == 0:
         return _nothing(len(called))
-    low, high = binomial_limits(called, total, level)
+    low, high = binomial_limits(called, total)
     return Limits(called / total, low, high)
 
 
-def corrected_shares(
-    counts: ArrayLike, confusion: ArrayLike, *, level: float = LEVEL, seed: int = 0, resamples: int = RESAMPLES
-) -> Limits:
+def corrected_shares(counts: ArrayLike, confusion: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> Limits:
     """Shares corrected for the classifier's errors, with limits for the chance in both counts.
 
     The limits are percentiles of a bootstrap that draws the called shares and each row of the confusion matrix from
@@ -148,7 +145,6 @@ def corrected_shares(
         counts: int [C], cells called by each class.
         confusion: int [C, C], rows true, columns called. A class without test images (an empty row) is taken to be
             always called correctly.
-        level: of confidence, 0 to 1.
         seed: the same one gives the same limits.
         resamples: of the bootstrap, 1 or more.
 
@@ -174,7 +170,7 @@ def corrected_shares(
         axis=1,
     )
     drawn = most_likely(shares, rates, _ROUGH_STEPS, _ROUGH_STILL)
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
     return Limits(estimate, np.minimum(low, estimate), np.maximum(high, estimate))
 

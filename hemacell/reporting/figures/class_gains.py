@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from hemacell.evaluation.comparison.records import Comparison, Difference
 from hemacell.evaluation.comparison.words import amount_words, arm_words, named, signed
 from hemacell.reporting.figures.arms import PAGE_WIDTH
-from hemacell.reporting.figures.registry import StudyFigure, add_study_figure
-from hemacell.reporting.figures.style import BLACK, new_figure, show_text, styled
+from hemacell.reporting.figures.registry import add_study_figure
+from hemacell.reporting.figures.style import BLACK, message, new_figure, styled
 
 
 @styled
@@ -27,9 +27,7 @@ def class_gains(comparison: Comparison) -> Figure:
         if found:
             panels.append((amount, found))
     if not panels:
-        figure = new_figure(PAGE_WIDTH, 1.6)
-        show_text(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
-        return figure
+        return message(f"nothing to compare with {named(comparison.baseline)}", PAGE_WIDTH)
     across = 2 if len(panels) > 1 and len(comparison.classes) <= 6 else 1
     down = math.ceil(len(panels) / across)
     heights = [max(len(found) for _, found in panels[row * across :][:across]) for row in range(down)]
@@ -99,13 +97,11 @@ def _alt(comparison: Comparison) -> str:
 
 
 add_study_figure(
-    StudyFigure(
-        "class_gains",
-        section="classes",
-        heading="Differences by class",
-        draw=lambda comparison, runs: class_gains(comparison),
-        caption=_caption,
-        alt=_alt,
-        applies=lambda comparison: len(comparison.arms) > 1,
-    )
+    "class_gains",
+    lambda comparison, runs: class_gains(comparison),
+    _caption,
+    _alt,
+    section="classes",
+    heading="Differences by class",
+    applies=lambda comparison: len(comparison.arms) > 1,
 )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from hemacell.evaluation.comparison.records import Comparison
 from hemacell.evaluation.comparison.words import amount_words, arm_words
 from hemacell.reporting.figures.arms import PAGE_WIDTH
-from hemacell.reporting.figures.registry import StudyFigure, add_study_figure
+from hemacell.reporting.figures.registry import add_study_figure
 from hemacell.reporting.figures.style import BLACK, new_figure, styled
 
 
@@ -85,12 +85,10 @@ def _alt(comparison: Comparison) -> str:
 
 
 add_study_figure(
-    StudyFigure(
-        "confusion_matrices",
-        section="confusion",
-        heading="Confusion matrices",
-        draw=lambda comparison, runs: confusion_matrices(comparison),
-        caption=_caption,
-        alt=_alt,
-    )
+    "confusion_matrices",
+    lambda comparison, runs: confusion_matrices(comparison),
+    _caption,
+    _alt,
+    section="confusion",
+    heading="Confusion matrices",
 )

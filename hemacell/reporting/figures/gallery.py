@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from hemacell.reporting.figures.style import GREY, new_figure, show_text
+from hemacell.reporting.figures.style import GREY, new_figure
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _GAP = 0.04  # between an image and its saliency map, in widths of the image
@@ -19,13 +19,6 @@ _LEGEND, _FRAMED = (
     "Right of each image: what supported the prediction most (Grad-CAM)",
     "; framed: the crop that the classifier sees",
 )
-
-
-def message(text: str) -> Figure:
-    """A small figure that only says something."""
-    figure = new_figure(5.0, 1.6)
-    show_text(figure.subplots(), text)
-    return figure
 
 
 def draw_gallery(

@@ -12,7 +12,7 @@ from hemacell.evaluation.comparison.records import MAIN_METRIC, Comparison, Scor
 from hemacell.evaluation.comparison.words import amount_words, arm_words
 from hemacell.evaluation.metrics import lower_is_better, metric_label
 from hemacell.reporting.figures.arms import PAGE_WIDTH, ArmStyle, arm_styles
-from hemacell.reporting.figures.registry import StudyFigure, add_study_figure
+from hemacell.reporting.figures.registry import add_study_figure
 from hemacell.reporting.figures.style import GREY, new_figure, styled
 
 # Where the axis of a score can have a tick if it is logarithmic in the distance to 1.
@@ -212,12 +212,10 @@ def _alt(comparison: Comparison) -> str:
 
 
 add_study_figure(
-    StudyFigure(
-        "label_efficiency",
-        section="scores",
-        draw=lambda comparison, runs: label_efficiency(comparison),
-        caption=_caption,
-        alt=_alt,
-        external=True,
-    )
+    "label_efficiency",
+    lambda comparison, runs: label_efficiency(comparison),
+    _caption,
+    _alt,
+    section="scores",
+    external=True,
 )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from hemacell.reporting.figures.style import BLUE, GREY, VERMILION, colour, line_style, new_figure, styled
+from hemacell.reporting.figures.style import BLUE, GREY, VERMILION, colour, line_style, loss_axis, new_figure, styled
 
 # scores on validation images that share one axis, 0 to 1
 _SCORES = {
@@ -65,7 +65,6 @@ def loss_curves(history: Sequence[Mapping[str, float]], step_name: str = "step")
 
 def _losses(panel: Axes, history: Sequence[Mapping[str, float]]) -> None:
     panel.set_title("loss")
-    drawn: list[float] = []
     for key, name, ink, style in (
         ("train/loss", "training", BLUE, "-"),
         ("val/loss", "validation", VERMILION, "--"),
@@ -73,12 +72,7 @@ def _losses(panel: Axes, history: Sequence[Mapping[str, float]]) -> None:
         steps, values = _series(history, key)
         if len(steps):
             panel.plot(steps, values, style, color=ink, label=name, marker=_marker(steps), markersize=3)
-            drawn.extend(values[np.isfinite(values)])
-    if drawn and min(drawn) > 0:
-        if max(drawn) / min(drawn) > 30:
-            panel.set_yscale("log")
-        else:
-            panel.set_ylim(0, 1.05 * max(drawn))
+    loss_axis(panel)
     if panel.lines:
         panel.legend()
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hemacell.evaluation.checks import checked_probabilities
-from hemacell.reporting.figures.gallery import check_images, draw_gallery, message
-from hemacell.reporting.figures.style import styled
+from hemacell.reporting.figures.gallery import check_images, draw_gallery
+from hemacell.reporting.figures.style import message, styled
 
 
 @styled

@@ -10,8 +10,8 @@ from matplotlib.transforms import blended_transform_factory
 from hemacell.evaluation.comparison.records import Comparison, Difference
 from hemacell.evaluation.comparison.words import amount_words, arm_words, named, p_words, signed
 from hemacell.reporting.figures.arms import PAGE_WIDTH, ArmStyle, arm_styles
-from hemacell.reporting.figures.registry import StudyFigure, add_study_figure
-from hemacell.reporting.figures.style import BLACK, new_figure, show_text, styled
+from hemacell.reporting.figures.registry import add_study_figure
+from hemacell.reporting.figures.style import BLACK, message, new_figure, styled
 
 # The columns to the right of the forest plot: points from its right edge, and the side from which they are aligned.
 _COLUMNS = ((8, "left"), (152, "right"))
@@ -29,9 +29,7 @@ def paired_differences(comparison: Comparison) -> Figure:
     ]
     groups = [(amount, rows) for amount, rows in groups if rows]
     if not groups:
-        figure = new_figure(PAGE_WIDTH, 1.6)
-        show_text(figure.subplots(), f"nothing to compare with {named(comparison.baseline)}")
-        return figure
+        return message(f"nothing to compare with {named(comparison.baseline)}", PAGE_WIDTH)
     lines = sum(len(rows) + 1.15 for _, rows in groups)
     figure = new_figure(PAGE_WIDTH, 1.15 + 0.235 * lines)
     axes = figure.subplots()
@@ -115,13 +113,11 @@ def _alt(comparison: Comparison) -> str:
 
 
 add_study_figure(
-    StudyFigure(
-        "paired_differences",
-        section="differences",
-        draw=lambda comparison, runs: paired_differences(comparison),
-        caption=_caption,
-        alt=_alt,
-        external=True,
-        applies=lambda comparison: len(comparison.arms) > 1,
-    )
+    "paired_differences",
+    lambda comparison, runs: paired_differences(comparison),
+    _caption,
+    _alt,
+    section="differences",
+    external=True,
+    applies=lambda comparison: len(comparison.arms) > 1,
 )

@@ -22,17 +22,17 @@ class StudyFigure:
 
     name: str
     """of its file, without an ending"""
-    section: str
-    """slug of the section in which it stands; a section that does not exist yet is made"""
     draw: Callable[[Comparison, Sequence[RunRecord]], Figure]
     caption: Callable[[Comparison], str]
     alt: Callable[[Comparison], str]
     """what it shows, for readers who do not see it"""
-    heading: str = ""
+    section: str
+    """slug of the section in which it stands; a section that does not exist yet is made"""
+    heading: str
     """of a section that is made for it; without one, its name"""
-    external: bool = False
+    external: bool
     """whether it is drawn for another laboratory's images as well"""
-    applies: Callable[[Comparison], bool] = lambda comparison: True
+    applies: Callable[[Comparison], bool]
     """whether there is anything to draw"""
 
 
@@ -41,10 +41,20 @@ STUDY_FIGURES: Registry[StudyFigure] = Registry(
 )
 
 
-def add_study_figure(figure: StudyFigure) -> StudyFigure:
-    """Register a figure of the report.
+def add_study_figure(
+    name: str,
+    draw: Callable[[Comparison, Sequence[RunRecord]], Figure],
+    caption: Callable[[Comparison], str],
+    alt: Callable[[Comparison], str],
+    *,
+    section: str,
+    heading: str = "",
+    external: bool = False,
+    applies: Callable[[Comparison], bool] = lambda comparison: True,
+) -> None:
+    """Register a figure of the report; see `StudyFigure` for the arguments.
 
     Raises:
         ValueError: another figure has that name.
     """
-    return STUDY_FIGURES.add(figure.name, figure)
+    STUDY_FIGURES.add(name, StudyFigure(name, draw, caption, alt, section, heading, external, applies))

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hemacell.reporting.figures.gallery import check_images, draw_gallery, message
-from hemacell.reporting.figures.style import styled
+from hemacell.reporting.figures.gallery import check_images, draw_gallery
+from hemacell.reporting.figures.style import message, styled
 
 
 @styled

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -87,6 +88,24 @@ def show_text(axes: Axes, text: str) -> None:
     """Text instead of a figure, where there is nothing to draw."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, color=GREY, transform=axes.transAxes)
+
+
+def message(text: str, width: float = 5.0) -> Figure:
+    """A small figure that is only text."""
+    figure = new_figure(width, 1.6)
+    show_text(figure.subplots(), text)
+    return figure
+
+
+def loss_axis(axes: Axes) -> None:
+    """Scale the axis of losses: logarithmic where they differ by more than a factor of 30, else from 0."""
+    values = np.array([value for line in axes.lines for value in np.asarray(line.get_ydata(), dtype=np.float64)])
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0:
+        if values.max() > 30 * values.min():
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(0, 1.05 * values.max())
 
 
 def colour(index: int) -> str:

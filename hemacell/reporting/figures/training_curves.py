@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -11,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from hemacell.evaluation.comparison.records import Comparison, RunRecord
 from hemacell.evaluation.comparison.words import amount_words, arm_words
 from hemacell.reporting.figures.arms import PAGE_WIDTH, arm_styles
-from hemacell.reporting.figures.registry import StudyFigure, add_study_figure
-from hemacell.reporting.figures.style import new_figure, show_text, styled
+from hemacell.reporting.figures.registry import add_study_figure
+from hemacell.reporting.figures.style import loss_axis, message, new_figure, styled
 
 
 @styled
@@ -25,9 +24,7 @@ def training_curves(runs: Sequence[RunRecord], arms: Sequence[str] = ()) -> Figu
     """
     drawn = [run for run in runs if run.history]
     if not drawn:
-        figure = new_figure(PAGE_WIDTH, 1.6)
-        show_text(figure.subplots(), "no run has a history")
-        return figure
+        return message("no run has a history", PAGE_WIDTH)
     looks = arm_styles([*arms, *dict.fromkeys(run.arm for run in runs if run.arm not in arms)])
     labels = {run.amount: run.labels for run in drawn}
     amounts = sorted(labels, key=lambda amount: labels[amount])
@@ -51,7 +48,7 @@ def training_curves(runs: Sequence[RunRecord], arms: Sequence[str] = ()) -> Figu
             if number == len(amounts) - 1:
                 axes.set_xlabel("step")
             if key.endswith("loss"):
-                _loss_axis(axes)
+                loss_axis(axes)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.tick_params(labelsize=7)
         grid[number, 0].set_ylabel(f"{amount_words(amount)}\n{labels[amount]:,} labels", fontsize=8)
@@ -59,16 +56,6 @@ def training_curves(runs: Sequence[RunRecord], arms: Sequence[str] = ()) -> Figu
     handles = [Line2D([], [], color=looks[arm].colour, linestyle=looks[arm].line, linewidth=1.4) for arm in used]
     figure.legend(handles, [arm_words(arm) for arm in used], loc="outside lower center", ncols=4, handlelength=3)
     return figure
-
-
-def _loss_axis(axes: Axes) -> None:
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
-    values = values[np.isfinite(values)]
-    if len(values) and values.min() > 0:
-        if values.max() > 30 * values.min():
-            axes.set_yscale("log")
-        else:
-            axes.set_ylim(0, 1.05 * values.max())
 
 
 def _caption(comparison: Comparison) -> str:
@@ -83,12 +70,10 @@ def _alt(comparison: Comparison) -> str:
 
 
 add_study_figure(
-    StudyFigure(
-        "training_curves",
-        section="training",
-        heading="Training curves",
-        draw=lambda comparison, runs: training_curves(runs, comparison.arms),
-        caption=_caption,
-        alt=_alt,
-    )
+    "training_curves",
+    lambda comparison, runs: training_curves(runs, comparison.arms),
+    _caption,
+    _alt,
+    section="training",
+    heading="Training curves",
 )

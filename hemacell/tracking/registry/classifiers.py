@@ -6,15 +6,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hemacell.classifiers.description import DESCRIPTION, TRAINED_ON
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.tracking.registry.lookup import DataKind, RegisteredModel, alias_for, find, resolve
-from hemacell.tracking.schema import CHAMPION, CLASSIFIER, EXPORT_OF, MODEL_DATA_KIND, MODEL_TYPE, SEEN_IN_TRAINING
+from hemacell.tracking.schema import CHAMPION, CLASSIFIER, EXPORT_OF, MODEL_TYPE, SEEN_IN_TRAINING
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
-
-# The files of hemacell.classifiers.model, which imports torch.
-_DESCRIPTION, _TRAINED_ON = "classifier.json", "training_images.json"
 
 
 def find_classifier(model: str, kind: DataKind | None = None) -> RegisteredModel:
@@ -65,7 +63,7 @@ def classes_of(folder: Path) -> tuple[str, ...]:
     Raises:
         UserError: the folder does not hold a classifier.
     """
-    return tuple(_described(folder, _DESCRIPTION)["classes"])
+    return tuple(_described(folder, DESCRIPTION)["classes"])
 
 
 def doubts(model: RegisteredModel, folder: Path, images: Manifest) -> tuple[dict[str, object], list[str]]:
@@ -85,12 +83,12 @@ def doubts(model: RegisteredModel, folder: Path, images: Manifest) -> tuple[dict
         lines.append(f"{model.uri} does not list its training images; these may be among them")
     elif seen:
         lines.append(f"{seen} of {len(images)} images are among its training images: these scores are too good")
-    return {SEEN_IN_TRAINING: "unknown" if seen is None else seen, MODEL_DATA_KIND: model.data_kind}, lines
+    return {SEEN_IN_TRAINING: "unknown" if seen is None else seen}, lines
 
 
 def seen_in_training(folder: Path, images: Manifest) -> int | None:
     """Number of images that a fetched classifier was trained on, file for file; None where it does not list them."""
-    if not (folder / _TRAINED_ON).exists():
+    if not (folder / TRAINED_ON).exists():
         return None
     return int(images.table["sha256"].isin(trained_on(folder)).sum())
 
@@ -101,7 +99,7 @@ def trained_on(folder: Path) -> set[str]:
     Raises:
         UserError: the folder does not list them.
     """
-    return set(_described(folder, _TRAINED_ON))
+    return set(_described(folder, TRAINED_ON))
 
 
 def _described(folder: Path, name: str) -> Any:

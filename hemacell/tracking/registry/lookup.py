@@ -173,10 +173,8 @@ def _look_up(client: MlflowClient, model: str, kind: DataKind | None) -> Registe
         raise UserError(f"{model} names no version: type models:/{name}@{CHAMPION}, or one of {_choices(client, name)}")
     _check_name(client, name)
     try:
-        if alias:
-            return _registered(client.get_model_version_by_alias(name, alias))
-        if version == "latest":
-            return _registered(client.get_model_version_by_alias(name, "latest"))
+        if alias or version == "latest":
+            return _registered(client.get_model_version_by_alias(name, alias or version))
         return _registered(client.get_model_version(name, version))
     except MlflowException as error:
         if error.error_code not in _NOT_FOUND:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
+from hemacell.core.signals import Stopped
 from hemacell.tracking.runs.notes import write_note
-from hemacell.tracking.runs.signals import Stopped
 from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import ERROR
 from hemacell.tracking.store import as_user_error, lost_server, stop_retrying

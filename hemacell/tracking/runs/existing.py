@@ -1,13 +1,21 @@
-"""Runs that exist already: read by their id, and checked before they are resumed."""
+"""Runs that exist already: found by id, key or digest, read back, and checked before they are resumed.
+
+Imports MLflow and nothing heavier: a command with nothing to do ends at once.
+"""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
+from hemacell.tracking.registry.lookup import exists, resolve
 from hemacell.tracking.runs.process import is_alive, this_host
-from hemacell.tracking.schema import ENCODER, HOST, JOB, PID
-from hemacell.tracking.store import get_client
+from hemacell.tracking.schema import ENCODER, HOST, JOB, KEY, PID, REGISTERED
+from hemacell.tracking.store import get_client, search_runs
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -59,3 +67,75 @@ def check_resumable(run_id: str, job: str) -> None:
         own = where == this_host() and is_alive(run.data.tags)
         stop = f"stop it first (kill {run.data.tags[PID]})" if own else "stop it there first"
         raise UserError(f"run {run_id} is still RUNNING on {where}: {stop}, then resume it")
+
+
+def finished_run(job: str, key: str) -> str | None:
+    """Id of the newest FINISHED run of `job` with this key whose results are still there, or None.
+
+    Still there means: the run has files, and the model that it registered, if it did, is in the registry and has its
+    files.
+
+    Args:
+        job: `prcc`, `camelyon`, `wbc`, …
+        key: what the job set as tag `hemacell.key`: a digest of inputs, settings and sources.
+    """
+    found = search_runs(f"attributes.status = 'FINISHED' and tags.`{JOB}` = '{job}' and tags.`{KEY}` = '{key}'")
+    return next((run.info.run_id for run in found if _is_whole(run)), None)
+
+
+def _is_whole(run: Run) -> bool:
+    if not get_client().list_artifacts(run.info.run_id):
+        return False
+    registered = run.data.tags.get(REGISTERED)
+    if not registered:
+        return True
+    try:
+        return exists(resolve(registered))
+    except UserError:  # the version was deleted
+        return False
+
+
+def writers_of(job: str, tag: str, digest: str) -> list[Run]:
+    """The runs of a job that have a file's digest under this tag, the newest first."""
+    return search_runs(f"tags.`{JOB}` = '{job}' and tags.`{tag}` = '{digest}'")
+
+
+def can_continue(job: str, run_id: str, key: str) -> bool:
+    """Whether a run is of this job and key, and was stopped or failed; False for one that is not known here."""
+    if not run_id:
+        return False
+    try:
+        run = existing_run(run_id)
+    except UserError:  # of another store, or deleted
+        return False
+    same = run.data.tags.get(JOB) == job and run.data.tags.get(KEY) == key
+    return same and run.info.status in ("KILLED", "FAILED")
+
+
+@contextmanager
+def files_of(run: Run) -> Iterator[Callable[[str], Path]]:
+    """Fetch files of a run by their names; those in a folder of this machine are read where they are.
+
+    MLflow's client asks the store for the run before each file, which takes longer than reading it.
+
+    Raises:
+        MlflowException, OSError: by what is yielded, where there is no such file.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    files = get_artifact_repository(run.info.artifact_uri)
+    with tempfile.TemporaryDirectory() as scratch:
+        target = None if isinstance(files, LocalArtifactRepository) else scratch
+        yield lambda name: Path(files.download_artifacts(name, target))
+
+
+def read_file(run_id: str, name: str) -> str:
+    """A text file of a run.
+
+    Raises:
+        UserError: there is no such run.
+        MlflowException, OSError: it has no such file.
+    """
+    with files_of(existing_run(run_id)) as fetched:
+        return fetched(name).read_text(encoding="utf-8")

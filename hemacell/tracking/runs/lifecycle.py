@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hemacell
 from hemacell.config.groups import StepSettings
 from hemacell.config.roles import Role
+from hemacell.config.run_names import run_name as name_of_run
+from hemacell.core.git import checkout_state
 from hemacell.core.logging import configure_logging
+from hemacell.core.signals import stopped_by_signals
 from hemacell.tracking.runs.closing import OpenRun, closed_with_status
 from hemacell.tracking.runs.existing import check_resumable, existing_run
 from hemacell.tracking.runs.experiments import experiment_for
-from hemacell.tracking.runs.git import git_tags
 from hemacell.tracking.runs.mlflow_environment import point_to_result, read_mlflow_environment
-from hemacell.tracking.runs.names import run_name as name_of_run
 from hemacell.tracking.runs.process import mark_stale_runs, process_tags
-from hemacell.tracking.runs.signals import stopped_by_signals
 from hemacell.tracking.runs.tracker import Tracker, canonical, log_settings
-from hemacell.tracking.schema import ERROR, JOB
+from hemacell.tracking.schema import ERROR, GIT_COMMIT, GIT_DIRTY, JOB
 from hemacell.tracking.store import check_server, get_client
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def track(
         job: `prcc`, `camelyon`, `wbc`, …
         settings: every setting of the job, logged as parameters in canonical text.
         experiment: experiment name given by the user, '' for the rules above.
-        run_name: given by the user; '' names the run after its settings (see `hemacell.tracking.runs.names`).
+        run_name: given by the user; '' names the run after its settings (see `hemacell.config.run_names`).
         tags: further tags, such as `data.kind` and `threads`.
         parent: id of the parent run, '' for the enclosing run, if any.
         resume: id of a run to reopen, '' for a new one.
@@ -69,7 +71,7 @@ def track(
     launch = read_mlflow_environment(client)
     enclosing = _active_run_id()
     outer_run = "" if enclosing else launch.outer_run
-    all_tags = {JOB: job, **process_tags(), **git_tags()}
+    all_tags = {JOB: job, **process_tags(), **_git_tags()}
     all_tags |= {key: canonical(value) for key, value in (tags or {}).items()}
     texts = {key: canonical(value) for key, value in settings.items()}
     parent = parent or enclosing or launch.parent
@@ -109,8 +111,13 @@ def _ready_client() -> MlflowClient:
     client = get_client()
     if mlflow.get_tracking_uri().startswith(("http://", "https://")):
         check_server(mlflow.get_tracking_uri())
-    mark_stale_runs(client)
+    mark_stale_runs()
     return client
+
+
+def _git_tags() -> dict[str, str]:
+    state = checkout_state(Path(hemacell.__file__).resolve().parent)
+    return {GIT_COMMIT: state[0], GIT_DIRTY: canonical(state[1])} if state else {}
 
 
 def _active_run_id() -> str:

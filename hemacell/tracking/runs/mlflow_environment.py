@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
 from hemacell.tracking.runs.links import run_link
-from hemacell.tracking.runs.names import is_made_up, launch_name
 from hemacell.tracking.schema import JOB, NOTE, PARENT, RESULT
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ DEFAULT_EXPERIMENT_ID = "0"
 
 #: Set by a study for its worker processes: the run that theirs are children of.
 PARENT_VARIABLE = "HEMACELL_PARENT_RUN"
+
+# The form of the names that MLflow makes up, such as `defiant-auk-500`.
+_MADE_UP = re.compile(r"[a-z]+-[a-z]+-\d+")
 
 _VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
@@ -75,7 +78,7 @@ def read_mlflow_environment(client: MlflowClient) -> Launch:
             run_id,
             outer.data.tags.get(PARENT, ""),
             "" if chosen == DEFAULT_EXPERIMENT_ID else chosen,
-            run_name="" if is_made_up(outer.info.run_name or "") else outer.info.run_name,
+            run_name="" if _MADE_UP.fullmatch(outer.info.run_name or "") else outer.info.run_name,
         )
     elif experiment_id or experiment_name:
         _launch = Launch(experiment_id=experiment_id, experiment_name=experiment_name)
@@ -104,4 +107,4 @@ def point_to_result(client: MlflowClient, run_id: str) -> None:
     )
     if not launch.run_name:
         job = result.data.tags.get(JOB, "hemacell")
-        client.update_run(launch.outer_run, name=launch_name(job, name))
+        client.update_run(launch.outer_run, name=f"{job} -> {name}")

@@ -5,13 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from hemacell.tracking.schema import ERROR, HOST, PID, STARTED
-from hemacell.tracking.store import experiment_ids
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from hemacell.tracking.store import get_client, search_runs
 
 # The start time is derived from the boot time, which the system's clock may shift a little.
 _CLOCK_SLACK_S = 5.0
@@ -46,8 +42,8 @@ def is_alive(tags: Mapping[str, str]) -> bool:
         return False
 
 
-def mark_stale_runs(client: MlflowClient) -> list[str]:
-    """Mark runs as KILLED which are RUNNING but whose process, on this host, is gone.
+def mark_stale_runs() -> list[str]:
+    """Mark runs as KILLED that are RUNNING but whose process, on this host, has ended.
 
     After SIGKILL or a power cut no process was left to do it. The run that `mlflow run` made carries the tags of the
     job inside it and is marked too. Runs of other hosts are left alone.
@@ -55,12 +51,8 @@ def mark_stale_runs(client: MlflowClient) -> list[str]:
     Returns:
         The ids of the runs that were marked.
     """
-    experiments = experiment_ids(client)
-    if not experiments:
-        return []
-    running = client.search_runs(
-        experiments, f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{this_host()}'", max_results=1000
-    )
+    client = get_client()
+    running = search_runs(f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{this_host()}'")
     gone = [run for run in running if {PID, STARTED} <= run.data.tags.keys() and not is_alive(run.data.tags)]
     for run in gone:
         client.set_tag(run.info.run_id, ERROR, "its process ended without closing it (SIGKILL or a power cut)")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
 from hemacell.tracking.registry.lookup import RegisteredModel
-from hemacell.tracking.runs.artifacts import files_of
-from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.runs.existing import existing_run, files_of, read_file
 from hemacell.tracking.schema import PREDICTIONS, REFERENCE_PAGE, REFERENCE_RECORDS
 
 if TYPE_CHECKING:
@@ -78,6 +77,5 @@ def comparison_of(run_id: str) -> tuple[list[MetricComparison], list[str]]:
     """The rows and the warnings that a run of `evaluate` has left."""
     from hemacell.evaluation.reference_scores import from_records
 
-    with files_of(existing_run(run_id)) as fetched:
-        found = json.loads(fetched(REFERENCE_RECORDS).read_text(encoding="utf-8"))
+    found = json.loads(read_file(run_id, REFERENCE_RECORDS))
     return from_records(found["rows"]), found["warnings"]

@@ -11,11 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.tracking.runs.artifacts import files_of
-from hemacell.tracking.runs.existing import existing_run
+from hemacell.tracking.runs.existing import existing_run, files_of, read_file
 from hemacell.tracking.runs.process import mark_stale_runs
 from hemacell.tracking.schema import HISTORY, JOB, KEY, PARENT, PREDICTIONS, STUDY_RUNS, THREADS
-from hemacell.tracking.store import experiment_ids, get_client
+from hemacell.tracking.store import get_client, search_runs
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -24,18 +23,17 @@ if TYPE_CHECKING:
 
 _IS_WBC = f"tags.`{JOB}` = 'wbc'"
 _READERS = 8
-_MOST = 5000
 
 
 def children(parent: str, status: str = "FINISHED") -> list[Run]:
     """The runs of wbc under a study that have this status, the newest first."""
-    return _search(f"attributes.status = '{status}' and {_IS_WBC} and tags.`{PARENT}` = '{parent}'")
+    return search_runs(f"attributes.status = '{status}' and {_IS_WBC} and tags.`{PARENT}` = '{parent}'")
 
 
 def stopped_run(job: str, key: str) -> str:
     """Id of the newest run of `job` with this key that did not end well and can be resumed, or ''."""
-    mark_stale_runs(get_client())  # a study that was killed may still be RUNNING there
-    found = _search(f"attributes.status != 'FINISHED' and tags.`{JOB}` = '{job}' and tags.`{KEY}` = '{key}'")
+    mark_stale_runs()  # a study that was killed may still be RUNNING there
+    found = search_runs(f"attributes.status != 'FINISHED' and tags.`{JOB}` = '{job}' and tags.`{KEY}` = '{key}'")
     return next((run.info.run_id for run in found if run.info.status != "RUNNING"), "")
 
 
@@ -53,7 +51,7 @@ def finished_runs_of_keys(keys: Sequence[str], under: str = "") -> dict[str, str
     """
     wanted, found = set(keys), {}
     client = get_client()
-    for run in reversed(children(under) if under else _search(f"attributes.status = 'FINISHED' and {_IS_WBC}")):
+    for run in reversed(children(under) if under else search_runs(f"attributes.status = 'FINISHED' and {_IS_WBC}")):
         key = run.data.tags.get(KEY, "")
         if key in wanted:
             found[key] = run.info.run_id
@@ -67,7 +65,7 @@ def finished_runs_of_keys(keys: Sequence[str], under: str = "") -> dict[str, str
 def seconds_of_runs(threads: int) -> dict[tuple[str, str], float]:
     """(steps, image_size), as logged -> median seconds of such a run with this number of threads."""
     taken: dict[tuple[str, str], list[float]] = {}
-    for run in _search(f"attributes.status = 'FINISHED' and {_IS_WBC} and tags.`{THREADS}` = '{threads}'"):
+    for run in search_runs(f"attributes.status = 'FINISHED' and {_IS_WBC} and tags.`{THREADS}` = '{threads}'"):
         if run.info.end_time and "train_seconds" in run.data.metrics:
             seconds = (run.info.end_time - run.info.start_time) / 1000
             size = run.data.params.get("steps", ""), run.data.params.get("image_size", "")
@@ -81,7 +79,7 @@ def newest_study() -> str:
     Raises:
         UserError: no study has finished.
     """
-    found = _search(f"attributes.status = 'FINISHED' and tags.`{JOB}` = 'study'")
+    found = search_runs(f"attributes.status = 'FINISHED' and tags.`{JOB}` = 'study'")
     if not found:
         raise UserError("there is no finished study in this store. Make one: mlflow run . -e study")
     return found[0].info.run_id
@@ -134,7 +132,7 @@ def runs_by_filter(text: str) -> list[Run]:
     from mlflow.exceptions import MlflowException
 
     try:
-        found = _search(f"attributes.status = 'FINISHED' and {_IS_WBC} and {text}")
+        found = search_runs(f"attributes.status = 'FINISHED' and {_IS_WBC} and {text}")
     except MlflowException as error:
         raise UserError(
             f"filter={text}: MLflow does not understand it ({in_one_line(error)[:200]}); type for example "
@@ -143,21 +141,6 @@ def runs_by_filter(text: str) -> list[Run]:
     if not found:
         raise UserError(f"filter={text}: expected finished runs of wbc, found none; try it in MLflow's search box")
     return found
-
-
-def _search(text: str) -> list[Run]:
-    client = get_client()
-    found: list[Run] = []
-    token = None
-    experiments = experiment_ids(client)
-    while True:
-        page = client.search_runs(
-            experiments, text, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token
-        )
-        found += page
-        token = page.token
-        if not token or len(found) >= _MOST:
-            return found
 
 
 def read_runs(runs: Sequence[Run]) -> list[RunRecord]:
@@ -207,14 +190,3 @@ def _read_run(run: Run) -> RunRecord:
         external=external,
         history=history,
     )
-
-
-def read_file(run_id: str, name: str) -> str:
-    """A text file of a run.
-
-    Raises:
-        UserError: there is no such run.
-        MlflowException, OSError: it has no such file.
-    """
-    with files_of(existing_run(run_id)) as fetched:
-        return fetched(name).read_text(encoding="utf-8")

@@ -12,10 +12,10 @@ from PIL import Image
 
 from hemacell.core.cache import cache_dir
 from hemacell.data.images import UnreadableImage, read_rgb
+from hemacell.prediction.in_memory import Predictor, predict_table
 from hemacell.prediction.read_ahead import read_ahead
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
-from hemacell.tracking.serving.prediction_table import Predictor, predict_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -34,7 +34,7 @@ def leave_unused_code(artifact: Path) -> None:
     sys.path[:] = [entry for entry in sys.path if not entry or Path(entry) != unused]
     if not _same(root / _CODE, running):
         logger.warning(
-            f"{_name(root)} runs with the code of {_name(running.parents[1])}, which this process imported before, "
+            f"{_name(root / _CODE)} runs with the code of {_name(running)}, which this process imported before, "
             "and the code of the two differs: predictions may differ too. Load each in a process of its own"
         )
 
@@ -45,11 +45,12 @@ def _same(own: Path, running: Path) -> bool:
     return len(filecmp.cmpfiles(own, running, files, shallow=False)[0]) == len(files)
 
 
-def _name(root: Path) -> str:
-    """The address of the model in a folder, or the folder where it holds no model."""
+def _name(package: Path) -> str:
+    """The address of the model whose sources these are, or the folder that holds the package."""
+    root = package.parents[1]
     if (meta := root / "registered_model_meta").is_file():
         found = yaml.safe_load(meta.read_text(encoding="utf-8"))
         return f"models:/{found['model_name']}/{found['model_version']}"
     if (entry := root / "MLmodel").is_file():
         return f"models:/{yaml.safe_load(entry.read_text(encoding='utf-8')).get('model_id', root)}"
-    return f"the hemacell in {root}"
+    return f"the hemacell in {package.parent}"

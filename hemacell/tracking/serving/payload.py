@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from hemacell.data.images import MAX_PIXELS, UnreadableImage, read_rgb
@@ -14,10 +13,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 COLUMN = "image"
-
-# Decoded pictures that are held at once: a table of ten thousand files must not become ten thousand bitmaps, nor sixty
-# large ones together.
-CHUNK, CHUNK_PIXELS = 64, 2**24
 
 
 def decode(value: object, max_bytes: int | None = None, max_pixels: int = MAX_PIXELS) -> Image | str:
@@ -57,17 +52,3 @@ def column(table: pd.DataFrame) -> list[object]:
     if COLUMN not in table.columns:
         raise ValueError(f"expected a table with the column {COLUMN!r}, found the columns {list(table.columns)}")
     return list(table[COLUMN])
-
-
-def chunks(pictures: Iterable[Image | str]) -> Iterator[list[Image | str]]:
-    """Successive lists of at most `CHUNK` pictures, each ended by the picture that brings it to `CHUNK_PIXELS`."""
-    chunk: list[Image | str] = []
-    pixels = 0
-    for picture in pictures:
-        chunk.append(picture)
-        pixels += 0 if isinstance(picture, str) else picture.width * picture.height
-        if len(chunk) == CHUNK or pixels >= CHUNK_PIXELS:
-            yield chunk
-            chunk, pixels = [], 0
-    if chunk:
-        yield chunk

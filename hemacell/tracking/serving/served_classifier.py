@@ -12,11 +12,11 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from hemacell.classifiers.folder import load_folder
+from hemacell.core.threads import threads_for
+from hemacell.prediction.in_memory import predict_table
 from hemacell.tracking.serving.limits import check_request, limits_of
 from hemacell.tracking.serving.own_code import leave_unused_code
 from hemacell.tracking.serving.payload import column, decode
-from hemacell.tracking.serving.prediction_table import predict_table
-from hemacell.tracking.serving.threads import threads_for
 
 
 class ServedClassifier(PythonModel):
@@ -30,7 +30,7 @@ class ServedClassifier(PythonModel):
         self.predictor = load_folder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Classify every row, in order; see `hemacell.tracking.serving.prediction_table.predict_table` for the columns.
+        """Classify every row, in order; see `hemacell.prediction.in_memory.predict_table` for the columns.
 
         The probabilities of an image that cannot be read are None, not NaN: MLflow's server would write NaN into its
         response, which is not JSON.

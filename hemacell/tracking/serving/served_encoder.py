@@ -13,12 +13,13 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 from PIL.Image import Image
 
+from hemacell.core.threads import threads_for
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import load_encoder
+from hemacell.prediction.in_memory import chunks
 from hemacell.tracking.serving.limits import check_request, limits_of
 from hemacell.tracking.serving.own_code import leave_unused_code
-from hemacell.tracking.serving.payload import chunks, column, decode
-from hemacell.tracking.serving.threads import threads_for
+from hemacell.tracking.serving.payload import column, decode
 
 
 class ServedEncoder(PythonModel):

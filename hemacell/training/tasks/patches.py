@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hemacell.config.jobs import CamelyonSettings
 from hemacell.core.random import generator_of
 from hemacell.data.augmentation import (
     AugmentationConfig,
@@ -13,6 +14,8 @@ from hemacell.data.augmentation import (
     dihedral_augmentation,
     random_augmentation,
 )
+from hemacell.data.balance import balanced, class_weights
+from hemacell.data.decoding import Decoded
 from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 from hemacell.training.tasks.classification import ClassificationTask
@@ -46,6 +49,29 @@ class PatchTask(ClassificationTask):
     def validate(self, network: nn.Module) -> Row:
         probabilities = patch_probabilities(network, self.pixels, self.val_rows, self.size, 1, self.precision)
         return self.metrics(self.val_labels, probabilities)
+
+
+def patch_task(patches: Decoded, settings: CamelyonSettings, device: torch.device) -> PatchTask:
+    """The task that these settings mean, on decoded patches of all splits."""
+    rows = patches.rows_of_splits()
+    labels = patches.manifest.labels[rows["train"]]
+    chosen, sampler_weights = balanced(labels, settings.balance)
+    return PatchTask(
+        patches.array,
+        rows["train"][chosen],
+        labels[chosen],
+        rows["val"],
+        patches.manifest.labels[rows["val"]],
+        size=settings.patch_size,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        augmentation=AugmentationConfig(**settings.augmentation),
+        label_smoothing=settings.label_smoothing,
+        class_weights=class_weights(labels, len(patches.manifest.classes)) if settings.class_weights else None,
+        sampler_weights=sampler_weights,
+        precision=settings.precision,
+        device=device,
+    )
 
 
 @torch.no_grad()

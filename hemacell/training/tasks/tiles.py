@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hemacell.config.jobs import PrccSettings
 from hemacell.core.random import generator_of
+from hemacell.data.decoding import Decoded
 from hemacell.encoders.autoencoder import reconstruct, reconstruction_loss
 from hemacell.evaluation.image_metrics import image_metrics
 from hemacell.training.batches import BatchOrder
@@ -21,6 +23,11 @@ def resize_tiles(pixels: np.ndarray, size: int) -> Tensor:
     if images.shape[-2:] != (size, size):
         images = F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False).clamp_(0, 1)
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """The way back: float [N, 3, H, W] in [0, 1] -> uint8 [N, H, W, 3]."""
+    return (images.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
 
 
 @dataclass(eq=False)
@@ -63,10 +70,27 @@ class TileTask:
         return reconstruction_loss(network(images), images, self.l1_loss_weight)
 
     def validate(self, network: nn.Module) -> Row:
-        images = self.val_images.to(self.device)
-        restored = reconstruct(network, images)
+        restored = reconstruct(network, self.val_images)
         if self.show is not None:
-            self.show(self.val_images[:6], restored[:6].cpu())
-        metrics = image_metrics(self.val_images, restored.cpu())
-        loss = float(reconstruction_loss(restored, images, self.l1_loss_weight))
+            self.show(self.val_images[:6], restored[:6])
+        metrics = image_metrics(self.val_images, restored)
+        loss = float(reconstruction_loss(restored, self.val_images, self.l1_loss_weight))
         return {"val/loss": loss, "val/ssim": metrics["ssim"], "val/psnr": metrics["psnr"]}
+
+
+def tile_task(
+    tiles: Decoded, settings: PrccSettings, device: torch.device, show: Callable[[Tensor, Tensor], None]
+) -> TileTask:
+    """The task that these settings mean, on decoded tiles of all splits; `show` as in `TileTask`."""
+    rows = tiles.rows_of_splits()
+    return TileTask(
+        tiles.array,
+        rows["train"],
+        rows["val"],
+        size=settings.tile_size,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        l1_loss_weight=settings.l1_loss_weight,
+        device=device,
+        show=show,
+    )

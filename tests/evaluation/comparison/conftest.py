@@ -1,4 +1,4 @@
-"""Finished runs that never ran: runs with answers from a simple model, whose truth a test can choose."""
+"""Finished runs that never ran: runs with predictions from a simple model, whose truth a test can choose."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,7 @@ def _make_runs(
     *,
     draw_sd: float = 0.2,
     arm_sd: float = 0.0,
-    answer_sd: float = 0.5,
+    prediction_sd: float = 0.5,
     external: int = 0,
     scored: bool = True,
     only_seeds: bool = False,
@@ -73,7 +73,7 @@ def _make_runs(
         effect: gain in logits an arm at the smallest possible amount; realistic ones without it.
         draw_sd: deviation in logits between draws, the same for all arms of a draw.
         arm_sd: deviation in logits between draws that each arm has for itself.
-        answer_sd: deviation in logits of one answer of one run.
+        prediction_sd: deviation in logits of one prediction of one run.
         external: number of images of another laboratory; 0 for none.
         scored: compute `metrics`; without it they are empty, which is quicker.
         only_seeds: all draws are the same training images.
@@ -98,16 +98,16 @@ def _make_runs(
             for arm in arms:
                 shift = 2.2 + 1.2 * np.log10(count / 60) + effects.get(arm, 0.0) * 0.5 ** np.log10(count / 60)
                 shift += of_draw + rng.normal(0, arm_sd)
-                answers = {}
+                predictions = {}
                 for split, (labels, alike, names, digests) in sets.items():
-                    logits = alike + rng.normal(0, answer_sd, alike.shape)
+                    logits = alike + rng.normal(0, prediction_sd, alike.shape)
                     logits[np.arange(len(labels)), labels] += shift
                     p = np.exp(logits - logits.max(1, keepdims=True))
                     p = (p / p.sum(1, keepdims=True)).astype(np.float32)
-                    answers[split] = Predictions(CLASSES, split, names, digests, labels, p)
+                    predictions[split] = Predictions(CLASSES, split, names, digests, labels, p)
                 metrics = {"train_seconds": float(10 + count / 100)}
                 if scored:
-                    for split, said in answers.items():
+                    for split, said in predictions.items():
                         found = classification_metrics(said.labels, said.probabilities, CLASSES)
                         metrics |= {f"{split}/{key}": value for key, value in found.items()}
                 steps = round(30 * count**0.41)
@@ -131,8 +131,8 @@ def _make_runs(
                         seed=draw if only_seeds else 0,
                         labels=count,
                         train_digest=_digest(f"{amount} {0 if only_seeds else draw}"),
-                        predictions=answers["test"],
-                        external=answers.get("external"),
+                        predictions=predictions["test"],
+                        external=predictions.get("external"),
                         metrics=metrics,
                         history=history,
                         settings={

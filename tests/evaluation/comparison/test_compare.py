@@ -155,7 +155,7 @@ def test_equal_arguments_give_equal_results_and_another_seed_others(runs, made):
     assert other.low != made.difference("imagenet", "0.1").low
 
 
-def test_an_arm_is_judged_alike_whoever_is_beside_it(runs, made):
+def test_other_arms_do_not_change_the_results_of_an_arm(runs, made):
     alone = compare([run for run in runs if run.arm != "imagenet"], **QUICK)
     assert alone.arms == ("none", "camelyon")
     assert alone.differences == tuple(d for d in made.differences if d.arm == "camelyon")

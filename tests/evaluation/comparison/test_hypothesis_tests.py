@@ -9,7 +9,7 @@ from hemacell.evaluation.comparison.hypothesis_tests import holm, mcnemar_p, per
 
 
 def simulated(rng, draws=3, images=150, classes=4, gain=0.0):
-    """Labels and answers of two arms; each arm has a way with each image that is the same in all of its draws."""
+    """Labels and predictions of two arms; each arm has a way with each image that is the same in all of its draws."""
     labels = rng.integers(0, classes, images)
     difficulty = rng.normal(-0.7, 1, images)
     arms = []
@@ -75,7 +75,7 @@ def test_permutation_is_two_sided_repeatable_and_never_zero(monkeypatch):
 
 @pytest.mark.slow
 def test_without_an_effect_five_in_a_hundred_are_below_five_percent():
-    """Flipping each draw for itself would fail here: an arm answers an image alike in all draws."""
+    """Flipping each draw for itself would fail here: an arm predicts an image alike in all draws."""
     rng = np.random.default_rng(0)
     p = np.array([permutation_p(*simulated(rng), 4, permutations=399, seed=i) for i in range(300)])
     for level in (0.05, 0.5):

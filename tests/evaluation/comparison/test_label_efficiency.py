@@ -1,4 +1,4 @@
-"""Labels needed on curves whose answer is known."""
+"""Labels needed on curves whose result is known."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,7 @@ from hemacell.evaluation.predictions import Predictions
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
 
-def answers(runs=4, images=80, classes=5, right=0.7, seed=0):
+def matched(runs=4, images=80, classes=5, right=0.7, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, images)
     guesses = rng.integers(0, classes, (runs, images))
@@ -58,7 +58,7 @@ def test_many_matrices_at_once_are_scored_as_one_by_one():
 
 @pytest.mark.parametrize(("runs", "images", "classes"), [(1, 20, 2), (4, 80, 5), (3, 30, 7)])
 def test_resampled_scores_equal_a_loop_over_images(runs, images, classes):
-    given = answers(runs, images, classes)
+    given = matched(runs, images, classes)
     weights = image_weights(images, 25, seed=3)
     found = resampled_metrics(given, weights)
     for b, row in enumerate(weights):
@@ -76,7 +76,7 @@ def test_resampled_scores_equal_a_loop_over_images(runs, images, classes):
 
 
 def test_pieces_of_the_work_change_nothing(monkeypatch):
-    given, weights = answers(), image_weights(80, 40, seed=0)
+    given, weights = matched(), image_weights(80, 40, seed=0)
     whole = resampled_metrics(given, weights)
     monkeypatch.setattr("hemacell.evaluation.comparison.resampling._FLOATS_AT_ONCE", 1)
     for name, values in resampled_metrics(given, weights).items():
@@ -98,7 +98,7 @@ def test_weights_are_those_of_drawing_with_replacement():
 
 
 def test_one_draw_has_the_interval_of_scipys_bootstrap():
-    given = answers(runs=2, images=300)
+    given = matched(runs=2, images=300)
     right = (given.predicted == given.labels).astype(float)
     found = resampled_metrics(given, image_weights(300, 8000, seed=0))["accuracy"]
     ours = percentile_interval(mean_over_draws(found[:1] - found[1:], seed=0))
@@ -136,14 +136,14 @@ def test_the_interval_holds_a_known_difference_about_as_often_as_it_says():
     """Images and draws vary, each with a deviation that is known, so the true difference in accuracy is too."""
     rng = np.random.default_rng(0)
     simulations, images, draws = 120, 200, 20
-    sds = {"image": 1.0, "draw": 0.3, "answer": 0.7}
+    sds = {"image": 1.0, "draw": 0.3, "prediction": 0.7}
     total = np.sqrt(sum(sd**2 for sd in sds.values()))
     skills = np.array([0.5, 0.9])
     truth = np.subtract(*stats.norm.cdf(skills[::-1] / total))
     inside = 0
     for simulation in range(simulations):
         score = skills[:, None, None] + rng.normal(0, sds["image"], images)
-        score = score + rng.normal(0, sds["draw"], (2, draws, 1)) + rng.normal(0, sds["answer"], (2, draws, images))
+        score = score + rng.normal(0, sds["draw"], (2, draws, 1)) + rng.normal(0, sds["prediction"], (2, draws, images))
         labels = rng.integers(0, 2, images)
         predicted = np.where(score > 0, labels, 1 - labels).reshape(-1, images)
         weights = image_weights(images, 400, seed=simulation)
@@ -156,7 +156,7 @@ def test_the_interval_holds_a_known_difference_about_as_often_as_it_says():
 
 
 def predictions(rows, classes=("a", "b")):
-    """Predictions from (sha256, label, answer)."""
+    """Predictions from (sha256, label, prediction)."""
     digests, labels, guesses = zip(*rows, strict=True)
     p = np.eye(len(classes), dtype=np.float32)[list(guesses)]
     return Predictions(classes, "test", digests, digests, np.array(labels), p)

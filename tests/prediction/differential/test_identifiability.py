@@ -31,7 +31,7 @@ def test_classes_that_are_called_alike_and_one_that_is_never_called():
     assert unidentifiable_groups(tested) == [[1, 3]]
     tested[0] = tested[4]
     assert unidentifiable_groups(tested) == [[0, 4], [1, 3]]
-    # a mixture of others is not told from these, as exact solutions of p P = q show
+    # a mixture of others cannot be told from these, as exact solutions of p P = q show
     tested = np.array([[0, 60, 40], [0, 95, 5], [0, 10, 90]])
     assert unidentifiable_groups(tested) == [[0, 1, 2]]
     rates = tested / 100
@@ -43,7 +43,7 @@ def test_classes_that_are_called_alike_and_one_that_is_never_called():
 
 
 def test_the_error_of_a_small_test_counts():
-    """The same rates are told from 2000 images a class and not from 20; equal ones hardly ever are."""
+    """The same rates are told apart with 2000 images per class and not with 20; equal ones hardly ever."""
     rates = np.array([[0.55, 0.45, 0.0], [0.45, 0.55, 0.0], [0.05, 0.05, 0.9]])
     few = [bool(unidentifiable_groups(drawn(rates, 20, seed))) for seed in range(200)]
     many = [bool(unidentifiable_groups(drawn(rates, 2000, seed))) for seed in range(200)]
@@ -51,7 +51,7 @@ def test_the_error_of_a_small_test_counts():
     rates[1] = rates[0]
     found = [unidentifiable_groups(drawn(rates, 300, seed)) for seed in range(200)]
     assert np.mean([each == [[0, 1]] for each in found]) > 0.97
-    # and the limits of what is not told say nothing either
+    # and the limits of what cannot be told apart are wide
     limits = corrected_shares([50, 50, 100], drawn(rates, 300, 1), resamples=300)
     assert (limits.high - limits.low)[:2].min() > 0.4
 

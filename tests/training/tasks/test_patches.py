@@ -59,7 +59,7 @@ def test_validation_metrics_are_those_of_scikit_learn(network):
 
 
 class Notes(nn.Module):
-    """Keeps the images and answers with fixed logits."""
+    """Keeps the images and returns fixed logits."""
 
     def __init__(self):
         super().__init__()

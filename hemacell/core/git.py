@@ -5,27 +5,26 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import hemacell
-from hemacell.tracking.schema import GIT_COMMIT, GIT_DIRTY
-
 _TIMEOUT_S = 10
 
 
-def git_tags() -> dict[str, str]:
-    """`git.commit` and `git.dirty` (true | false) of the checkout that holds this package.
+def checkout_state(package: Path) -> tuple[str, bool] | None:
+    """The commit of the checkout that holds a package, and whether it has changes that are not committed.
+
+    Args:
+        package: its folder.
 
     Returns:
-        An empty mapping where there is no git or no checkout: an installed package may lie inside somebody
-        else's repository, whose commit says nothing about it.
+        None without git or a checkout: an installed package may lie inside another repository, whose commit says
+        nothing about it.
     """
-    package = Path(hemacell.__file__).resolve().parent
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return {}
+        return None
     commit = _git(package, "rev-parse", "HEAD")
     changes = _git(package.parent, "status", "--porcelain")
     if commit is None or changes is None:
-        return {}
-    return {GIT_COMMIT: commit, GIT_DIRTY: "true" if changes else "false"}
+        return None
+    return commit, bool(changes)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 Settings = Mapping[str, str]
 
-# The form of the names that MLflow makes up, such as `defiant-auk-500`.
-_MADE_UP = re.compile(r"[a-z]+-[a-z]+-\d+")
 _MOST = 120
 
 
@@ -27,16 +24,6 @@ def run_name(job: str, settings: Settings) -> str:
     if int(settings.get("limit") or 0):
         words += f" limit {settings['limit']}"
     return _cut(words)
-
-
-def is_made_up(name: str) -> bool:
-    """Whether MLflow made up this name (and the user did not choose it)."""
-    return bool(_MADE_UP.fullmatch(name))
-
-
-def launch_name(job: str, name: str) -> str:
-    """The name of the run that `mlflow run` makes in addition to the job's own: `wbc -> prcc,camelyon 50 % draw 0`."""
-    return f"{job} -> {name}"
 
 
 def percent(fraction: str | float) -> str:

@@ -1,0 +1,81 @@
+"""The images of a job: decoded, recorded with its run, and what is wrong with them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from hemacell.core.progress import Progress
+from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import BAD_IMAGES, CHANNEL_STAT, CONFLICTS, DUPLICATES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hemacell.data.decoding import Decoded
+    from hemacell.data.manifest import Manifest
+    from hemacell.jobs.context import RunContext
+
+logger = logging.getLogger(__name__)
+
+
+def decode(job: RunContext[Any], manifest: Manifest, size: int) -> Decoded:
+    """`hemacell.data.decoding.decode` with the settings and the cache of a job, and with progress."""
+    from hemacell.data.decoding import decode
+
+    return decode(manifest, size, job.cache, job.settings.max_bad, progress=Progress("decoding"))
+
+
+def log_images(run: Tracker, manifest: Manifest, context: str) -> None:
+    """Record images as an input of the run; `context` says what for, such as `training` or `external`."""
+    run.data_input(manifest.digest32, manifest.name, str(manifest.root), manifest.counts(), context)
+
+
+def log_training_images(
+    job: RunContext[Any], run: Tracker, manifest: Manifest, decoded: Decoded, train: np.ndarray
+) -> None:
+    """Record the images of a training, those that cannot be read, and the channels of those that it learns from.
+
+    Args:
+        job, run: the job and its open run.
+        manifest: all images of the run.
+        decoded: those of them that can be read, perhaps among others.
+        train: positions in it of the training images.
+    """
+    log_images(run, manifest, "training")
+    report_unreadable(run, decoded)
+    if job.settings.channel_stats:
+        _log_channel_stats(run, decoded.array[train])
+
+
+def report_problems(run: Tracker, manifest: Manifest) -> None:
+    """Warn of what makes scores on these labelled images wrong without being an error, and tag the run with it."""
+    from hemacell.data.splits import conflicting_labels, duplicates_across_splits
+
+    copies, conflicts = len(duplicates_across_splits(manifest)), len(conflicting_labels(manifest))
+    if copies:
+        logger.warning(f"{copies} images lie in more than one split, file for file: test scores are too good")
+    if conflicts:
+        logger.warning(f"{conflicts} images have more than one label")
+    run.tags({DUPLICATES: copies, CONFLICTS: conflicts})
+
+
+def report_unreadable(run: Tracker, decoded: Decoded) -> None:
+    """Warn of images that could not be read, and log them with the reasons as `bad_images.txt`."""
+    if not decoded.bad:
+        return
+    path, reason = decoded.bad[0]
+    logger.warning(
+        f"{len(decoded.bad)} images could not be read and are left out (bad_images.txt); the first: {path}: {reason}"
+    )
+    run.text("".join(f"{' '.join(path.splitlines())}\t{reason}\n" for path, reason in decoded.bad), BAD_IMAGES)
+
+
+def _log_channel_stats(run: Tracker, pixels: np.ndarray) -> None:
+    """Tag a run with the mean and deviation of each channel over decoded images, in 0..1."""
+    from hemacell.data.channel_stats import channel_stats
+
+    named = zip(("mean", "std"), channel_stats(pixels), strict=True)
+    texts = {name: ",".join(f"{value:.4f}" for value in values) for name, values in named}
+    run.tags({CHANNEL_STAT.format(name): text for name, text in texts.items()})
+    logger.info(f"channels (red, green, blue) of the training images: mean {texts['mean']}, deviation {texts['std']}")
