@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # What a served model imports, and nothing that only training needs.
-REQUIREMENTS = ("mlflow", "torch", "torchvision", "timm", "safetensors", "pydantic", "numpy", "pandas", "pillow")
+REQUIREMENTS = (
+    *("mlflow", "torch", "torchvision", "timm", "safetensors", "pydantic", "numpy", "pandas"),
+    *("pillow", "tifffile", "imagecodecs"),  # the one reader of images
+)
 
 #: Parts of the package that are not copied with a model.
 _LEFT_BEHIND = ("jobs", "reporting", "execution", "cli.py")
