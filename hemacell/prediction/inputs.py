@@ -5,25 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import pandas as pd
-
-from hemacell.core.errors import UserError, in_one_line
+from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.images import SUFFIXES
 from hemacell.data.sources.sample import lies_in_sample
+from hemacell.data.tables import TABLES, open_table, place_of, require_some_file
 
-TABLES = (".csv", ".parquet")
-#: Columns that may hold the paths, of which the first is taken; and the one that may name the smear.
-PATH_COLUMNS, SMEAR_COLUMN = ("image", "path"), "smear"
 #: The smear of all images where no smears are named, and of single images that belong to no named smear.
 ALL, UNNAMED = "all", "."
-
-_Read = Callable[[list[str]], pd.DataFrame]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +65,13 @@ def read_inputs(images: str) -> Inputs:
     """Find the images that the user named.
 
     Args:
-        images: a folder, searched at any depth, its images sorted by name (the first-level folder is the smear); a .csv
-            or .parquet file with a column `image` or `path`, absolute or relative to that file's folder, and perhaps a
-            column `smear`, in the table's order; or one image file.
+        images: a folder, searched at any depth, its images sorted by name (the first-level folder is the smear); a
+            table (see `tables`) with a column `image` or `path`, absolute or relative to its folder, and perhaps a
+            column `smear` or `slide`, in the table's order; or one image file.
 
     Raises:
         UserError: no such file or folder, no images in it, another kind of file, a table without that column, without
-            rows, or that cannot be read.
+            rows, without any file that is there, or that cannot be read.
     """
     source = Path(images).expanduser().absolute()
     suffix = source.suffix.lower()
@@ -126,46 +119,13 @@ def _folder(source: Path) -> Inputs:
 
 
 def _table(source: Path) -> Inputs:
-    try:
-        columns, read = _parquet(source) if source.suffix.lower() == ".parquet" else _csv(source)
-        chosen = next((name for name in PATH_COLUMNS if name in columns), None)
-        if chosen is None:
-            raise UserError(
-                f"{source}: expected a column {' or '.join(PATH_COLUMNS)} with the paths of the images, "
-                f"found {', '.join(map(str, columns[:8])) or 'no columns'}; rename the column that has them"
-            )
-        smear = SMEAR_COLUMN if SMEAR_COLUMN in columns else None
-        table = read([chosen, *filter(None, [smear])])
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors
-        raise UserError(
-            f"{source}: cannot be read as a {source.suffix.lower()} table ({in_one_line(error)[:200]}); save it again"
-        ) from error
-    if table[chosen].map(lambda value: isinstance(value, (bytes, dict, list))).any():
-        raise UserError(f"{source}: expected paths in the column {chosen}, found something else; write the files out")
-    names = _texts(table[chosen])
-    if not names:
-        raise UserError(f"{source}: the table has no rows; add one per image")
-    smears = [text or UNNAMED for text in _texts(table[smear])] if smear else [ALL] * len(names)
-    return Inputs(source, source.parent, names, names, smears)
-
-
-def _csv(source: Path) -> tuple[list[str], _Read]:
-    with open(source, encoding="utf-8-sig", errors="replace") as file:
-        head = file.readline()
-    separator = max(",;\t", key=head.count)  # a comma without any of them
-    given: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "dtype": str, "keep_default_na": False}
-    columns = list(pd.read_csv(source, nrows=0, **given).columns) if head.strip() else []
-    return columns, lambda names: pd.read_csv(source, usecols=names, **given)
-
-
-def _parquet(source: Path) -> tuple[list[str], _Read]:
-    import pyarrow.parquet as pq
-
-    return pq.read_schema(source).names, lambda names: pd.read_parquet(source, columns=names)
-
-
-def _texts(column: pd.Series) -> list[str]:
-    return ["" if value is None or value != value else str(value).strip() for value in column]
+    table = open_table(source)
+    smear = next(iter(table.find("smear")), "")
+    names, *others = table.texts([table.image_column(), *filter(None, [smear])])
+    places = [place_of(source.parent, name) for name in names]
+    require_some_file(source, source.parent, places)
+    smears = [text or UNNAMED for text in others[0]] if others else [ALL] * len(names)
+    return Inputs(source, source.parent, names, places, smears)
 
 
 def _text(place: str) -> str:
