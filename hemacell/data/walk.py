@@ -31,8 +31,8 @@ IMAGE_ENDINGS = frozenset(
     )
 )
 
-KIND_BYTES = 12
-"""How much of a file tells its kind."""
+HEAD_BYTES = 32
+"""How much of a file tells its kind, and of a PNG its depth."""
 _STRONG = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "JPEG2000")  # kinds whose first bytes are hardly met by chance
 _MAX_DEPTH = 64  # folders in folders; a laboratory has five
 
@@ -94,7 +94,7 @@ def is_image_file(path: Path) -> bool:
 
 
 def image_kind(head: bytes) -> str:
-    """The kind of an image file by its first 12 bytes, such as 'PNG'; '' for other files."""
+    """The kind of an image file by its first bytes, such as 'PNG'; '' for other files."""
     if head[:3] == b"\xff\xd8\xff":
         return "JPEG"
     if head[:8] == b"\x89PNG\r\n\x1a\n":
@@ -157,7 +157,7 @@ def _no_image(root: Path, path: str) -> str:
         return ""
     try:
         with open(root / path, "rb") as file:
-            kind = image_kind(file.read(KIND_BYTES))
+            kind = image_kind(file.read(HEAD_BYTES))
     except OSError as error:
         return f"cannot be opened: {error.strerror}"
     if kind in _STRONG or (kind and not ending):
