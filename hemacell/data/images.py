@@ -14,16 +14,10 @@ from hemacell.core.threads import available_cores
 from hemacell.data.deep import DeepPixels, UnsupportedPixels, checked, depth_of, is_deep, read_deep, to_eight_bits
 from hemacell.data.walk import HEAD_BYTES, image_kind
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 # Named, so that Pillow does not offer bytes from outside to parsers that are not needed here (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 MAX_PIXELS = 89_478_485  # where Pillow warns of a decompression bomb: a quarter of a GiB as RGB
 INSIDE = 0.25  # of a mask's largest value: cytoplasm has half of the nucleus's value, JPEG noise far less
-
-
-def is_image(path: Path) -> bool:
-    """Whether a path has the name of an image file; a broken link has, and is then reported as unreadable."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 class UnreadableImage(ValueError):

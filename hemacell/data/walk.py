@@ -33,6 +33,7 @@ IMAGE_ENDINGS = frozenset(
 
 HEAD_BYTES = 32
 """How much of a file tells its kind, and of a PNG its depth."""
+_NO_IMAGE = "no image: "
 _STRONG = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "JPEG2000")  # kinds whose first bytes are hardly met by chance
 _MAX_DEPTH = 64  # folders in folders; a laboratory has five
 
@@ -46,9 +47,10 @@ class Found:
     """Paths relative to `root`, with `/`, sorted by their parts."""
     skipped: list[Skipped] = field(default_factory=list)
 
-    def reasons(self) -> dict[str, int]:
-        """reason -> number of files or folders, the most frequent first."""
-        return dict(Counter(skipped.reason for skipped in self.skipped).most_common())
+    def other_files(self) -> str:
+        """What lies there besides images, in a few words, such as `2 .pdf, 1 hidden`."""
+        reasons = Counter(skipped.reason.removeprefix(_NO_IMAGE) for skipped in self.skipped)
+        return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(4)) or "no files"
 
 
 def walk(root: Path) -> Found:
@@ -162,4 +164,4 @@ def _no_image(root: Path, path: str) -> str:
         return f"cannot be opened: {error.strerror}"
     if kind in _STRONG or (kind and not ending):
         return ""
-    return f"no image ({ending or 'without ending'})"
+    return f"{_NO_IMAGE}{ending or 'without ending'}"
