@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
-from hemacell.data.images import SUFFIXES
+from hemacell.data.images import camera_bits
+from hemacell.data.manifest import Skipped
+from hemacell.data.mask_files import find_masks
 from hemacell.data.sources.sample import lies_in_sample
 from hemacell.data.tables import TABLES, open_table, place_of, require_some_file
+from hemacell.data.walk import is_image_file, walk
 
 #: The smear of all images where no smears are named, and of single images that belong to no named smear.
 ALL, UNNAMED = "all", "."
@@ -33,9 +36,16 @@ class Inputs:
     """N paths, relative to the root or absolute; '' where the table gives none"""
     smears: list[str]
     """N names of the smears that the cells are from"""
+    skipped: list[Skipped] = field(default_factory=list)
+    """what was passed over"""
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def bits(self) -> int | None:
+        """Depth of the camera, see `images.camera_bits`; reads the first bytes of all files."""
+        return camera_bits(path for path in map(self.path, range(len(self))) if path is not None and path.is_file())
 
     def path(self, number: int) -> Path | None:
         """Where an image lies; None without a path."""
@@ -84,38 +94,27 @@ def read_inputs(images: str) -> Inputs:
         raise UserError(f"images={images}: no such file or folder{hint}")
     if suffix in TABLES:
         return _table(source)
-    if suffix in SUFFIXES:
+    if is_image_file(source):
         return Inputs(source, source.parent, [_text(source.name)], [source.name], [ALL])
     raise UserError(
-        f"images={images}: expected a folder, a table ({' or '.join(TABLES)}) or an image ({' '.join(SUFFIXES)}), "
+        f"images={images}: expected a folder, a table ({' or '.join(TABLES)}) or an image, "
         f"found a file that ends in {suffix or 'nothing'}; name the folder with the images"
     )
 
 
 def _folder(source: Path) -> Inputs:
-    places: list[str] = []
-    others: Counter[str] = Counter()
-    for folder, folders, files in os.walk(source):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = os.path.relpath(folder, source)
-        for name in files:
-            suffix = os.path.splitext(name)[1]
-            if name.startswith("."):
-                continue
-            if suffix.lower() in SUFFIXES:
-                places.append(name if inside == "." else f"{inside}{os.sep}{name}")
-            else:
-                others[suffix or name] += 1
+    found = walk(source)
+    masks = find_masks(found)
+    places = masks.images
     if not places:
-        found = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(4)) or "no files"
         raise UserError(
-            f"no images in {source}: expected files that end in {' '.join(SUFFIXES)}, at any depth, found {found}; "
+            f"no images in {source}: expected image files at any depth, found {found.other_files()}; "
             "name the folder with the images"
         )
-    places.sort(key=lambda place: place.split(os.sep))
-    tops = [place.split(os.sep)[0] if os.sep in place else UNNAMED for place in places]
+    tops = [place.split("/")[0] if "/" in place else UNNAMED for place in places]
     smears = [ALL] * len(tops) if set(tops) == {UNNAMED} else [_text(top) for top in tops]
-    return Inputs(source, source, [_text(place).replace(os.sep, "/") for place in places], places, smears)
+    skipped = [*found.skipped, *(Skipped(path, "mask") for path in (*masks.of_image.values(), *masks.unused))]
+    return Inputs(source, source, [_text(place) for place in places], places, smears, skipped)
 
 
 def _table(source: Path) -> Inputs:
