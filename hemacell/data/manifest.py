@@ -141,7 +141,9 @@ class Manifest:
         """What was found, taken and passed over, in one short paragraph."""
         images = int((self.table["source"] == "original").sum())
         classes = f" of {len(self.classes)} classes" if self.classes else ""
-        parts = [f"{self.root}: {images} images{classes}", *self.account.notes]
+        splits = {split: sum(row.values()) for split, row in self.counts().items() if split}
+        divided = f" ({', '.join(f'{count} {split}' for split, count in splits.items())})" if len(splits) > 1 else ""
+        parts = [f"{images}{classes} in {self.root}{divided}", *self.account.notes]
         reasons = Counter(skipped.reason for skipped in self.account.skipped).most_common()
         if reasons:
             parts.append("passed over: " + ", ".join(f"{count} ({reason})" for reason, count in reasons))
