@@ -93,7 +93,12 @@ class Source(ABC):
 SOURCES: Registry[type[Source]] = Registry(
     "source of images",
     "hemacell.sources",
-    ("hemacell.data.sources.class_folders", "hemacell.data.sources.tile_folder", "hemacell.data.sources.course"),
+    (
+        "hemacell.data.sources.class_folders",
+        "hemacell.data.sources.tile_folder",
+        "hemacell.data.sources.segmentation_wbc",
+        "hemacell.data.sources.course",
+    ),
 )
 
 
