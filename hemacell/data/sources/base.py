@@ -97,6 +97,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "hemacell.data.sources.class_folders",
         "hemacell.data.sources.tile_folder",
         "hemacell.data.sources.segmentation_wbc",
+        "hemacell.data.sources.pbc",
         "hemacell.data.sources.course",
     ),
 )
