@@ -98,6 +98,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "hemacell.data.sources.tile_folder",
         "hemacell.data.sources.segmentation_wbc",
         "hemacell.data.sources.pbc",
+        "hemacell.data.sources.raabin",
         "hemacell.data.sources.course",
     ),
 )
