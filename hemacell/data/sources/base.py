@@ -99,6 +99,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "hemacell.data.sources.segmentation_wbc",
         "hemacell.data.sources.pbc",
         "hemacell.data.sources.raabin",
+        "hemacell.data.sources.cnmc",
         "hemacell.data.sources.course",
     ),
 )
