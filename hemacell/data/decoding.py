@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from hemacell.data.boxes import read_path
 from hemacell.data.images import UnreadableImage, inside, keep_inside, read_mask, to_square
 from hemacell.data.manifest import SPLITS, Manifest
 
-CACHE_VERSION = 1  # raise it whenever the same files would give other pixels
+CACHE_VERSION = 2  # raise it whenever the same files would give other pixels
 _CHUNK = 256  # images in flight: bounds the memory whatever the number of images
 
 Progress = Callable[[int, int], None]
@@ -48,6 +49,8 @@ class Decoded:
     """N rows in the order of the array: sorted by content, those that cannot be read dropped."""
     bad: list[tuple[str, str]]
     """(path, reason) of every image that cannot be read."""
+    notes: dict[str, int]
+    """How unusual files were read -> their number, such as 'the first of 3 pages is used'."""
     image: np.ndarray
     """int64 [N], number of the image that a row was cut from; pieces of one image share it."""
 
@@ -79,6 +82,8 @@ class _Result(NamedTuple):
     pieces: list[np.ndarray]
     reason: str
     """Why the image is bad; '' for a good one."""
+    note: str = ""
+    """How an unusual file was read."""
 
 
 def decode(
@@ -150,10 +155,10 @@ def _pieces(image: Image.Image, size: int, per_tile: int) -> list[np.ndarray]:
     return [np.asarray(image.crop((left, top, left + size, top + size))) for left, top in corners]
 
 
-def _read(row: tuple[str, str], recipe: _Recipe, read: Callable[[str], Image.Image] | None) -> _Result:
+def _read(row: tuple[str, str], recipe: _Recipe, manifest: Manifest) -> _Result:
     path, mask_path = row
     try:
-        image = read(path) if read else read_path(path).image
+        image, note = (manifest.read(path), "") if manifest.read else read_path(path, manifest.bits)
     except UnreadableImage as error:
         return _Result([], str(error))
     if mask_path:
@@ -164,7 +169,7 @@ def _read(row: tuple[str, str], recipe: _Recipe, read: Callable[[str], Image.Ima
         if not inside(mask).any():
             return _Result([], "")
         image = keep_inside(image, mask)
-    return _Result(recipe.cut(image), "")
+    return _Result(recipe.cut(image), "", note)
 
 
 # --- the files: <cache>/decoded/<key>/{pixels.npy,rows.json}
@@ -186,11 +191,11 @@ def _stored(manifest: Manifest, recipe: _Recipe, cache: Path, max_bad: float, pr
         held = _read_back(folder)
     if held is None:
         raise UserError(f"{folder} was written and cannot be read back: check the disk, or set HEMACELL_CACHE")
-    array, rows, bad = held
+    array, rows, bad, notes = held
     named = _with_paths(manifest, bad)
     _check_bad(named, len(manifest), max_bad)
     numbers = np.unique(rows, return_inverse=True)[1].astype(np.int64)
-    return Decoded(array, manifest.select(rows), named, numbers)
+    return Decoded(array, manifest.select(rows), named, notes, numbers)
 
 
 def _keys(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -205,23 +210,24 @@ def _by_content(manifest: Manifest) -> Manifest:
 
 
 def _key(manifest: Manifest, recipe: _Recipe) -> str:
-    lines = [f"recipe {CACHE_VERSION}", recipe.name, *manifest.table["sha256"]]
+    name = f"{recipe.name} of {manifest.bits} bits" if manifest.bits else recipe.name
+    lines = [f"recipe {CACHE_VERSION}", name, *manifest.table["sha256"]]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:40]
 
 
-def _read_back(folder: Path) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]] | None:
+def _read_back(folder: Path) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]], dict[str, int]] | None:
     """What is stored, or None where it is missing or damaged."""
     try:
-        notes = json.loads((folder / "rows.json").read_text())
-        rows = np.array(notes["rows"], dtype=np.int64)
-        bad = [(row, reason) for row, reason in notes["bad"]]
-        shape = tuple(notes["shape"])
+        stored = json.loads((folder / "rows.json").read_text())
+        rows = np.array(stored["rows"], dtype=np.int64)
+        bad = [(row, reason) for row, reason in stored["bad"]]
+        notes, shape = dict(stored["notes"]), tuple(stored["shape"])
         if shape[0] == 0:  # an empty file cannot be mapped
-            return np.zeros(shape, np.uint8), rows, bad
+            return np.zeros(shape, np.uint8), rows, bad, notes
         array = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError):
         return None
-    return (array, rows, bad) if array.shape == shape and len(rows) == len(array) else None
+    return (array, rows, bad, notes) if array.shape == shape and len(rows) == len(array) else None
 
 
 def _write(manifest: Manifest, recipe: _Recipe, folder: Path, max_bad: float, progress: Progress | None) -> None:
@@ -231,11 +237,14 @@ def _write(manifest: Manifest, recipe: _Recipe, folder: Path, max_bad: float, pr
         require_space(temporary, len(manifest) * recipe.most * size * size * 3)
         rows: list[int] = []
         bad: list[tuple[int, str]] = []
+        notes: Counter[str] = Counter()
         with open(temporary / "pixels.npy", "wb") as file:
             _write_header(file, (0, size, size, 3))
             for number, result in enumerate(_results(manifest, recipe, progress)):
                 if result.reason:
                     bad.append((number, result.reason))
+                if result.note:
+                    notes[result.note] += 1
                 for piece in result.pieces:
                     file.write(np.ascontiguousarray(piece).tobytes())
                     rows.append(number)
@@ -245,8 +254,8 @@ def _write(manifest: Manifest, recipe: _Recipe, folder: Path, max_bad: float, pr
             file.flush()
             os.fsync(file.fileno())
         _check_bad(_with_paths(manifest, bad), len(manifest), max_bad)
-        notes = {"shape": [len(rows), size, size, 3], "rows": rows, "bad": bad}
-        (temporary / "rows.json").write_text(json.dumps(notes))
+        stored = {"shape": [len(rows), size, size, 3], "rows": rows, "bad": bad, "notes": notes}
+        (temporary / "rows.json").write_text(json.dumps(stored))
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
@@ -257,7 +266,7 @@ def _results(manifest: Manifest, recipe: _Recipe, progress: Progress | None) -> 
     rows = list(_keys(manifest))
     with ThreadPoolExecutor(available_cores()) as pool:  # Pillow decodes without the interpreter's lock
         for start in range(0, len(rows), _CHUNK):
-            yield from pool.map(partial(_read, recipe=recipe, read=manifest.read), rows[start : start + _CHUNK])
+            yield from pool.map(partial(_read, recipe=recipe, manifest=manifest), rows[start : start + _CHUNK])
             if progress:
                 progress(min(start + _CHUNK, len(rows)), len(rows))
 

@@ -31,6 +31,11 @@ class DeepPixels(NamedTuple):
     note: str
     """What a user should know of how it was read; '' for nothing."""
 
+    def unstated_maximum(self) -> int:
+        """The largest value where the file does not state its white; 0 where it does, and for 8 bits."""
+        stated = self.full_scale or self.values.dtype == np.uint8
+        return 0 if stated else int(self.values.max(initial=0))
+
 
 def is_deep(data: bytes, kind: str) -> bool:
     """Whether a PNG or TIFF (`kind` as Pillow names it) needs `read_deep`; reads the header only."""

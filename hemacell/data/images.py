@@ -1,6 +1,8 @@
 """Image files of any usual kind, read as 8-bit RGB."""
 
 import io
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,19 +10,14 @@ import numpy as np
 from PIL import Image
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.data.deep import DeepPixels, UnsupportedPixels, checked, is_deep, read_deep, to_eight_bits
-from hemacell.data.walk import KIND_BYTES, image_kind
+from hemacell.core.threads import available_cores
+from hemacell.data.deep import DeepPixels, UnsupportedPixels, checked, depth_of, is_deep, read_deep, to_eight_bits
+from hemacell.data.walk import HEAD_BYTES, image_kind
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 # Named, so that Pillow does not offer bytes from outside to parsers that are not needed here (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 MAX_PIXELS = 89_478_485  # where Pillow warns of a decompression bomb: a quarter of a GiB as RGB
 INSIDE = 0.25  # of a mask's largest value: cytoplasm has half of the nucleus's value, JPEG noise far less
-
-
-def is_image(path: Path) -> bool:
-    """Whether a path has the name of an image file; a broken link has, and is then reported as unreadable."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 class UnreadableImage(ValueError):
@@ -70,21 +67,35 @@ def read_rgb(source: Path | bytes, max_pixels: int = MAX_PIXELS, bits: int | Non
     return read_picture(source, max_pixels, bits).image
 
 
-def largest_value(source: Path | bytes) -> int:
+def camera_bits(files: Iterable[Path]) -> int | None:
+    """Depth of the camera that made the 16-bit files of a set: the smallest usual one that holds their largest value.
+
+    One depth for all keeps the pictures comparable: a dark one of 12 bits stays dark. None where there is no such file,
+    or where all state their depth.
+    """
+    with ThreadPoolExecutor(available_cores()) as pool:
+        largest = max(pool.map(_largest_value, files), default=0)
+    return depth_of(largest) if largest else None
+
+
+def _largest_value(file: Path) -> int:
     """The largest value of a 16-bit image whose file does not state its depth; 0 for others and unreadable ones."""
     try:
-        stored = _load(source)
-    except UnreadableImage:
-        return 0  # reported where the image is decoded
-    if isinstance(stored, Image.Image) or stored.full_scale or stored.values.dtype == np.uint8:
+        with open(file, "rb") as stream:
+            kind = image_kind(head := stream.read(HEAD_BYTES))
+            if kind not in ("PNG", "TIFF") or (kind == "PNG" and not is_deep(head, kind)):
+                return 0
+        data = _bytes(file)
+        stored = _load(data) if is_deep(data, kind) else None
+    except Exception:  # whatever it is, it is reported where the image is decoded
         return 0
-    return int(stored.values.max(initial=0))
+    return stored.unstated_maximum() if isinstance(stored, DeepPixels) else 0
 
 
 def _load(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image | DeepPixels:
     """The decoded image, or its stored pixels where Pillow would not show them as they are."""
     data = _bytes(source)
-    kind = image_kind(data[:KIND_BYTES])
+    kind = image_kind(data[:HEAD_BYTES])
     try:
         if is_deep(data, kind):
             if kind == "PNG":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -86,6 +86,8 @@ class Manifest:
     read: Callable[[str], Image.Image] | None = None
     """Reads the image of a row by its `path`; None where all are files."""
     account: Account = field(default_factory=Account)
+    bits: int | None = None
+    """Depth of the camera that made files of 16 bits which do not state it; None where there are none."""
 
     def __post_init__(self) -> None:
         if tuple(self.table.columns) != COLUMNS:
@@ -98,13 +100,14 @@ class Manifest:
             raise ValueError(f"unknown splits: {unknown}")
 
     @classmethod
-    def from_rows(
-        cls, rows: Iterable[Row], classes: tuple[str, ...], name: str, root: Path, account: Account | None = None
-    ) -> "Manifest":
-        """Build a manifest, sorted by content, so that neither file names nor folders decide the order of training."""
+    def from_rows(cls, rows: Iterable[Row], classes: tuple[str, ...], name: str, root: Path, **more: Any) -> "Manifest":
+        """Build a manifest, sorted by content, so that neither file names nor folders decide the order of training.
+
+        `more` are further fields of the manifest.
+        """
         ordered = sorted(rows, key=lambda row: (row.sha256, row.label, row.path))
         table = pd.DataFrame(ordered, columns=list(COLUMNS)).astype("str")
-        return cls(table, tuple(classes), name, Path(root), account=account or Account())
+        return cls(table, tuple(classes), name, Path(root), **more)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -138,7 +141,9 @@ class Manifest:
         """What was found, taken and passed over, in one short paragraph."""
         images = int((self.table["source"] == "original").sum())
         classes = f" of {len(self.classes)} classes" if self.classes else ""
-        parts = [f"{self.root}: {images} images{classes}", *self.account.notes]
+        splits = {split: sum(row.values()) for split, row in self.counts().items() if split}
+        divided = f" ({', '.join(f'{count} {split}' for split, count in splits.items())})" if len(splits) > 1 else ""
+        parts = [f"{images}{classes} in {self.root}{divided}", *self.account.notes]
         reasons = Counter(skipped.reason for skipped in self.account.skipped).most_common()
         if reasons:
             parts.append("passed over: " + ", ".join(f"{count} ({reason})" for reason, count in reasons))

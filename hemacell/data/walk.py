@@ -31,8 +31,9 @@ IMAGE_ENDINGS = frozenset(
     )
 )
 
-KIND_BYTES = 12
-"""How much of a file tells its kind."""
+HEAD_BYTES = 32
+"""How much of a file tells its kind, and of a PNG its depth."""
+_NO_IMAGE = "no image: "
 _STRONG = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "JPEG2000")  # kinds whose first bytes are hardly met by chance
 _MAX_DEPTH = 64  # folders in folders; a laboratory has five
 
@@ -46,9 +47,10 @@ class Found:
     """Paths relative to `root`, with `/`, sorted by their parts."""
     skipped: list[Skipped] = field(default_factory=list)
 
-    def reasons(self) -> dict[str, int]:
-        """reason -> number of files or folders, the most frequent first."""
-        return dict(Counter(skipped.reason for skipped in self.skipped).most_common())
+    def other_files(self) -> str:
+        """What lies there besides images, in a few words, such as `2 .pdf, 1 hidden`."""
+        reasons = Counter(skipped.reason.removeprefix(_NO_IMAGE) for skipped in self.skipped)
+        return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(4)) or "no files"
 
 
 def walk(root: Path) -> Found:
@@ -94,7 +96,7 @@ def is_image_file(path: Path) -> bool:
 
 
 def image_kind(head: bytes) -> str:
-    """The kind of an image file by its first 12 bytes, such as 'PNG'; '' for other files."""
+    """The kind of an image file by its first bytes, such as 'PNG'; '' for other files."""
     if head[:3] == b"\xff\xd8\xff":
         return "JPEG"
     if head[:8] == b"\x89PNG\r\n\x1a\n":
@@ -157,9 +159,9 @@ def _no_image(root: Path, path: str) -> str:
         return ""
     try:
         with open(root / path, "rb") as file:
-            kind = image_kind(file.read(KIND_BYTES))
+            kind = image_kind(file.read(HEAD_BYTES))
     except OSError as error:
         return f"cannot be opened: {error.strerror}"
     if kind in _STRONG or (kind and not ending):
         return ""
-    return f"no image ({ending or 'without ending'})"
+    return f"{_NO_IMAGE}{ending or 'without ending'}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from hemacell.core.progress import Progress
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.schema import BAD_IMAGES, CHANNEL_STAT, CONFLICTS, DUPLICATES
+from hemacell.tracking.schema import BAD_IMAGES, CHANNEL_STAT, CONFLICTS, DUPLICATES, SKIPPED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +29,17 @@ def decode(job: RunContext[Any], manifest: Manifest, size: int) -> Decoded:
 
 
 def log_images(run: Tracker, manifest: Manifest, context: str) -> None:
-    """Record images as an input of the run; `context` says what for, such as `training` or `external`."""
+    """Record images as an input of the run, and what was passed over next to them in `skipped.csv`.
+
+    Args:
+        run: to record with.
+        manifest: the images.
+        context: what they are used for, such as `training` or `external`.
+    """
     run.data_input(manifest.digest32, manifest.name, str(manifest.root), manifest.counts(), context)
+    if manifest.account.skipped:
+        table = pd.DataFrame(manifest.account.skipped, columns=["path", "reason"])
+        run.text(table.to_csv(index=False), SKIPPED.format(f"-{context}" if context == "external" else ""))
 
 
 def log_training_images(
@@ -61,7 +72,9 @@ def report_problems(run: Tracker, manifest: Manifest) -> None:
 
 
 def report_unreadable(run: Tracker, decoded: Decoded) -> None:
-    """Warn of images that could not be read, and log them with the reasons as `bad_images.txt`."""
+    """Say how unusual files were read; warn of images that could not be, and log them with the reasons."""
+    for note, count in decoded.notes.items():
+        logger.info(f"{count} images: {note}")
     if not decoded.bad:
         return
     path, reason = decoded.bad[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +22,6 @@ from hemacell.tracking.schema import MODEL_DATA_KIND
 if TYPE_CHECKING:
     from hemacell.classifiers.model import ClassifierModel
     from hemacell.data.decoding import Decoded
-
-logger = logging.getLogger(__name__)
 
 Job = RunContext[EvaluateSettings] | RunContext[ExportSettings]
 
@@ -50,7 +47,6 @@ def find_labelled(job: Job, split: str = "test") -> Labelled:
     folder = fetch(model, job.cache)
     options = SourceOptions(settings.wbc_folder, classes=settings.classes, group=settings.group)
     images = labelled_images(job.source.root, classes_of(folder), split, options)
-    logger.info(images.summary())
     return Labelled(model, folder, limit(images, settings.limit) if settings.limit else images)
 
 

@@ -34,7 +34,7 @@ def log_saliency(job: PredictJob, run: Tracker) -> None:
     config = predictor.config
     chosen = first_to_review(read_output(job.output), job.settings.explain)
     paths = (job.inputs.path(row) for row in chosen["row"])
-    squares = list(read_ahead(paths, lambda path: read_square(path, config.decoded_size), _AHEAD))
+    squares = list(read_ahead(paths, lambda path: read_square(path, config.decoded_size, job.inputs.bits), _AHEAD))
     gone = [number for number, square in enumerate(squares) if isinstance(square, str)]
     if gone:
         logger.warning(f"{len(gone)} images cannot be read any more and are not shown; the first: {squares[gone[0]]}")

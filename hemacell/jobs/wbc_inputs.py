@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from hemacell.jobs.context import RunContext
     from hemacell.tracking.registry.encoders import EncoderSpec
     from hemacell.tracking.registry.lookup import RegisteredModel
-
-logger = logging.getLogger(__name__)
 
 
 class Images(NamedTuple):
@@ -100,13 +97,10 @@ def read_images(settings: CellSettings, root: Path) -> Images:
     named = SourceOptions(classes=settings.classes, group=settings.group)
     options = replace(named, wbc_folder=settings.wbc_folder, masks=settings.masks == "on", mask_from=settings.mask_from)
     everything = splits.official_splits(read_manifest(root, "wbc", options))
-    logger.info(everything.summary())
     if settings.limit:
         everything = limit(everything, settings.limit)
-    external = None
-    if settings.external:
-        external = labelled_images(Path(settings.external), everything.classes, ALL, named)
-        logger.info(external.summary())
+    other = settings.external
+    external = labelled_images(Path(other), everything.classes, ALL, named) if other else None
     return Images(everything, external)
 
 

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import pandas as pd
-
-from hemacell.core.errors import UserError, in_one_line
+from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
-from hemacell.data.images import SUFFIXES
+from hemacell.data.images import camera_bits
+from hemacell.data.manifest import Skipped
+from hemacell.data.mask_files import find_masks
 from hemacell.data.sources.sample import lies_in_sample
+from hemacell.data.tables import TABLES, open_table, place_of, require_some_file
+from hemacell.data.walk import is_image_file, walk
 
-TABLES = (".csv", ".parquet")
-#: Columns that may hold the paths, of which the first is taken; and the one that may name the smear.
-PATH_COLUMNS, SMEAR_COLUMN = ("image", "path"), "smear"
 #: The smear of all images where no smears are named, and of single images that belong to no named smear.
 ALL, UNNAMED = "all", "."
-
-_Read = Callable[[list[str]], pd.DataFrame]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +36,16 @@ class Inputs:
     """N paths, relative to the root or absolute; '' where the table gives none"""
     smears: list[str]
     """N names of the smears that the cells are from"""
+    skipped: list[Skipped] = field(default_factory=list)
+    """what was passed over"""
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def bits(self) -> int | None:
+        """Depth of the camera, see `images.camera_bits`; reads the first bytes of all files."""
+        return camera_bits(path for path in map(self.path, range(len(self))) if path is not None and path.is_file())
 
     def path(self, number: int) -> Path | None:
         """Where an image lies; None without a path."""
@@ -72,13 +75,13 @@ def read_inputs(images: str) -> Inputs:
     """Find the images that the user named.
 
     Args:
-        images: a folder, searched at any depth, its images sorted by name (the first-level folder is the smear); a .csv
-            or .parquet file with a column `image` or `path`, absolute or relative to that file's folder, and perhaps a
-            column `smear`, in the table's order; or one image file.
+        images: a folder, searched at any depth, its images sorted by name (the first-level folder is the smear); a
+            table (see `tables`) with a column `image` or `path`, absolute or relative to its folder, and perhaps a
+            column `smear` or `slide`, in the table's order; or one image file.
 
     Raises:
         UserError: no such file or folder, no images in it, another kind of file, a table without that column, without
-            rows, or that cannot be read.
+            rows, without any file that is there, or that cannot be read.
     """
     source = Path(images).expanduser().absolute()
     suffix = source.suffix.lower()
@@ -91,81 +94,37 @@ def read_inputs(images: str) -> Inputs:
         raise UserError(f"images={images}: no such file or folder{hint}")
     if suffix in TABLES:
         return _table(source)
-    if suffix in SUFFIXES:
+    if is_image_file(source):
         return Inputs(source, source.parent, [_text(source.name)], [source.name], [ALL])
     raise UserError(
-        f"images={images}: expected a folder, a table ({' or '.join(TABLES)}) or an image ({' '.join(SUFFIXES)}), "
+        f"images={images}: expected a folder, a table ({' or '.join(TABLES)}) or an image, "
         f"found a file that ends in {suffix or 'nothing'}; name the folder with the images"
     )
 
 
 def _folder(source: Path) -> Inputs:
-    places: list[str] = []
-    others: Counter[str] = Counter()
-    for folder, folders, files in os.walk(source):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = os.path.relpath(folder, source)
-        for name in files:
-            suffix = os.path.splitext(name)[1]
-            if name.startswith("."):
-                continue
-            if suffix.lower() in SUFFIXES:
-                places.append(name if inside == "." else f"{inside}{os.sep}{name}")
-            else:
-                others[suffix or name] += 1
+    found = walk(source)
+    masks = find_masks(found)
+    places = masks.images
     if not places:
-        found = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(4)) or "no files"
         raise UserError(
-            f"no images in {source}: expected files that end in {' '.join(SUFFIXES)}, at any depth, found {found}; "
+            f"no images in {source}: expected image files at any depth, found {found.other_files()}; "
             "name the folder with the images"
         )
-    places.sort(key=lambda place: place.split(os.sep))
-    tops = [place.split(os.sep)[0] if os.sep in place else UNNAMED for place in places]
+    tops = [place.split("/")[0] if "/" in place else UNNAMED for place in places]
     smears = [ALL] * len(tops) if set(tops) == {UNNAMED} else [_text(top) for top in tops]
-    return Inputs(source, source, [_text(place).replace(os.sep, "/") for place in places], places, smears)
+    skipped = [*found.skipped, *(Skipped(path, "mask") for path in (*masks.of_image.values(), *masks.unused))]
+    return Inputs(source, source, [_text(place) for place in places], places, smears, skipped)
 
 
 def _table(source: Path) -> Inputs:
-    try:
-        columns, read = _parquet(source) if source.suffix.lower() == ".parquet" else _csv(source)
-        chosen = next((name for name in PATH_COLUMNS if name in columns), None)
-        if chosen is None:
-            raise UserError(
-                f"{source}: expected a column {' or '.join(PATH_COLUMNS)} with the paths of the images, "
-                f"found {', '.join(map(str, columns[:8])) or 'no columns'}; rename the column that has them"
-            )
-        smear = SMEAR_COLUMN if SMEAR_COLUMN in columns else None
-        table = read([chosen, *filter(None, [smear])])
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors
-        raise UserError(
-            f"{source}: cannot be read as a {source.suffix.lower()} table ({in_one_line(error)[:200]}); save it again"
-        ) from error
-    if table[chosen].map(lambda value: isinstance(value, (bytes, dict, list))).any():
-        raise UserError(f"{source}: expected paths in the column {chosen}, found something else; write the files out")
-    names = _texts(table[chosen])
-    if not names:
-        raise UserError(f"{source}: the table has no rows; add one per image")
-    smears = [text or UNNAMED for text in _texts(table[smear])] if smear else [ALL] * len(names)
-    return Inputs(source, source.parent, names, names, smears)
-
-
-def _csv(source: Path) -> tuple[list[str], _Read]:
-    with open(source, encoding="utf-8-sig", errors="replace") as file:
-        head = file.readline()
-    separator = max(",;\t", key=head.count)  # a comma without any of them
-    given: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "dtype": str, "keep_default_na": False}
-    columns = list(pd.read_csv(source, nrows=0, **given).columns) if head.strip() else []
-    return columns, lambda names: pd.read_csv(source, usecols=names, **given)
-
-
-def _parquet(source: Path) -> tuple[list[str], _Read]:
-    import pyarrow.parquet as pq
-
-    return pq.read_schema(source).names, lambda names: pd.read_parquet(source, columns=names)
-
-
-def _texts(column: pd.Series) -> list[str]:
-    return ["" if value is None or value != value else str(value).strip() for value in column]
+    table = open_table(source)
+    smear = next(iter(table.find("smear")), "")
+    names, *others = table.texts([table.image_column(), *filter(None, [smear])])
+    places = [place_of(source.parent, name) for name in names]
+    require_some_file(source, source.parent, places)
+    smears = [text or UNNAMED for text in others[0]] if others else [ALL] * len(names)
+    return Inputs(source, source.parent, names, places, smears)
 
 
 def _text(place: str) -> str:

@@ -67,7 +67,7 @@ def classify(
     total = len(inputs)
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
-    read = partial(read_square, size=classifier.config.decoded_size)
+    read = partial(read_square, size=classifier.config.decoded_size, bits=inputs.bits)
     paths = (inputs.path(row) for number in missing for row in parts.span(number))
     with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
         for number in missing:

@@ -44,7 +44,7 @@ def read_ahead(
                 future.cancel()
 
 
-def read_square(path: Path | None, size: int) -> np.ndarray | str:
+def read_square(path: Path | None, size: int, bits: int | None = None) -> np.ndarray | str:
     """An image file as a classifier takes it, uint8 [size, size, 3], or the reason why it cannot be read."""
     if path is None:
         return "no path is given"
@@ -55,7 +55,7 @@ def read_square(path: Path | None, size: int) -> np.ndarray | str:
                 return "is not a file"
             if path.stat().st_size > MOST_BYTES:
                 return f"has more than {MOST_BYTES // 2**30} GiB"
-        return to_square(read_rgb(path), size)
+        return to_square(read_rgb(path, bits=bits), size)
     except UnreadableImage as error:
         return str(error)
     except (OSError, ValueError) as error:  # an impossible name, a folder without permission

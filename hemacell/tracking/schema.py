@@ -60,6 +60,8 @@ STUDY_RUNS = "runs.json"
 #: On a study's run or a comparison's: what it says, in words.
 ANSWER = "answer.txt"
 BAD_IMAGES = "bad_images.txt"
+SKIPPED = "skipped{}.csv"
+"""Files that were passed over; those of another laboratory in `skipped-external.csv`."""
 MODEL_SUMMARY = "model_summary.txt"
 LOSS_CURVES = "loss_curves.png"
 ROC = "roc.png"

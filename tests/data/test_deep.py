@@ -9,8 +9,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from hemacell.data.decoding import decode
 from hemacell.data.deep import depth_of
-from hemacell.data.images import UnreadableImage, largest_value, read_mask, read_picture, read_rgb
+from hemacell.data.images import UnreadableImage, camera_bits, read_mask, read_picture, read_rgb
+from tests.reading import read_cells
 
 PICTURE = np.full((12, 10, 3), (235, 220, 215), np.uint8)
 PICTURE[4:8, 3:7] = (110, 60, 140)
@@ -51,16 +53,46 @@ def test_a_png_of_16_bits_a_channel_keeps_its_colours():
         assert np.abs(shown(data) - PICTURE).max() <= 1
 
 
-def test_the_depth_of_the_camera_decides_and_not_the_brightness_of_one_picture():
+def test_the_depth_of_the_camera_decides_and_not_the_brightness_of_one_picture(tmp_path):
     dark = tiff(PICTURE.astype(np.uint16), photometric="rgb")  # the largest value is 235: taken for 8 bits
     assert np.array_equal(shown(dark), PICTURE)
     assert shown(dark, bits=12).max() == round(235 * 255 / 4095)
-    assert largest_value(dark) == 235
+    files = [tmp_path / "dark.tif", tmp_path / "usual.tif", tmp_path / "other.png", tmp_path / "gone.tif"]
+    files[0].write_bytes(dark)
+    files[2].write_bytes(imagecodecs.png_encode(PICTURE))
+    assert camera_bits([files[2], files[3]]) is None and camera_bits(files[:1]) == 8
+    files[1].write_bytes(tiff(PICTURE.astype(np.uint16) * 16, photometric="rgb"))
+    assert camera_bits(files) == 12
 
 
-def test_white_that_the_file_states_is_believed():
+def test_one_depth_is_found_for_all_files_of_a_folder(tmp_path):
+    for label, factor in (("Basophil", 1), ("Monocyte", 16)):
+        (tmp_path / label).mkdir()
+        for n in range(3):
+            values = PICTURE.astype(np.uint16) * factor + n
+            (tmp_path / label / f"{n}.tif").write_bytes(tiff(values, photometric="rgb"))
+    manifest = read_cells(tmp_path)
+    assert manifest.bits == 12 and "a camera of 12 bits" in manifest.summary()
+    decoded = decode(manifest, 10, tmp_path / "cache")
+    dark = decoded.array[(decoded.manifest.table["label"] == "Basophil").to_numpy()]
+    assert dark.max() == round(237 * 255 / 4095) and decoded.notes == {}
+
+
+def test_how_unusual_files_were_read_is_counted(tmp_path):
+    for label in ("Basophil", "Monocyte"):
+        (tmp_path / label).mkdir()
+        stack = np.stack([PICTURE, 255 - PICTURE, np.full_like(PICTURE, len(label))])
+        (tmp_path / label / "stack.tif").write_bytes(tiff(stack, photometric="rgb"))
+    for _ in range(2):  # decoded, and read back
+        decoded = decode(read_cells(tmp_path), 10, tmp_path / "cache")
+        assert decoded.notes == {"the first of 3 pages is used": 2}
+
+
+def test_white_that_the_file_states_is_believed(tmp_path):
     stated = tiff(PICTURE.astype(np.uint16), photometric="rgb", extratags=[(281, "H", 3, (1023,) * 3, True)])
-    assert shown(stated, bits=16).max() == round(235 * 255 / 1023) and largest_value(stated) == 0
+    assert shown(stated, bits=16).max() == round(235 * 255 / 1023)
+    (tmp_path / "stated.tif").write_bytes(stated)
+    assert camera_bits([tmp_path / "stated.tif"]) is None
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_a_table_keeps_its_order_and_its_names(tmp_path, kind):
     table = pd.DataFrame(
         {"n": [1, 2, 3, 4], "path": ["b.jpg", "/abs/a.jpg", None, "b.jpg"], "smear": ["s", "t", "s", None]}
     )
+    (tmp_path / "b.jpg").touch()
     file = tmp_path / ("t.parquet" if kind == "parquet" else "t.csv")
     if kind == "parquet":
         table.to_parquet(file)
@@ -58,8 +59,17 @@ def test_a_table_keeps_its_order_and_its_names(tmp_path, kind):
 
 
 def test_the_column_image_comes_before_path_and_nothing_is_taken_for_missing(tmp_path):
+    (tmp_path / "007.jpg").touch()
     (tmp_path / "t.csv").write_text("﻿path,image\nx.jpg,NA\ny.jpg,007.jpg\n", encoding="utf-8")
     assert read_inputs(str(tmp_path / "t.csv")).names == ["NA", "007.jpg"]
+
+
+def test_a_table_from_excel(tmp_path):
+    (tmp_path / "ä").mkdir()
+    (tmp_path / "ä" / "1.jpg").touch()
+    (tmp_path / "t.csv").write_bytes("sep=;\r\nImage Path;Slide ID\r\nä\\1.jpg;S1\r\n".encode("cp1252"))
+    found = read_inputs(str(tmp_path / "t.csv"))
+    assert found.names == ["ä\\1.jpg"] and found.smears == ["S1"] and found.path(0).is_file()
 
 
 def test_one_file(folder):
@@ -89,9 +99,10 @@ def write(path: Path, text: str) -> Path:
         (lambda at: at / "empty", "found no files"),
         (lambda at: at / "papers", "found 2 .pdf, 1 .txt"),
         (lambda at: write(at / "cells.zip", "PK"), "found a file that ends in .zip"),
-        (lambda at: write(at / "t.csv", "file,label\na.jpg,b\n"), "expected a column image or path"),
-        (lambda at: write(at / "t.csv", "file,label\na.jpg,b\n"), "found file, label"),
+        (lambda at: write(at / "t.csv", "cell,label\na.jpg,b\n"), "expected a column image or path"),
+        (lambda at: write(at / "t.csv", "cell,label\na.jpg,b\n"), "found cell, label"),
         (lambda at: write(at / "t.csv", "image\n"), "has no rows"),
+        (lambda at: write(at / "t.csv", "image\na.jpg\nb.jpg\n"), "none of the 2 files is there, such as a.jpg"),
         (lambda at: write(at / "t.csv", ""), "found no columns"),
         (lambda at: write(at / "t.csv", 'image\n"a.jpg\n'), "cannot be read as a .csv table"),
         (lambda at: write(at / "t.parquet", "no parquet"), "cannot be read as a .parquet table"),
@@ -109,5 +120,5 @@ def test_mistakes_are_one_line(tmp_path, folder, make, words):
 
 def test_a_table_of_bytes_is_refused(tmp_path):
     pd.DataFrame({"image": [b"\xff\xd8"]}).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(UserError, match="expected paths in the column image"):
+    with pytest.raises(UserError, match="expected text in the column image"):
         read_inputs(str(tmp_path / "t.parquet"))

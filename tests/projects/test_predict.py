@@ -96,11 +96,12 @@ def test_a_folder_of_something_else_and_an_empty_one(refused, cells, tmp_path):
 
 
 def test_a_table_without_the_column_and_one_that_is_the_output(refused, tmp_path):
-    (tmp_path / "table.csv").write_text("file\na.jpg\n")
-    assert "expected a column image or path with the paths of the images, found file" in refused(
+    (tmp_path / "table.csv").write_text("cell\na.jpg\n")
+    assert "expected a column image or path with the paths of the images, found cell" in refused(
         images=tmp_path / "table.csv"
     )
     (tmp_path / "table.csv").write_text("image\na.jpg\n")
+    (tmp_path / "a.jpg").touch()
     line = refused(images=tmp_path / "table.csv", output=tmp_path / "table.csv", force=True)
     assert "is the table of the images itself" in line
 

@@ -4,6 +4,7 @@ A source is one class with a decorator. It says which files or folders are its o
 reads one image; the images need not be files. `docs/examples/add_a_source.py` is one in a `.npz` file.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from hemacell.core.registry import Registry
 from hemacell.data.images import read_rgb
 from hemacell.data.manifest import Card, Manifest
 from hemacell.data.sources.listing import Listing, to_manifest
+
+logger = logging.getLogger(__name__)
 
 WBC_FOLDER = "WBC_100"
 
@@ -96,6 +99,7 @@ SOURCES: Registry[type[Source]] = Registry(
     (
         "hemacell.data.sources.class_folders",
         "hemacell.data.sources.tile_folder",
+        "hemacell.data.sources.table",
         "hemacell.data.sources.segmentation_wbc",
         "hemacell.data.sources.pbc",
         "hemacell.data.sources.raabin",
@@ -121,13 +125,14 @@ def source(name: str, jobs: tuple[str, ...]) -> Callable[[type[Source]], type[So
 
 
 def read_source(found: Source, options: SourceOptions = DEFAULTS, least_classes: int = 2) -> Manifest:
-    """The manifest of a source, with its card and the way to read its images.
+    """The manifest of a source, with its card and the way to read its images; says what was understood.
 
     Raises:
         UserError: as `listing.to_manifest`.
     """
     listing = found.listing(options)
     manifest = to_manifest(listing, options.classes, options.group, options.masks, least_classes)
+    logger.info(f"images: {manifest.summary()}")
     read = None if type(found).read is Source.read else found.read
     return replace(manifest, card=found.card, read=read)
 

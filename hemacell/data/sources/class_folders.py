@@ -6,18 +6,15 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from hemacell.core.errors import UserError
-from hemacell.data.images import UnreadableImage, read_rgb
 from hemacell.data.manifest import Skipped
+from hemacell.data.mask_files import find_masks
 from hemacell.data.sources.base import Source, SourceOptions, source
-from hemacell.data.sources.layout import pairs_of_endings, read_layout
+from hemacell.data.sources.layout import read_layout
 from hemacell.data.sources.listing import Item, Listing
-from hemacell.data.walk import Found, is_image_file, walk
+from hemacell.data.walk import is_image_file, walk
 
 _LOOKED_AT = 2_000  # folders, before it is decided whether a folder holds class folders
-_MASK_LEVELS = 8  # grey values that a mask has at most
 
 
 @source("class folders", jobs=("wbc",))
@@ -49,33 +46,31 @@ def list_folder(folder: Path, name: str, root: Path) -> Listing:
         UserError: no such folder, or no images in it.
     """
     found = walk(folder)
-    masks = _masks_by_ending(found)
-    layout = read_layout(path for path in found.images if path not in masks)
-    beside = {os.path.splitext(mask)[0]: mask for mask in masks}
+    masks = find_masks(found)
+    layout = read_layout(masks.images)
     items = [
         Item(
             str(folder / place.path),
             place.label,
             place.split,
             place.group,
-            _absolute(folder, place.mask or beside.get(os.path.splitext(place.path)[0], "")),
+            str(folder / masks.of_image[place.path]) if place.path in masks.of_image else "",
         )
         for place in layout.places
     ]
     skipped = [
         *found.skipped,
         *(Skipped(path, "image outside of the class folders") for path in layout.outside),
-        *(Skipped(path, "mask without an image") for path in layout.unused_masks),
+        *(Skipped(path, "mask without an image") for path in masks.unused),
     ]
     if not items:
-        what = ", ".join(f"{count} {reason}" for reason, count in list(found.reasons().items())[:4])
-        other = f"{len(layout.outside)} images outside of class folders" if layout.outside else what or "no files"
+        other = f"{len(layout.outside)} images outside of class folders" if layout.outside else found.other_files()
         raise UserError(f"no class folders with images in {folder}: expected <Class>/… at any depth, found {other}")
     if any(item.split for item in items):
         divided = [item for item in items if item.split]
         skipped += [Skipped(item.path, "image outside of the splits") for item in items if not item.split]
         items = divided
-    return Listing(name, root, items, skipped, _notes(items, layout.unused_masks))
+    return Listing(name, root, items, skipped, _notes(items, masks.unused))
 
 
 def _notes(items: Iterable[Item], unused_masks: list[str]) -> list[str]:
@@ -86,31 +81,6 @@ def _notes(items: Iterable[Item], unused_masks: list[str]) -> list[str]:
     if groups := {item.group for item in items if item.group}:
         notes.append(f"{len(groups)} groups (patients or slides) by the folders' names")
     return notes
-
-
-def _absolute(folder: Path, path: str) -> str:
-    return str(folder / path) if path else ""
-
-
-def _masks_by_ending(found: Found) -> set[str]:
-    """The masks among files of one name and two endings, such as `001.bmp` and `001.png`; told by their pixels."""
-    masks: set[str] = set()
-    for endings, stems in pairs_of_endings(found.images).items():
-        for ending in endings:
-            if all(_is_mask(found.root / f"{stem}{ending}") for stem in stems[:3]):
-                masks.update(f"{stem}{ending}" for stem in stems)
-                break
-    return masks
-
-
-def _is_mask(path: Path) -> bool:
-    """Whether an image has few values, all grey."""
-    try:
-        pixels = np.asarray(read_rgb(path))
-    except UnreadableImage:
-        return False
-    grey = (pixels == pixels[..., :1]).all()
-    return bool(grey) and len(np.unique(pixels[..., 0])) <= _MASK_LEVELS
 
 
 def _one_image_per_folder(root: Path) -> list[str]:

@@ -18,7 +18,7 @@ from hemacell.core.errors import UserError
 from hemacell.core.files import digests_of_files
 from hemacell.data.boxes import split_box
 from hemacell.data.class_names import LEFT_OUT, ClassMap
-from hemacell.data.images import UnreadableImage, check_mask_size, image_size
+from hemacell.data.images import UnreadableImage, camera_bits, check_mask_size, image_size
 from hemacell.data.manifest import Account, Manifest, Row, Skipped, shown
 
 MOST_CLASSES = 1_000
@@ -88,7 +88,10 @@ def to_manifest(
     items = _with_groups(items, group, listing.root)
     undivided = "train" if listing.labelled else ""  # `splits` divides these
     rows = _rows(items, "original", masks, undivided) + _rows(extra, "extra", masks, undivided)
-    return Manifest.from_rows(rows, names, listing.name, listing.root, account=account)
+    bits = camera_bits({Path(split_box(item.path)[0]) for item in [*items, *extra] if not item.sha256})
+    if bits:
+        account.notes.append(f"files of 16 bits are shown as those of a camera of {bits} bits")
+    return Manifest.from_rows(rows, names, listing.name, listing.root, account=account, bits=bits)
 
 
 def _with_classes(items: Sequence[Item], to_class: ClassMap, account: Account, listing: Listing) -> list[Item]:

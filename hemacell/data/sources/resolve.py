@@ -12,6 +12,7 @@ from hemacell.data.sources.base import DEFAULTS, SOURCES, Source, SourceOptions,
 from hemacell.data.sources.class_folders import ClassFolders
 from hemacell.data.sources.sample import lies_in_sample, sample_folder
 from hemacell.data.sources.tile_folder import TileFolder
+from hemacell.data.tables import TABLES
 
 #: How a folder that no source knows is read when a job names it: so the error says what is missing.
 _OTHERWISE: dict[str, type[Source]] = {"wbc": ClassFolders, "camelyon": ClassFolders, "prcc": TileFolder}
@@ -57,11 +58,15 @@ def resolve_data(data: str, cache: Path) -> DataSource:
         return DataSource(sample_folder(cache), "sample")
     root = Path(name).expanduser().absolute()
     if not root.exists():
-        near = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+        near = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
         raise UserError(
-            f"{setting}={name}: no such folder ({root}){did_you_mean(root.name, near)}; expected a folder with class "
-            f"folders, WBC_100, CAM16_100cls_10mask or pRCC_nolabel; without {setting} the built-in sample is used"
+            f"{setting}={name}: no such folder or file ({root}){did_you_mean(root.name, near)}; expected a folder with "
+            f"class folders, WBC_100, CAM16_100cls_10mask or pRCC_nolabel, or a table; without {setting} the built-in "
+            "sample is used"
         )
     if not root.is_dir() and not any(source.matches(root) for source in SOURCES.values()):
-        raise UserError(f"{setting}={name} is a file: expected a folder; unpack it and name the folder")
+        raise UserError(
+            f"{setting}={name} is a file of a kind that is not known: expected a folder or a table "
+            f"({', '.join(TABLES)}); unpack it or save it as CSV, and name that"
+        )
     return DataSource(root, "sample" if lies_in_sample(root) else "folder")

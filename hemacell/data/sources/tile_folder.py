@@ -42,8 +42,7 @@ def list_tiles(folder: Path, name: str, root: Path) -> Listing:
     """
     found = walk(folder)
     if not found.images:
-        what = ", ".join(f"{count} {reason}" for reason, count in list(found.reasons().items())[:4]) or "no files"
-        raise UserError(f"no images in {folder}: expected image files at any depth, found {what}")
+        raise UserError(f"no images in {folder}: expected image files at any depth, found {found.other_files()}")
     items = [Item(str(folder / path), group=prcc_group(Path(path).stem)) for path in found.images]
     return Listing(name, root, items, found.skipped, labelled=False)
 

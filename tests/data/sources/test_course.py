@@ -125,7 +125,7 @@ def test_a_class_that_is_missing_or_empty_in_a_split_is_said(cells):
     (folder / "000.png").rename(folder / "000.czi")
     (folder / "000.czi").write_text("x")
     manifest = read_cells(root)
-    assert "no Basophil in test, no Monocyte in val; passed over: 1 (no image (.czi))" in manifest.summary()
+    assert "no Basophil in test, no Monocyte in val; passed over: 1 (no image: .czi)" in manifest.summary()
     assert len(manifest) == 13
 
 

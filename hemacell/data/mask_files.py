@@ -1,0 +1,102 @@
+"""Which of the images of a folder are masks, and which image each belongs to.
+
+train/data/Basophil/1.jpg and train/mask/Basophil/1.png        7.png and 7_mask.png        001.bmp and 001.png
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hemacell.data.class_names import normal_form
+from hemacell.data.images import UnreadableImage, read_rgb
+from hemacell.data.walk import Found
+
+#: Folders that only say that images are in them.
+DATA_FOLDERS = frozenset(("data", "dataset", "datasets", "images", "image", "imgs", "img"))
+MASK_FOLDERS = frozenset(("mask", "masks", "groundtruth", "segmentation", "segmentations"))
+_MASK_ENDINGS = ("_mask", "-mask", "_seg", "-seg", "_gt", "-gt")
+_MOST_VALUES = 8  # of a mask
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """Images and masks, by their paths relative to the folder, with `/`."""
+
+    images: list[str]
+    of_image: dict[str, str]
+    """image -> its mask"""
+    unused: list[str]
+    """Masks that belong to no image."""
+
+
+def find_masks(found: Found) -> MaskFiles:
+    """Tell masks from images.
+
+    A mask lies in a folder `mask`, its name ends in `_mask`, or it has the name of its image with another ending; of
+    two such files the mask is the grey one with few values, which is decided for all of a pair of endings at once.
+    Names are compared in one Unicode form, as file systems and archives write several.
+    """
+    by_ending = _masks_by_ending(found)
+    images, masks = [], {}
+    for path in found.images:
+        key, is_mask = _key(path)
+        if is_mask or path in by_ending:
+            masks[key] = path
+        else:
+            images.append((path, key))
+    of_image = {path: masks[key] for path, key in images if key in masks}
+    used = set(of_image.values())
+    return MaskFiles([path for path, _ in images], of_image, [mask for mask in masks.values() if mask not in used])
+
+
+def _key(path: str) -> tuple[tuple[tuple[str, ...], str], bool]:
+    """What an image and its mask share, and whether the name is one of a mask."""
+    *folders, file = unicodedata.normalize("NFC", path).split("/")
+    forms = [normal_form(name) for name in folders]
+    names = tuple(
+        name for name, form in zip(folders, forms, strict=True) if form not in DATA_FOLDERS and form not in MASK_FOLDERS
+    )
+    stem = os.path.splitext(file)[0]
+    ending = next((ending for ending in _MASK_ENDINGS if stem.lower().endswith(ending)), "")
+    return (names, stem[: len(stem) - len(ending)]), bool(ending) or any(form in MASK_FOLDERS for form in forms)
+
+
+def _masks_by_ending(found: Found) -> set[str]:
+    masks: set[str] = set()
+    for endings, stems in _pairs_of_endings(found.images).items():
+        for ending in endings:
+            if all(_is_mask(found.root / f"{stem}{ending}") for stem in stems[:3]):
+                masks.update(f"{stem}{ending}" for stem in stems)
+                break
+    return masks
+
+
+def _pairs_of_endings(paths: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Files of one folder with one name and two endings: (ending, other ending) -> the paths without them."""
+    endings: dict[str, set[str]] = defaultdict(set)
+    for path in paths:
+        stem, ending = os.path.splitext(path)
+        endings[stem].add(ending)
+    pairs: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for stem, different in endings.items():
+        if len(different) == 2:
+            first, second = sorted(different)
+            pairs[first, second].append(stem)
+    return pairs
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether an image has few values, all grey."""
+    try:
+        pixels = np.asarray(read_rgb(path))
+    except UnreadableImage:
+        return False
+    grey = (pixels == pixels[..., :1]).all()
+    return bool(grey) and len(np.unique(pixels[..., 0])) <= _MOST_VALUES
