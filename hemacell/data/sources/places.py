@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from hemacell.core.errors import UserError
 from hemacell.data.class_names import normal_form
+from hemacell.data.tables import open_table
 
 _LOOKED_AT = 64  # folders of each level: what is unpacked from an archive lies in few
 
@@ -53,23 +53,13 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         return
 
 
-def rows_of(table: Path, columns: int) -> list[list[str]]:
-    """The rows below the heading of a small CSV file that comes with a public set, at least `columns` cells each.
+def columns_of(file: Path, *numbers: int) -> list[list[str]]:
+    """Columns of a table that comes with a public set, by their numbers from 0, as texts.
 
     Raises:
-        UserError: it cannot be read, or a row is shorter.
+        UserError: it cannot be read, or has fewer columns.
     """
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row][1:]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table}: expected a table with commas in UTF-8, cannot be read: {error}") from error
-    for number, row in enumerate(rows, start=2):
-        if len(row) < columns:
-            raise UserError(f"{table}: expected {columns} columns, found {len(row)} in row {number}: {first(row)}")
-    return rows
-
-
-def first(row: Sequence[str]) -> str:
-    """A row in a message, cut short."""
-    return ",".join(row)[:80]
+    table = open_table(file)
+    if len(table.columns) <= max(numbers):
+        raise UserError(f"{file}: expected {max(numbers) + 1} columns, found {table.shown()}; unpack the set again")
+    return table.texts([table.columns[number] for number in numbers])

@@ -14,7 +14,7 @@ from hemacell.core.errors import UserError
 from hemacell.data.manifest import Card, Skipped
 from hemacell.data.sources.base import Source, SourceOptions, source
 from hemacell.data.sources.listing import Item, Listing
-from hemacell.data.sources.places import entry_of, folder_with, rows_of
+from hemacell.data.sources.places import columns_of, entry_of, folder_with
 from hemacell.data.walk import walk
 
 _CLASSES = {"1": "Neutrophil", "2": "Lymphocyte", "3": "Monocyte", "4": "Eosinophil", "5": "Basophil"}
@@ -72,12 +72,11 @@ def _list_part(folder: Path, skipped: list[Skipped]) -> Listing:
 
 
 def _read_labels(table: Path) -> dict[str, str]:
-    labels = {}
-    for number, label, *_ in rows_of(table, 2):
-        if label.strip() not in _CLASSES:
-            raise UserError(f"{table}: expected labels 1 to 5, found {label} of image {number}")
-        labels[_number(number)] = _CLASSES[label.strip()]
-    return labels
+    numbers, classes = columns_of(table, 0, 1)
+    for number, label in zip(numbers, classes, strict=True):
+        if label not in _CLASSES:
+            raise UserError(f"{table}: expected labels 1 to 5, found {label or 'none'} of image {number}")
+    return {_number(number): _CLASSES[label] for number, label in zip(numbers, classes, strict=True)}
 
 
 def _labels_of(part: str) -> str:
