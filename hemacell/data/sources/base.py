@@ -104,6 +104,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "hemacell.data.sources.pbc",
         "hemacell.data.sources.raabin",
         "hemacell.data.sources.cnmc",
+        "hemacell.data.sources.bccd",
         "hemacell.data.sources.course",
     ),
 )
