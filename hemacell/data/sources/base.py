@@ -105,6 +105,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "hemacell.data.sources.raabin",
         "hemacell.data.sources.cnmc",
         "hemacell.data.sources.bccd",
+        "hemacell.data.sources.chula",
         "hemacell.data.sources.course",
     ),
 )
