@@ -68,8 +68,8 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
 def prcc_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
     """Divide unlabelled tiles 80/10/10 by patient or field of view, about: a group is never cut.
 
-    Patients have few to hundreds of tiles, so groups are weighed here and not hashed as in `official_splits`: with a new
-    patient, others may change sides.
+    Patients have few to hundreds of tiles, so groups are weighed here and not hashed as in `official_splits`: with a
+    new patient, others may change sides.
 
     Raises:
         UserError: fewer than three groups.
