@@ -61,7 +61,7 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
     )
     complete = manifest.with_splits(splits).select(~lost_image)
     numbers = ", ".join(f"{count} {split}" for split, count in split_counts(complete).items())
-    logger.info(f"images: divided into {numbers} by a hash of their content, seed {seed}")
+    logger.info(f"divided into {numbers} by a hash of their content, seed {seed}")
     return complete
 
 
