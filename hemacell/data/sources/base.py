@@ -134,7 +134,7 @@ def read_source(found: Source, options: SourceOptions = DEFAULTS, least_classes:
     """
     listing = found.listing(options)
     manifest = to_manifest(listing, options.classes, options.group, options.masks, least_classes)
-    logger.info(f"images: {manifest.summary()}")
+    logger.info(manifest.summary())
     read = None if type(found).read is Source.read else found.read
     return replace(manifest, card=found.card, read=read)
 
