@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hemacell.data.manifest import Card, Manifest, Row
+from hemacell.data.manifest import Card
 from hemacell.data.sources.base import Source, SourceOptions, source
+from hemacell.data.sources.listing import Item, Listing
 
 
 @source("cells in a .npz file", jobs=("wbc",))
@@ -31,18 +32,14 @@ class NpzCells(Source):
     def matches(cls, root: Path) -> bool:
         return root.suffix == ".npz" and root.is_file()
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(map(str, self._stored["names"]))
-
-    def manifest(self, options: SourceOptions) -> Manifest:
+    def listing(self, options: SourceOptions) -> Listing:
         self.refuse(options)
-        rows = []
-        for number, (pixels, label) in enumerate(zip(self._stored["images"], self._stored["labels"], strict=True)):
-            digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-            name = f"{self.root.name}#{number}"
-            rows.append(Row(name, self.classes[label], "train", digest, mask="", sha256=digest, source="original"))
-        return Manifest.from_rows(rows, self.classes, self.root.stem, self.root.parent)
+        names = list(map(str, self._stored["names"]))
+        items = [
+            Item(f"{self.root.name}#{number}", names[label], sha256=hashlib.sha256(pixels.tobytes()).hexdigest())
+            for number, (pixels, label) in enumerate(zip(self._stored["images"], self._stored["labels"], strict=True))
+        ]
+        return Listing(self.root.stem, self.root.parent, items)
 
     def read(self, locator: str) -> Image.Image:
         return Image.fromarray(self._stored["images"][int(locator.rpartition("#")[2])])

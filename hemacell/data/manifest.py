@@ -143,7 +143,7 @@ class Manifest:
         classes = f" of {len(self.classes)} classes" if self.classes else ""
         splits = {split: sum(row.values()) for split, row in self.counts().items() if split}
         divided = f" ({', '.join(f'{count} {split}' for split, count in splits.items())})" if len(splits) > 1 else ""
-        parts = [f"{images}{classes} in {self.root}{divided}", *self.account.notes]
+        parts = [f"{images} images{classes} in {self.root}{divided}", *self.account.notes]
         reasons = Counter(skipped.reason for skipped in self.account.skipped).most_common()
         if reasons:
             parts.append("passed over: " + ", ".join(f"{count} ({reason})" for reason, count in reasons))

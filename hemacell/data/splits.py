@@ -1,13 +1,16 @@
 """Train, val and test: decided on images, or on groups that must stay together, before any augmentation."""
 
 import hashlib
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 import numpy as np
 
 from hemacell.core.errors import UserError
 from hemacell.data.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 SEED = 0  # fixed, so that every job and every arm sees the same val and test images
 VAL_AND_TEST = {"val": 0.3, "test": 0.7}
@@ -25,9 +28,11 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
     """Complete the splits found on disk to train, val and test.
 
     With an official test: as it is (a missing val is taken from train, 1 in 8). Without: val is divided into 30 % val
-    and 70 % test. Only train: 70 % train, 10 % val, 20 % test, where a class of one image stays in train. Each class is
-    divided separately, and groups stay whole; masked copies and extra images never leave train, and a copy whose
-    image has left it is dropped.
+    and 70 % test. Only train: 70 % train, 10 % val, 20 % test. Which side an image is on is read off a hash of its
+    content (of its group, where it has one), so that the shares are met about, groups stay whole, and an image stays
+    where it is when others are added. A class that would miss a side gives it the group that is nearest to it by its
+    hash; a class of one image stays in train. Masked copies and extra images never leave train, and a copy whose image
+    has left it is dropped.
     """
     present = set(manifest.table["split"])
     if "test" in present:
@@ -41,7 +46,7 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
     table = manifest.table
     movable = ((table["split"] == divided) & (table["source"] == "original")).to_numpy()
     splits = table["split"].to_numpy(dtype=object)
-    splits[movable] = _divide(manifest.select(movable), shares, seed)
+    splits[movable] = _by_hash(manifest.select(movable), shares, seed)
     moved = {
         (path, label)
         for path, label, split in zip(table["path"], table["label"], splits, strict=True)
@@ -54,11 +59,17 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
         ],
         dtype=bool,
     )
-    return manifest.with_splits(splits).select(~lost_image)
+    complete = manifest.with_splits(splits).select(~lost_image)
+    numbers = ", ".join(f"{count} {split}" for split, count in split_counts(complete).items())
+    logger.info(f"divided into {numbers} by a hash of their content, seed {seed}")
+    return complete
 
 
 def prcc_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
     """Divide unlabelled tiles 80/10/10 by patient or field of view, about: a group is never cut.
+
+    Patients have few to hundreds of tiles, so groups are weighed here and not hashed as in `official_splits`: with a
+    new patient, others may change sides.
 
     Raises:
         UserError: fewer than three groups.
@@ -89,6 +100,31 @@ def _differing(manifest: Manifest, column: str) -> list[list[int]]:
         if not mask:
             rows[digest].append(position)
     return [positions for positions in rows.values() if len({values[position] for position in positions}) > 1]
+
+
+def _by_hash(manifest: Manifest, shares: Mapping[str, float], seed: int) -> np.ndarray:
+    """A side for every row by the hash of its group; object [N]."""
+    ends = dict(zip(shares, np.cumsum(list(shares.values())), strict=True))
+    groups = manifest.table["group"].tolist()
+    place = {group: int(seeded_hash("split", seed, group)[:13], 16) / 16**13 for group in groups}
+    side = {
+        group: next((name for name, end in ends.items() if at < end), list(ends)[-1]) for group, at in place.items()
+    }
+    of_class: dict[str, set[str]] = defaultdict(set)
+    for group, label in zip(groups, manifest.table["label"], strict=True):
+        of_class[label].add(group)
+    for label in sorted(of_class):
+        members = sorted(of_class[label], key=place.__getitem__)
+        for missing in sorted(set(shares) - {side[group] for group in members}, key=lambda name: -shares[name]):
+            count = Counter(side[group] for group in members)
+            spare = [group for group in members if count[side[group]] > 1]
+            start = ends[missing] - shares[missing]
+            if spare:
+                nearest = min(spare, key=lambda group: max(start - place[group], place[group] - ends[missing]))
+                side[nearest] = missing
+            elif missing == "train":  # the only image of a class is learnt from
+                side[members[0]] = missing
+    return np.array([side[group] for group in groups], dtype=object)
 
 
 def _divide(manifest: Manifest, shares: Mapping[str, float], seed: int) -> np.ndarray:

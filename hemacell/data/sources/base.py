@@ -101,6 +101,12 @@ SOURCES: Registry[type[Source]] = Registry(
         "hemacell.data.sources.class_folders",
         "hemacell.data.sources.tile_folder",
         "hemacell.data.sources.table",
+        "hemacell.data.sources.segmentation_wbc",
+        "hemacell.data.sources.pbc",
+        "hemacell.data.sources.raabin",
+        "hemacell.data.sources.cnmc",
+        "hemacell.data.sources.bccd",
+        "hemacell.data.sources.chula",
         "hemacell.data.sources.course",
     ),
 )
@@ -129,7 +135,7 @@ def read_source(found: Source, options: SourceOptions = DEFAULTS, least_classes:
     """
     listing = found.listing(options)
     manifest = to_manifest(listing, options.classes, options.group, options.masks, least_classes)
-    logger.info(f"images: {manifest.summary()}")
+    logger.info(manifest.summary())
     read = None if type(found).read is Source.read else found.read
     return replace(manifest, card=found.card, read=read)
 
