@@ -104,6 +104,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "hemacell.data.sources.tile_folder",
         "hemacell.data.sources.table",
         "hemacell.data.sources.medmnist",
+        "hemacell.data.sources.pcam",
         "hemacell.data.sources.segmentation_wbc",
         "hemacell.data.sources.pbc",
         "hemacell.data.sources.raabin",
