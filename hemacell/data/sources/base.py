@@ -17,6 +17,7 @@ from hemacell.core.errors import UserError
 from hemacell.core.registry import Registry
 from hemacell.data.images import read_rgb
 from hemacell.data.manifest import Card, Manifest
+from hemacell.data.sources.archive import is_archive, unpacked
 from hemacell.data.sources.listing import Listing, to_manifest
 
 logger = logging.getLogger(__name__)
@@ -141,8 +142,24 @@ def read_source(found: Source, options: SourceOptions = DEFAULTS, least_classes:
 
 
 def find_source(root: Path, job: str) -> Source | None:
-    """The source that a file or folder is, for a job (`wbc`, `camelyon`, `prcc`); None where no source knows it."""
+    """The source that a file or folder is, for a job (`wbc`, `camelyon`, `prcc`); None where no source knows it.
+
+    Of an archive, the source that its content is.
+
+    Raises:
+        UserError: an archive that cannot be unpacked.
+    """
     root = Path(root).absolute()
+    if not is_archive(root):
+        return _source_of(root, job)
+    folder = unpacked(root)
+    if found := _source_of(folder, job):
+        return found
+    files = [found for path in sorted(folder.iterdir()) if path.is_file() and (found := _source_of(path, job))]
+    return files[0] if len(files) == 1 else None  # such as a table beside its images
+
+
+def _source_of(root: Path, job: str) -> Source | None:
     sources = list(reversed(SOURCES.values()))
     matching = [cls for cls in sources if not cls.general and cls.matches(root)]
     if not matching:

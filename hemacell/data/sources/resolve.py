@@ -8,6 +8,7 @@ from typing import Literal
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.manifest import Manifest
+from hemacell.data.sources.archive import is_archive, opened
 from hemacell.data.sources.base import DEFAULTS, SOURCES, Source, SourceOptions, find_source, read_source
 from hemacell.data.sources.class_folders import ClassFolders
 from hemacell.data.sources.sample import lies_in_sample, sample_folder
@@ -33,7 +34,7 @@ def has_images(root: Path, job: str) -> bool:
 
 def source_of(root: Path, job: str) -> Source:
     """The source for a job; where none is recognised, class folders or tiles, whose error says what is missing."""
-    return find_source(root, job) or _OTHERWISE[job](Path(root).absolute())
+    return find_source(root, job) or _OTHERWISE[job](opened(Path(root).absolute()))
 
 
 def read_manifest(root: Path, job: str, options: SourceOptions = DEFAULTS) -> Manifest:
@@ -61,12 +62,12 @@ def resolve_data(data: str, cache: Path) -> DataSource:
         near = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
         raise UserError(
             f"{setting}={name}: no such folder or file ({root}){did_you_mean(root.name, near)}; expected a folder with "
-            f"class folders, WBC_100, CAM16_100cls_10mask or pRCC_nolabel, or a table; without {setting} the built-in "
-            "sample is used"
+            f"class folders, WBC_100, CAM16_100cls_10mask or pRCC_nolabel, a table or a .zip; without {setting} the "
+            "built-in sample is used"
         )
-    if not root.is_dir() and not any(source.matches(root) for source in SOURCES.values()):
+    if not root.is_dir() and not is_archive(root) and not any(source.matches(root) for source in SOURCES.values()):
         raise UserError(
-            f"{setting}={name} is a file of a kind that is not known: expected a folder or a table "
-            f"({', '.join(TABLES)}); unpack it or save it as CSV, and name that"
+            f"{setting}={name} is a file of a kind that is not known: expected a folder, a table "
+            f"({', '.join(TABLES)}) or a .zip; unpack it or save it as CSV, and name that"
         )
-    return DataSource(root, "sample" if lies_in_sample(root) else "folder")
+    return DataSource(root, "sample" if lies_in_sample(opened(root)) else "folder")

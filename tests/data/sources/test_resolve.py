@@ -57,9 +57,9 @@ def test_folder_that_does_not_exist(tmp_path, monkeypatch):
 
 
 def test_file_in_place_of_a_folder(tmp_path):
-    (tmp_path / "data.zip").write_bytes(b"PK")
+    (tmp_path / "data.rar").write_bytes(b"Rar!")
     with pytest.raises(UserError, match="is a file"):
-        resolve_data(str(tmp_path / "data.zip"), tmp_path)
+        resolve_data(str(tmp_path / "data.rar"), tmp_path)
 
 
 def test_reading_data_needs_no_heavy_library():
