@@ -50,6 +50,7 @@ class Source(ABC):
     Attributes:
         name: in the registry and in messages.
         jobs: the jobs that can use it: `wbc` (labelled cells), `camelyon` (normal and tumor), `prcc` (no labels).
+        prefix: what may stand before its path to say that it is meant, as in `data=pcam:FOLDER`; '' for nothing.
         general: whether it takes any folder of its kind; it is asked only where no other source knows a folder.
         card: licence and citation.
         root: what the setting `data` names, absolute.
@@ -57,6 +58,7 @@ class Source(ABC):
 
     name: ClassVar[str]
     jobs: ClassVar[tuple[str, ...]]
+    prefix: ClassVar[str] = ""
     general: ClassVar[bool] = False
     card: ClassVar[Card] = Card()
 
@@ -101,6 +103,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "hemacell.data.sources.class_folders",
         "hemacell.data.sources.tile_folder",
         "hemacell.data.sources.table",
+        "hemacell.data.sources.medmnist",
         "hemacell.data.sources.segmentation_wbc",
         "hemacell.data.sources.pbc",
         "hemacell.data.sources.raabin",

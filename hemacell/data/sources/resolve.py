@@ -57,7 +57,8 @@ def resolve_data(data: str, cache: Path) -> DataSource:
     name, setting = (data, "data") if data else (os.environ.get("HEMACELL_DATA", ""), "HEMACELL_DATA")
     if not name:
         return DataSource(sample_folder(cache), "sample")
-    root = Path(name).expanduser().absolute()
+    prefix, path = _split_prefix(name)
+    root = Path(path).expanduser().absolute()
     if not root.exists():
         near = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
         raise UserError(
@@ -65,9 +66,19 @@ def resolve_data(data: str, cache: Path) -> DataSource:
             f"class folders, WBC_100, CAM16_100cls_10mask or pRCC_nolabel, a table or a .zip; without {setting} the "
             "built-in sample is used"
         )
+    kinds = [source for source in SOURCES.values() if prefix and source.prefix == prefix]
+    if kinds and not any(source.matches(root) for source in kinds):
+        raise UserError(f"{setting}={name}: {root} is not read as {kinds[0].name}; leave {prefix}: out")
     if not root.is_dir() and not is_archive(root) and not any(source.matches(root) for source in SOURCES.values()):
         raise UserError(
             f"{setting}={name} is a file of a kind that is not known: expected a folder, a table "
             f"({', '.join(TABLES)}) or a .zip; unpack it or save it as CSV, and name that"
         )
     return DataSource(root, "sample" if lies_in_sample(opened(root)) else "folder")
+
+
+def _split_prefix(name: str) -> tuple[str, str]:
+    """The prefix of a source before a path (`medmnist:FILE`), and the path; '' without one."""
+    prefix, colon, path = name.partition(":")
+    known = {source.prefix for source in SOURCES.values()} - {""}
+    return (prefix.lower(), path) if colon and prefix.lower() in known else ("", name)
