@@ -1,18 +1,24 @@
 """Boxes in larger pictures: a row of a manifest can be a part of a file, written `fields/7.jpg#xywh=120,80,64,70`.
 
-The form is that of W3C's Media Fragments: left, top, width and height in pixels of the picture.
+The form is that of W3C's Media Fragments: left, top, width and height in pixels of the picture. An image is the
+square around its box; the mask of such an image is named as that very square of a mask's file, and may reach over its
+border.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
-from hemacell.data.images import Picture, UnreadableImage, read_picture
+from hemacell.core.files import digests_of_files
+from hemacell.data.images import Picture, UnreadableImage, check_mask_size, image_size, read_mask, read_picture
 
 MARGIN = 1.5
 """Side of the crop, in longer sides of the box: boxes are drawn tightly, while crops of cells show their surround."""
@@ -53,25 +59,75 @@ def read_path(path: str, bits: int | None = None) -> Picture:
     return Picture(crop_around(picture.image, box), picture.note)
 
 
+def read_mask_path(path: str, size: tuple[int, int]) -> np.ndarray:
+    """Read the mask of a row: a file, or the part of it that the path names, 0 where that lies outside of the file.
+
+    Args:
+        path: of the mask.
+        size: (width, height) of the row's image.
+
+    Returns:
+        uint8 [H, W], as `images.read_mask`.
+
+    Raises:
+        UserError: the mask has another size than its image.
+        UnreadableImage: as for `read_picture`.
+    """
+    file, part = split_box(path)
+    if part is None:
+        return read_mask(Path(file), size)
+    check_mask_size(Path(file), (part.width, part.height), size)
+    whole = Image.fromarray(read_mask(Path(file), image_size(Path(file))))
+    return np.asarray(whole.crop((part.left, part.top, part.left + part.width, part.top + part.height)))
+
+
+def path_size(path: str) -> tuple[int, int]:
+    """(width, height) of the image of a row, from its file's header. Raises UnreadableImage."""
+    file, box = split_box(path)
+    size = image_size(Path(file))
+    if box is None:
+        return size
+    square = square_around(size, box)
+    return square.width, square.height
+
+
+def mask_path_size(path: str) -> tuple[int, int]:
+    """(width, height) of the mask of a row. Raises UnreadableImage."""
+    file, part = split_box(path)
+    return image_size(Path(file)) if part is None else (part.width, part.height)
+
+
+def digests_of_paths(paths: Sequence[str]) -> list[str]:
+    """sha256 (hex) of each file or part of a file; every file is read once."""
+    places = [split_box(path) for path in paths]
+    files = dict.fromkeys(file for file, _ in places)
+    of_file = dict(zip(files, digests_of_files(map(Path, files)), strict=True))
+    return [
+        of_file[file] if box is None else hashlib.sha256(f"{of_file[file]} {box}".encode()).hexdigest()
+        for file, box in places
+    ]
+
+
 def crop_around(image: Image.Image, box: Box) -> Image.Image:
+    """The part of a picture that `square_around` gives. Raises UnreadableImage."""
+    square = square_around(image.size, box)
+    return image.crop((square.left, square.top, square.left + square.width, square.top + square.height))
+
+
+def square_around(size: tuple[int, int], box: Box) -> Box:
     """The square around a box, `MARGIN` times as large as its longer side, moved or shrunk to lie in the picture.
 
     Raises:
         UnreadableImage: the box is empty or lies outside of the picture.
     """
+    width, height = size
     right, bottom = box.left + box.width, box.top + box.height
-    if (
-        min(box.width, box.height) < 1
-        or right <= 0
-        or bottom <= 0
-        or box.left >= image.width
-        or box.top >= image.height
-    ):
-        raise UnreadableImage(f"has {image.width}x{image.height} pixels, and the box {tuple(box)} lies outside of them")
-    side = min(round(MARGIN * max(box.width, box.height)), image.width, image.height)
-    left = min(max(round(box.left + box.width / 2 - side / 2), 0), image.width - side)
-    top = min(max(round(box.top + box.height / 2 - side / 2), 0), image.height - side)
-    return image.crop((left, top, left + side, top + side))
+    if min(box.width, box.height) < 1 or right <= 0 or bottom <= 0 or box.left >= width or box.top >= height:
+        raise UnreadableImage(f"has {width}x{height} pixels, and the box {tuple(box)} lies outside of them")
+    side = min(round(MARGIN * max(box.width, box.height)), width, height)
+    left = min(max(round(box.left + box.width / 2 - side / 2), 0), width - side)
+    top = min(max(round(box.top + box.height / 2 - side / 2), 0), height - side)
+    return Box(left, top, side, side)
 
 
 @lru_cache(maxsize=8)  # the boxes of a picture follow each other, and several threads read at once

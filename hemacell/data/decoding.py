@@ -17,8 +17,8 @@ from PIL import Image
 from hemacell.core.errors import UserError
 from hemacell.core.files import atomic_folder, disk_error, require_space
 from hemacell.core.threads import available_cores
-from hemacell.data.boxes import read_path
-from hemacell.data.images import UnreadableImage, inside, keep_inside, read_mask, to_square
+from hemacell.data.boxes import read_mask_path, read_path
+from hemacell.data.images import UnreadableImage, inside, keep_inside, to_square
 from hemacell.data.manifest import SPLITS, Manifest
 
 CACHE_VERSION = 2  # raise it whenever the same files would give other pixels
@@ -163,7 +163,7 @@ def _read(row: tuple[str, str], recipe: _Recipe, manifest: Manifest) -> _Result:
         return _Result([], str(error))
     if mask_path:
         try:
-            mask = read_mask(Path(mask_path), image.size)
+            mask = read_mask_path(mask_path, image.size)
         except UnreadableImage as error:
             return _Result([], f"its mask {error}")
         if not inside(mask).any():

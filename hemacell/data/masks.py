@@ -4,12 +4,11 @@ Nothing here changes an image: the column `mask` of a manifest is for masks that
 """
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
-from hemacell.core.files import digests_of_files
-from hemacell.data.images import UnreadableImage, image_size, inside, mask_to_square, read_mask
+from hemacell.data.boxes import digests_of_paths, path_size, read_mask_path
+from hemacell.data.images import UnreadableImage, inside, mask_to_square
 from hemacell.data.manifest import Manifest
 
 
@@ -22,12 +21,12 @@ def masks_digest(manifest: Manifest) -> str:
     pairs = [
         (image, mask) for image, mask in zip(manifest.table["sha256"], manifest.table["own_mask"], strict=True) if mask
     ]
-    digests = digests_of_files([Path(mask) for _, mask in pairs])
+    digests = digests_of_paths([mask for _, mask in pairs])
     lines = sorted(f"{image} {digest}" for (image, _), digest in zip(pairs, digests, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
 
-def square_mask(mask: Path, image: Path, size: int) -> np.ndarray:
+def square_mask(mask: str, image: str, size: int) -> np.ndarray:
     """Read the mask of an image as it lies in the decoded picture.
 
     Returns:
@@ -37,7 +36,7 @@ def square_mask(mask: Path, image: Path, size: int) -> np.ndarray:
         UserError: the mask has another size than its image.
         UnreadableImage: it cannot be read, or nothing is inside.
     """
-    square = mask_to_square(inside(read_mask(mask, image_size(image))), size)
+    square = mask_to_square(inside(read_mask_path(mask, path_size(image))), size)
     if not square.any():
         raise UnreadableImage("is empty")
     return square

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -168,7 +167,7 @@ def _saliency_inside_masks(
     # The rows are sorted by content, which is a random order.
     for row in [row for row, file in enumerate(files) if file][:MOST_MASKED]:
         try:
-            masks[row] = square_mask(Path(files[row]), Path(manifest.table["path"].iat[row]), pixels.shape[1])
+            masks[row] = square_mask(files[row], manifest.table["path"].iat[row], pixels.shape[1])
         except (UnreadableImage, UserError) as error:
             problems.append(str(error) if isinstance(error, UserError) else f"{files[row]}: {error}")
     if problems:

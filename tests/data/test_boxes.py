@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemacell.data.boxes import Box, crop_around, read_path, split_box, with_box
+from hemacell.core.errors import UserError
+from hemacell.data.boxes import (
+    Box,
+    crop_around,
+    digests_of_paths,
+    mask_path_size,
+    path_size,
+    read_mask_path,
+    read_path,
+    split_box,
+    square_around,
+    with_box,
+)
 from hemacell.data.images import UnreadableImage
 
 
@@ -40,3 +52,31 @@ def test_a_box_outside_of_the_picture_is_a_bad_image(picture, box, tmp_path):
     picture.save(tmp_path / "field.png")
     with pytest.raises(UnreadableImage, match="100x60 pixels, and the box"):
         read_path(with_box(str(tmp_path / "field.png"), box))
+
+
+def test_the_mask_of_a_part_lies_as_its_image_does(picture, tmp_path):
+    """A mask file that lacks 4 pixels at each side, of a cell near the border."""
+    picture.save(tmp_path / "field.png")
+    cell = np.zeros((52, 92), np.uint8)
+    cell[0:12, 0:10] = 255  # columns 4 to 13 and rows 4 to 15 of the picture
+    Image.fromarray(cell).save(tmp_path / "mask.png")
+    box = Box(4, 4, 10, 12)
+    path, square = with_box(str(tmp_path / "field.png"), box), square_around((100, 60), box)
+    mask = with_box(str(tmp_path / "mask.png"), square._replace(left=square.left - 4, top=square.top - 4))
+    assert path_size(path) == mask_path_size(mask) == (18, 18)
+    inside = np.asarray(read_path(path).image)[read_mask_path(mask, (18, 18)) > 0]
+    assert inside[:, 0].min() == 4 and inside[:, 0].max() == 13 and inside[:, 1].max() == 15
+    assert len(inside) == 120
+    with pytest.raises(UserError, match=r"mask\.png has 18x18 pixels, its image 20x20"):
+        read_mask_path(mask, (20, 20))
+
+
+def test_a_digest_of_each_part(picture, tmp_path):
+    picture.save(tmp_path / "a.png")
+    picture.save(tmp_path / "b.png")
+    a, b = str(tmp_path / "a.png"), str(tmp_path / "b.png")
+    box, other = Box(1, 2, 3, 4), Box(1, 2, 3, 5)
+    whole, same, part, same_part, other_part = digests_of_paths(
+        [a, b, with_box(a, box), with_box(b, box), with_box(a, other)]
+    )
+    assert whole == same and part == same_part and len({whole, part, other_part}) == 3

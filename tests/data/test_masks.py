@@ -103,7 +103,7 @@ def test_a_mask_lies_where_its_picture_lies(tmp_path, width, height):
     disc = (x - width * 0.45) ** 2 + (y - height * 0.55) ** 2 < 12**2
     Image.fromarray(disc * np.uint8(2)).save(tmp_path / "mask.png")  # of 0 and 2, not of 0 and 255
     Image.fromarray(np.repeat((disc * np.uint8(255))[..., None], 3, 2)).save(tmp_path / "image.png")
-    found = square_mask(tmp_path / "mask.png", tmp_path / "image.png", 24)
+    found = square_mask(str(tmp_path / "mask.png"), str(tmp_path / "image.png"), 24)
     assert found.dtype == np.float32 and found.shape == (24, 24) and found.max() <= 1 and found.min() == 0
     picture = to_square(read_rgb(tmp_path / "image.png"), 24)[..., 0] / 255
     assert ((found > 0.5) == (picture > 0.5)).mean() > 0.97 and np.abs(found - picture).mean() < 0.03
@@ -124,8 +124,8 @@ def test_masks_that_are_of_no_use(tmp_path):
         Image.fromarray(np.full((size, size), value, np.uint8)).save(tmp_path / f"{name}.png")
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(UserError, match=r"large.png has 9x9 pixels, its image 8x8"):
-        square_mask(tmp_path / "large.png", tmp_path / "image.png", 4)
+        square_mask(str(tmp_path / "large.png"), str(tmp_path / "image.png"), 4)
     with pytest.raises(UnreadableImage, match="is empty"):
-        square_mask(tmp_path / "empty.png", tmp_path / "image.png", 4)
+        square_mask(str(tmp_path / "empty.png"), str(tmp_path / "image.png"), 4)
     with pytest.raises(UnreadableImage, match="is not an image"):
-        square_mask(tmp_path / "text.png", tmp_path / "image.png", 4)
+        square_mask(str(tmp_path / "text.png"), str(tmp_path / "image.png"), 4)

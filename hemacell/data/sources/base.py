@@ -111,6 +111,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "hemacell.data.sources.cnmc",
         "hemacell.data.sources.bccd",
         "hemacell.data.sources.chula",
+        "hemacell.data.sources.lisc",
         "hemacell.data.sources.course",
     ),
 )

@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from hemacell.core.errors import UserError
-from hemacell.core.files import digests_of_files
-from hemacell.data.boxes import split_box
+from hemacell.data.boxes import digests_of_paths, mask_path_size, path_size, split_box
 from hemacell.data.class_names import LEFT_OUT, ClassMap
-from hemacell.data.images import UnreadableImage, camera_bits, check_mask_size, image_size
+from hemacell.data.images import UnreadableImage, camera_bits, check_mask_size
 from hemacell.data.manifest import Account, Manifest, Row, Skipped, shown
 
 MOST_CLASSES = 1_000
@@ -36,7 +35,7 @@ class Item(NamedTuple):
     group: str = ""
     """Patient, slide or smear; '' where it is not known."""
     mask: str = ""
-    """Absolute path of its mask, '' where it has none."""
+    """Absolute path of its mask, or of a part of one (see `boxes`); '' where it has none."""
     sha256: str = ""
     """Of an image that is no file: the digest of its pixels."""
 
@@ -150,18 +149,17 @@ def _with_groups(items: Sequence[Item], group: str, root: Path) -> list[Item]:
 
 
 def _rows(items: Sequence[Item], source: str, masks: bool, undivided: str) -> list[Row]:
-    places = [split_box(item.path) for item in items if not item.sha256]
-    files = dict.fromkeys(file for file, _ in places)
-    of_file = dict(zip(files, digests_of_files(map(Path, files)), strict=True))
-    digests = [item.sha256 or _digest_of_part(of_file, item.path) for item in items]
+    paths = [item.path for item in items if not item.sha256]
+    of_path = dict(zip(paths, digests_of_paths(paths), strict=True))
+    digests = [item.sha256 or of_path[item.path] for item in items]
     rows = [
         Row(item.path, item.label, item.split or undivided, item.group or digest, "", digest, source, item.mask)
         for item, digest in zip(items, digests, strict=True)
     ]
     masked = [row for row in rows if row.own_mask and row.split in ("train", "")] if masks else []
     for row in masked:
-        _check_size(Path(row.path), Path(row.own_mask))
-    mask_digests = digests_of_files([Path(row.own_mask) for row in masked])
+        _check_size(row.path, row.own_mask)
+    mask_digests = digests_of_paths([row.own_mask for row in masked])
     return rows + [
         row._replace(
             mask=row.own_mask,
@@ -172,15 +170,10 @@ def _rows(items: Sequence[Item], source: str, masks: bool, undivided: str) -> li
     ]
 
 
-def _digest_of_part(of_file: Mapping[str, str], path: str) -> str:
-    file, box = split_box(path)
-    return of_file[file] if box is None else hashlib.sha256(f"{of_file[file]} {box}".encode()).hexdigest()
-
-
-def _check_size(image: Path, mask: Path) -> None:
+def _check_size(image: str, mask: str) -> None:
     """Compare the sizes by the headers alone, so that a wrong mask is reported before any work begins."""
     try:
-        sizes = image_size(mask), image_size(image)
+        sizes = mask_path_size(mask), path_size(image)
     except UnreadableImage:
         return  # listed with its reason when the pixels are decoded, where `max_bad` decides
-    check_mask_size(mask, *sizes)
+    check_mask_size(Path(mask), *sizes)
