@@ -44,9 +44,15 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 #: The four columns of a box: left, top and the lower right corner, or left, top, width and height.
-_LEFT, _TOP = ("xmin", "x1", "left", "x", "boxx", "bboxx"), ("ymin", "y1", "top", "y", "boxy", "bboxy")
-_CORNERS = (_LEFT, _TOP, ("xmax", "x2", "right"), ("ymax", "y2", "bottom"))
-_SIZES = (_LEFT, _TOP, ("w", "width", "boxw", "bboxw", "boxwidth"), ("h", "height", "boxh", "bboxh", "boxheight"))
+_CORNERS = (
+    *(("xmin", "ymin", "xmax", "ymax"), ("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2")),
+    *(("left", "top", "right", "bottom"), ("minx", "miny", "maxx", "maxy")),
+)
+_SIZES = tuple(
+    (*corner, *size)
+    for corner in (("x", "y"), ("left", "top"), ("xmin", "ymin"), ("bboxx", "bboxy"), ("boxx", "boxy"))
+    for size in (("w", "h"), ("width", "height"), ("bboxw", "bboxh"), ("bboxwidth", "bboxheight"), ("boxw", "boxh"))
+)
 
 
 @dataclass(frozen=True)
@@ -74,10 +80,9 @@ class Table:
     def box_columns(self) -> tuple[list[str], bool]:
         """The four columns of boxes, and whether the last two are the lower right corner; none without boxes."""
         forms = {normal_form(name): name for name in reversed(self.columns)}
-        for names, corners in ((_CORNERS, True), (_SIZES, False)):
-            found = [next((forms[name] for name in usual if name in forms), "") for usual in names]
-            if all(found):
-                return found, corners
+        for usual in (*_CORNERS, *_SIZES):
+            if all(name in forms for name in usual):
+                return [forms[name] for name in usual], usual in _CORNERS
         return [], False
 
     def shown(self) -> str:

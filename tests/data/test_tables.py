@@ -57,6 +57,8 @@ def test_columns_by_their_usual_names(tmp_path, columns, what, found):
     [
         ("filename,width,height,class,xmin,ymin,xmax,ymax", (["xmin", "ymin", "xmax", "ymax"], True)),
         ("x,y,w,h", (["x", "y", "w", "h"], False)),
+        ("file,x0,y0,x1,y1,class", (["x0", "y0", "x1", "y1"], True)),
+        ("x_min,y_min,w,h", (["x_min", "y_min", "w", "h"], False)),
         ("X1,Y1,X2,Y2", (["X1", "Y1", "X2", "Y2"], True)),
         ("left,top,Width,Height", (["left", "top", "Width", "Height"], False)),
         ("image,width,height", ([], False)),

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hemacell.core.errors import UserError
@@ -60,7 +61,8 @@ class LabelTable(Source):
                 box = _box([side[number] for side in sides], corners)
                 path, reason = (with_box(path, box), "") if box else (path, "row without a box in pixels")
             own_mask = str(folder / place_of(folder, masks[number])) if masks[number] else ""
-            item = Item(path, _label(labels[number]), splits[number], groups[number], own_mask)
+            group_of = groups[number] or (place if boxes else "")  # crops of one picture overlap
+            item = Item(path, _label(labels[number]), splits[number], group_of, own_mask)
             if not reason and divided and not item.split:
                 reason = "row without a split"
             if not reason and item in items:
@@ -71,7 +73,16 @@ class LabelTable(Source):
                 items[item] = None
         if not items:
             raise UserError(f"{self.root}: no row can be used: {skipped[0].reason}, such as {skipped[0].path}")
+        if twice := _with_several_labels(items):
+            notes.append(f"{len(twice)} images stand under several labels, such as {twice[0]}")
         return Listing(self.root.stem, folder, list(items), skipped, notes)
+
+
+def _with_several_labels(items: Iterable[Item]) -> list[str]:
+    labels: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        labels[item.path].add(item.label)
+    return [path for path, names in labels.items() if len(names) > 1]
 
 
 def _label_column(table: Table) -> str:
@@ -120,6 +131,7 @@ def _notes(columns: dict[str, str], masks: Sequence[str], boxes: Sequence[str]) 
     notes = [f"{what} by the column {columns[what]}" for what in ("split", "group") if columns[what]]
     if boxes:
         notes.append(f"boxes by the columns {', '.join(boxes)}")
+        notes += [] if columns["group"] else ["boxes of one picture are a group"]
     if columns["mask"]:
         number = sum(map(bool, masks))
         notes.append("masks are not used: they do not go with boxes" if boxes else f"{number} images have a mask")

@@ -66,6 +66,23 @@ def test_rows_given_twice_outside_of_the_splits_and_broken(images):
     assert [path for path, _ in decode(manifest, 8, images / "cache", max_bad=0.5).bad] == [str(images / "gone.png")]
 
 
+def test_an_image_under_two_labels_is_said(images):
+    manifest = read_cells(write(images, "image,label\n0.png,a\n1.png,b\n0.png,b\n"))
+    assert f"1 images stand under several labels, such as {images / '0.png'}" in manifest.account.notes
+    assert "several labels" not in read_cells(write(images, "image,label\n0.png,a\n1.png,b\n")).summary()
+
+
+def test_boxes_of_real_fields(real_data):
+    fields = real_data.parent / "fields" / "chula"
+    if not fields.is_dir():
+        pytest.skip("no real fields beside the project")
+    manifest = read_cells(fields / "boxes.csv")
+    assert len(manifest) == len(pd.read_csv(fields / "boxes.csv")) and "boxes by the columns x0" in str(
+        manifest.account
+    )
+    assert manifest.table["sha256"].is_unique
+
+
 def test_a_column_set_that_names_no_splits_is_said(images):
     manifest = read_cells(write(images, "image,label,set\n0.png,a,A\n1.png,b,B\n"))
     assert "the column set is not used: it names no splits (A, B)" in manifest.summary()
@@ -85,6 +102,7 @@ def test_boxes_become_crops(images, text):
         label: split_box(path) for path, label in zip(manifest.table["path"], manifest.table["label"], strict=True)
     }
     assert boxes == {"WBC": (str(images / "0.png"), (2, 3, 4, 2)), "RBC": (str(images / "0.png"), (0, 0, 3, 3))}
+    assert set(manifest.table["group"]) == {"0.png"} and "boxes of one picture are a group" in manifest.summary()
     assert "boxes by the columns" in manifest.summary() and len(set(manifest.table["sha256"])) == 2
     assert len(decode(manifest, 8, images / "cache")) == 2
 
