@@ -235,7 +235,8 @@ def test_a_run_that_fails_is_named_and_retried_and_the_others_go_on(new_store, t
     weights.write_bytes(b"damaged")
     printed = finish(own, tmp_path, code=2, arms="none;camelyon", fractions="1.0", draws=1, workers=1)
     assert "study: camelyon 100 % draw 0 failed (" in printed and "it is tried again later" in printed
-    assert printed.strip().splitlines()[-1].startswith("error: 1 of 2 runs failed twice")
+    # Python's tracker of semaphores, a process of its own, may warn after it.
+    assert any(line.startswith("error: 1 of 2 runs failed twice") for line in printed.splitlines()[-4:])
     run = result(own)
     assert run.info.status == "FAILED"
     failed = [child for child in children_of(own, run) if child.info.status == "FAILED"]

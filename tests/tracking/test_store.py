@@ -102,7 +102,7 @@ except UserError as line:
     started = time.monotonic()
     out, err = waiting.communicate("\n", timeout=300)
     assert out.strip() == (
-        f"the MLflow server at {url} stopped answering: see that it runs, then go on with resume={run_id}"
+        f"the MLflow server at {url} stopped answering: check that it runs, then go on with resume={run_id}"
     )
     assert f"run {run_id} could not be marked as FAILED" in err and "Traceback" not in err
     assert time.monotonic() - started < 30
