@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -49,10 +49,10 @@ class Decoded:
     """N rows in the order of the array: sorted by content, those that cannot be read dropped."""
     bad: list[tuple[str, str]]
     """(path, reason) of every image that cannot be read."""
-    notes: dict[str, int]
-    """How unusual files were read -> their number, such as 'the first of 3 pages is used'."""
     image: np.ndarray
     """int64 [N], number of the image that a row was cut from; pieces of one image share it."""
+    notes: dict[str, int] = field(default_factory=dict)
+    """How unusual files were read -> their number, such as 'the first of 3 pages is used'."""
 
     def __len__(self) -> int:
         return len(self.array)
@@ -195,7 +195,7 @@ def _stored(manifest: Manifest, recipe: _Recipe, cache: Path, max_bad: float, pr
     named = _with_paths(manifest, bad)
     _check_bad(named, len(manifest), max_bad)
     numbers = np.unique(rows, return_inverse=True)[1].astype(np.int64)
-    return Decoded(array, manifest.select(rows), named, notes, numbers)
+    return Decoded(array, manifest.select(rows), named, numbers, notes)
 
 
 def _keys(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -91,7 +91,8 @@ def test_a_folder_of_something_else_and_an_empty_one(refused, cells, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "found no files; name the folder with the images" in refused(images=tmp_path / "empty")
     for path in (cells / "smear a").iterdir():
-        path.rename(path.with_suffix(".svs"))
+        path.with_suffix(".svs").write_text("a slide")
+        path.unlink()
     assert "found 25 .svs" in refused(images=cells / "smear a")
 
 
