@@ -71,6 +71,16 @@ class Account:
     notes: list[str] = field(default_factory=list)
     """A clause each, without its full stop."""
 
+    def in_words(self) -> list[str]:
+        """The notes, and what was passed over, counted by its reasons."""
+        reasons = Counter(skipped.reason for skipped in self.skipped).most_common()
+        counted = ", ".join(f"{count} ({reason})" for reason, count in reasons)
+        return [*self.notes, *([f"passed over: {counted}"] if reasons else [])]
+
+    def to_csv(self) -> str:
+        """A table of what was passed over, with the columns `path` and `reason`."""
+        return pd.DataFrame(self.skipped, columns=["path", "reason"]).to_csv(index=False)
+
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
@@ -143,11 +153,7 @@ class Manifest:
         classes = f" of {len(self.classes)} classes" if self.classes else ""
         splits = {split: sum(row.values()) for split, row in self.counts().items() if split}
         divided = f" ({', '.join(f'{count} {split}' for split, count in splits.items())})" if len(splits) > 1 else ""
-        parts = [f"{images} images{classes} in {self.root}{divided}", *self.account.notes]
-        reasons = Counter(skipped.reason for skipped in self.account.skipped).most_common()
-        if reasons:
-            parts.append("passed over: " + ", ".join(f"{count} ({reason})" for reason, count in reasons))
-        return "; ".join(parts)
+        return "; ".join([f"{images} images{classes} in {self.root}{divided}", *self.account.in_words()])
 
     def select(self, rows: np.ndarray | list[int] | list[bool]) -> "Manifest":
         """The rows of a boolean mask [N] or of an array of positions, in that order."""

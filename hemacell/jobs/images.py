@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from hemacell.core.progress import Progress
 from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import BAD_IMAGES, CHANNEL_STAT, CONFLICTS, DUPLICATES, SKIPPED
@@ -38,8 +36,7 @@ def log_images(run: Tracker, manifest: Manifest, context: str) -> None:
     """
     run.data_input(manifest.digest32, manifest.name, str(manifest.root), manifest.counts(), context)
     if manifest.account.skipped:
-        table = pd.DataFrame(manifest.account.skipped, columns=["path", "reason"])
-        run.text(table.to_csv(index=False), SKIPPED.format(f"-{context}" if context == "external" else ""))
+        run.text(manifest.account.to_csv(), SKIPPED.format(f"-{context}" if context == "external" else ""))
 
 
 def log_training_images(

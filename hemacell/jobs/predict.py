@@ -41,6 +41,7 @@ from hemacell.tracking.schema import (
     MODEL_DATA_KIND,
     OUTPUT_DIGEST,
     OUTPUT_PATH,
+    SKIPPED,
     THREADS,
 )
 from hemacell.tracking.store import get_client
@@ -118,6 +119,8 @@ class PredictJob:
                     run.model_inputs([self.model.uri], role="model")
                     source = self.inputs.source
                     sizes = {"predict": {"": len(self.inputs)}}
+                    if self.inputs.account.skipped:
+                        run.text(self.inputs.account.to_csv(), SKIPPED.format(""))
                     run.data_input(self.facts["images"][:32], source.name, str(source), sizes, "prediction")
                     yield run, parts
                 finally:
@@ -232,6 +235,7 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         return
     progress = Progress("classifying")
     classifier = job.predictor
+    logger.info(job.inputs.summary())
     if not job.config.shows_target_risk:
         logger.warning(job.config.calibration_in_words())
     if job.settings.explain:

@@ -12,7 +12,7 @@ from typing import Literal
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.images import camera_bits
-from hemacell.data.manifest import Skipped
+from hemacell.data.manifest import Account, Skipped
 from hemacell.data.mask_files import find_masks
 from hemacell.data.sources.sample import lies_in_sample
 from hemacell.data.tables import TABLES, open_table, place_of, require_some_file
@@ -36,8 +36,13 @@ class Inputs:
     """N paths, relative to the root or absolute; '' where the table gives none"""
     smears: list[str]
     """N names of the smears that the cells are from"""
-    skipped: list[Skipped] = field(default_factory=list)
+    account: Account = field(default_factory=Account)
     """what was passed over"""
+
+    def summary(self) -> str:
+        """What was found, taken and passed over, in one line."""
+        smears = f" of {len(set(self.smears))} smears" if len(set(self.smears)) > 1 else ""
+        return "; ".join([f"{len(self)} images{smears} in {self.source}", *self.account.in_words()])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -114,7 +119,7 @@ def _folder(source: Path) -> Inputs:
     tops = [place.split("/")[0] if "/" in place else UNNAMED for place in places]
     smears = [ALL] * len(tops) if set(tops) == {UNNAMED} else [_text(top) for top in tops]
     skipped = [*found.skipped, *(Skipped(path, "mask") for path in (*masks.of_image.values(), *masks.unused))]
-    return Inputs(source, source, [_text(place) for place in places], places, smears, skipped)
+    return Inputs(source, source, [_text(place) for place in places], places, smears, Account(skipped))
 
 
 def _table(source: Path) -> Inputs:
