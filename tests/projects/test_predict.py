@@ -445,7 +445,9 @@ def test_a_model_of_the_sample_is_refused_for_other_images(trained, refused, cel
     drawn = sample / "WBC_100" / "test" / "data" / "Basophil"
     own, others = sorted(drawn.iterdir())[:2], sorted((cells / "smear a").iterdir())[:1]
     table = tmp_path / "table.csv"
-    for images in ([*own, *others], others, [drawn / ".." / ".." / ".." / ".." / ".." / "x.png"], [""]):
+    beyond = drawn / ".." / ".." / ".." / ".." / ".." / "x.png"
+    beyond.write_bytes(own[0].read_bytes())
+    for images in ([*own, *others], others, [beyond]):
         pd.DataFrame({"image": images}).to_csv(table, index=False)
         assert words in refused(trained, model=SAMPLE_MODEL, images=table)
     (tmp_path / "link").symlink_to(cells / "smear a")

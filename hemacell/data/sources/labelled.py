@@ -10,7 +10,6 @@ from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.manifest import SPLITS, Manifest
 from hemacell.data.sources.base import SourceOptions, read_source
-from hemacell.data.sources.course import CourseCells
 from hemacell.data.sources.resolve import source_of
 from hemacell.data.splits import official_splits
 
@@ -22,8 +21,8 @@ def labelled_images(
 ) -> Manifest:
     """Read one set of labelled images; all its rows are marked `test`, wherever they lie.
 
-    Of a source that is divided on disk, one split (in the course layout completed as for training, see
-    `splits.official_splits`); of another all of it. A class may be missing.
+    Of a source that is divided, one split; of a set of its own layout this is completed as for training (see
+    `splits.official_splits`). Of class folders and tables that are not divided, all. A class may be missing.
 
     Args:
         root: the data.
@@ -43,7 +42,7 @@ def labelled_images(
             f"{', '.join(classes)}{did_you_mean(unknown[0], classes)}; type "
             f"classes={left_out} to leave them out, or classes={unknown[0]}:CLASS for another name"
         )
-    if isinstance(source, CourseCells):
+    if not source.general:
         images = official_splits(images)
     sides = [side for side in SPLITS if (images.table["split"] == side).any()]
     if split == ALL or (split == "test" and sides == ["train"]):

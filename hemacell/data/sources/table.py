@@ -29,6 +29,8 @@ _NO_LABEL = ("", "na", "n/a", "nan")  # as R and pandas write what is missing
 class LabelTable(Source):
     """One row per image, or per box in an image."""
 
+    general = True
+
     @classmethod
     def matches(cls, root: Path) -> bool:
         return root.suffix.lower() in TABLES and root.is_file()
