@@ -172,7 +172,8 @@ def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
     assert {each.model_id for each in run.inputs.model_inputs} == {version.source.removeprefix("models:/")}
     (data_set,) = run.inputs.dataset_inputs
     assert data_set.dataset.name == "cells: 44 predict"
-    assert set(trained.files(run.info.run_id)) == {"cells.csv", "cells.differential.csv", "cells.differential.html"}
+    written = {"cells.csv", "cells.differential.csv", "cells.differential.html", "skipped.csv"}
+    assert set(trained.files(run.info.run_id)) == written
     (outer,) = [each for each in trained.client.search_runs(["0"]) if "hemacell.result" in each.data.tags]
     assert outer.data.tags["hemacell.result"] == run.info.run_id
 
