@@ -99,7 +99,7 @@ class ClassMap:
         return known
 
     def check_used(self, names: Iterable[str]) -> None:
-        """Raise UserError for a name of the setting that is none of the data's."""
+        """Raise UserError for a name in the setting that does not occur in the data."""
         names = sorted(set(names))
         for form in self._given:
             if form not in self._used:

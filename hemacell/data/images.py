@@ -1,10 +1,12 @@
 """Image files of any usual kind, read as 8-bit RGB."""
 
 import io
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -82,32 +84,46 @@ def _largest_value(file: Path) -> int:
     """The largest value of a 16-bit image whose file does not state its depth; 0 for others and unreadable ones."""
     try:
         with open(file, "rb") as stream:
-            kind = image_kind(head := stream.read(HEAD_BYTES))
-            if kind not in ("PNG", "TIFF") or (kind == "PNG" and not is_deep(head, kind)):
-                return 0
-        data = _bytes(file)
-        stored = _load(data) if is_deep(data, kind) else None
-    except Exception:  # whatever it is, it is reported where the image is decoded
-        return 0
-    return stored.unstated_maximum() if isinstance(stored, DeepPixels) else 0
+            head = stream.read(HEAD_BYTES)
+        if (kind := image_kind(head)) != "TIFF" and not (kind == "PNG" and is_deep(head, kind)):
+            return 0
+        stored = _read_deep(_bytes(file), MAX_PIXELS)
+    except (OSError, UnreadableImage):
+        return 0  # counted with its reason where the image is decoded
+    return stored.unstated_maximum() if stored else 0
 
 
 def _load(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image | DeepPixels:
     """The decoded image, or its stored pixels where Pillow would not show them as they are."""
     data = _bytes(source)
-    kind = image_kind(data[:HEAD_BYTES])
-    try:
-        if is_deep(data, kind):
-            if kind == "PNG":
-                _open(data, max_pixels)  # for its limit of pixels
-            return read_deep(data, kind, max_pixels)
-        image = _open(data, max_pixels)
+    if stored := _read_deep(data, max_pixels):
+        return stored
+    image = _open(data, max_pixels)
+    with _reasons():
         image.load()
         if image.mode.startswith("I"):
             return DeepPixels(checked(np.asarray(image)), 0, "")
         if image.mode == "F":
             raise UnsupportedPixels("has floating-point pixels; 8 or 16 bits are expected")
-        return image
+    return image
+
+
+def _read_deep(data: bytes, max_pixels: int) -> DeepPixels | None:
+    """The stored pixels of an image that Pillow would not show as they are; None for others."""
+    kind = image_kind(data[:HEAD_BYTES])
+    with _reasons():
+        if not is_deep(data, kind):
+            return None
+        if kind == "PNG":
+            _open(data, max_pixels)  # for its limit of pixels
+        return read_deep(data, kind, max_pixels)
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn what libraries raise on damaged files into UnreadableImage."""
+    try:
+        yield
     except (MemoryError, UnreadableImage):
         raise
     except UnsupportedPixels as error:
@@ -128,10 +144,10 @@ def _bytes(source: Path | bytes) -> bytes:
     return source
 
 
-def _open(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def _open(data: bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open and check the header; the pixels are not decoded yet."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(f"has more than {max_pixels} pixels") from error
     except Image.UnidentifiedImageError as error:
@@ -148,8 +164,14 @@ def _shown(stored: DeepPixels, bits: int | None = None) -> Image.Image:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) from the file's header, the pixels not decoded. Raises UnreadableImage."""
-    return _open(_bytes(path)).size
+    """(width, height) from the file's header; no more of the file is read. Raises UnreadableImage."""
+    try:
+        with open(path, "rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise UnreadableImage("has zero size")
+            return _open(file).size
+    except OSError as error:
+        raise UnreadableImage(f"cannot be opened: {error.strerror}") from error
 
 
 def check_mask_size(path: Path, mask_size: tuple[int, int], size: tuple[int, int]) -> None:

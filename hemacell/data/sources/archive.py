@@ -25,7 +25,7 @@ MOST_RATIO = 100
 """How many times larger than the archive its files may be; pictures hardly shrink, a bomb does a thousandfold."""
 _SMALL = 64 * 2**20  # unpacked size up to which the ratio does not matter
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
-# What `zipfile` raises for damaged, encrypted and unknown content.
+# What `zipfile` raises for damaged and encrypted content, and (NotImplementedError) for unknown compression.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
