@@ -149,9 +149,10 @@ class Manifest:
 
     def summary(self) -> str:
         """What was found, taken and passed over, in one short paragraph."""
-        images = int((self.table["source"] == "original").sum())
+        originals = self.table.loc[self.table["source"] == "original", "split"]  # without masked copies
+        images = len(originals)
         classes = f" of {len(self.classes)} classes" if self.classes else ""
-        splits = {split: sum(row.values()) for split, row in self.counts().items() if split}
+        splits = {split: count for split in SPLITS if (count := int((originals == split).sum()))}
         divided = f" ({', '.join(f'{count} {split}' for split, count in splits.items())})" if len(splits) > 1 else ""
         return "; ".join([f"{images} images{classes} in {self.root}{divided}", *self.account.in_words()])
 

@@ -38,6 +38,10 @@ def test_cells_with_all_splits_and_masks(cells):
     assert set(masked["group"]) <= set(table[table["source"] == "original"]["sha256"])
     assert not set(masked["sha256"]) & set(table[table["source"] == "original"]["sha256"])
     assert manifest.classes == CLASSES and manifest.name == "WBC_100"
+    assert (
+        manifest.summary().startswith("45 images of 5 classes in ")
+        and "(20 train, 10 val, 15 test)" in manifest.summary()
+    )
 
 
 def test_masks_off_and_no_masks(cells):
