@@ -2,7 +2,7 @@
 
     mlflow run .          (or: make demo)
 
-Takes three to four minutes on two cores. Its scores show that the parts work together; they are no result.
+Takes four to five minutes on two cores. Its scores show that the parts work together; they are no result.
 """
 
 from __future__ import annotations
