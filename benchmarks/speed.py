@@ -86,7 +86,7 @@ def main() -> None:
                 jitter=AugmentationConfig(**settings.jitter),
             )
             network = FusedClassifier(len(manifest.classes), {str(i): e.width for i, e in enumerate(used)})
-            loop = LoopSettings(steps=2 * asked.steps, learning_rate=1e-3, num_evals=2)
+            loop = LoopSettings(steps=2 * asked.steps, learning_rate=1e-3, num_evals=2, precision=settings.precision)
             rate = fit(task, network, loop).history[-1]["images_per_second"]
             print(f"| train, encoders={arm} | {rate:.0f} |", flush=True)
             few = np.array(cells.array[:128])
