@@ -28,8 +28,9 @@ from hemacell.evaluation.classification import Evaluation
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
 from hemacell.jobs.context import RunContext
+from hemacell.jobs.copies import report_findings
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
-from hemacell.jobs.images import decode, log_images, log_training_images, report_problems
+from hemacell.jobs.images import decode, log_images, log_training_images
 from hemacell.jobs.training import train
 from hemacell.reporting import model_card
 from hemacell.reporting.model_card import Score
@@ -75,11 +76,11 @@ def load_cells(job: Job, run: Tracker, everything: Manifest, manifest: Manifest)
     Raises:
         UserError: too many cannot be read, or val is too small to be divided for the calibration.
     """
-    report_problems(run, everything)
     drawn = manifest.part("train")
     labels = int((drawn.table["source"] != "masked").sum())
     run.tags({DRAW_DIGEST: drawn.digest, DRAW_LABELS: labels})
     decoded = decode(job, everything, job.settings.decoded_size)
+    report_findings(job, run, decoded, dropped=job.settings.drop == "duplicates")
     readable = manifest.readable(decoded.manifest)
     parts = {split: readable.part(split) for split in SPLITS}
     log_training_images(job, run, manifest, decoded, decoded.rows(parts["train"]))

@@ -24,6 +24,8 @@ class Images(NamedTuple):
     """The cells with their splits."""
     external: Manifest | None
     """Another laboratory's cells."""
+    kept: Manifest
+    """The cells without those that `drop` leaves out."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,24 @@ def read_images(settings: CellSettings, root: Path) -> Images:
         UserError: a folder is missing or holds no images.
     """
     from hemacell.data import splits
+    from hemacell.data.corrections import corrected
     from hemacell.data.sources.base import SourceOptions
     from hemacell.data.sources.labelled import ALL, labelled_images
     from hemacell.data.sources.resolve import read_manifest
     from hemacell.data.subsets import limit
+    from hemacell.jobs.copies import without_duplicates
 
     named = SourceOptions(classes=settings.classes, group=settings.group)
     options = replace(named, wbc_folder=settings.wbc_folder, masks=settings.masks == "on", mask_from=settings.mask_from)
     everything = splits.official_splits(read_manifest(root, "wbc", options))
+    if settings.labels:
+        everything = corrected(everything, Path(settings.labels).expanduser())
     if settings.limit:
         everything = limit(everything, settings.limit)
+    kept = without_duplicates(settings, everything) if settings.drop == "duplicates" else everything
     other = settings.external
     external = labelled_images(Path(other), everything.classes, ALL, named) if other else None
-    return Images(everything, external)
+    return Images(everything, external, kept)
 
 
 def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:
@@ -113,7 +120,7 @@ def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:
         if settings.labels_per_class
         else {"fraction": settings.fraction}
     )
-    return draw(images.everything, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
+    return draw(images.kept, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
 
 
 def image_settings(settings: CellSettings) -> tuple[str, ...]:

@@ -1,0 +1,241 @@
+"""What an audit found, in one line each, the most serious first: what makes scores wrong before what is only odd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import pandas as pd
+
+from hemacell.data.manifest import SPLITS, Manifest
+
+FEW = 10
+"""Images of a class in a split below which its score says little: one of them changes its recall by a tenth."""
+
+
+EXPECTED_FLAGGED = 0.05
+"""Share of images that a classifier may flag without a word: it flags 1 % of those like its own."""
+
+
+class Severity(IntEnum):
+    """How much a finding matters; the order in which findings are shown."""
+
+    SERIOUS = 0
+    """Scores are wrong, or images cannot be used."""
+    DOUBT = 1
+    """Scores may be wrong: a person should look."""
+    NOTE = 2
+    """Odd, and often harmless."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong."""
+
+    severity: Severity
+    section: str
+    """The part of the page that shows it: `copies`, `labels`, `files`, `counts`, `measurements` or `model`."""
+    count: int
+    """Images that it concerns."""
+    words: str
+    """One sentence without its full stop: what was found, what it does, what to do."""
+
+
+@dataclass(frozen=True)
+class CopyGroup:
+    """Pictures that show the same: one file several times, or re-encoded, resized, mirrored or turned copies."""
+
+    rows: tuple[int, ...]
+    """Positions in the manifest, at least two."""
+    splits: frozenset[str]
+    labels: frozenset[str]
+
+    @property
+    def crosses(self) -> bool:
+        """Whether it has images in several splits."""
+        return len(self.splits) > 1
+
+    @property
+    def conflicts(self) -> bool:
+        """Whether it has several labels."""
+        return len(self.labels) > 1
+
+
+def copy_groups_of(manifest: Manifest, groups: Iterable[Sequence[int]]) -> list[CopyGroup]:
+    """Groups of copies with what matters about them: those across splits first, then those under several labels.
+
+    Args:
+        manifest: the images.
+        groups: positions in it of each group's images (see `copies`).
+    """
+    splits, labels = manifest.table["split"].to_numpy(), manifest.table["label"].to_numpy()
+    found = [CopyGroup(tuple(rows), frozenset(splits[list(rows)]), frozenset(labels[list(rows)])) for rows in groups]
+    return sorted(found, key=lambda group: (not group.crosses, not group.conflicts, -len(group.rows), group.rows))
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """The most serious first; of equal ones those that concern most images."""
+    return sorted(findings, key=lambda finding: (finding.severity, -finding.count))
+
+
+def copy_findings(manifest: Manifest, groups: Sequence[CopyGroup]) -> list[Finding]:
+    """What copies do to scores."""
+    across = [group for group in groups if group.crosses]
+    conflicts = [group for group in groups if group.conflicts]
+    within = [group for group in groups if not group.crosses and not group.conflicts]
+    found = []
+    if across:
+        leaked = _leaked(manifest, across)
+        found.append(
+            Finding(
+                Severity.SERIOUS,
+                "copies",
+                len(leaked),
+                f"{len(leaked)} val and test images are copies of images in another split, such as "
+                f"{_pair(manifest, across[0])}: scores are too good; type drop=duplicates",
+            )
+        )
+    if conflicts:
+        count = sum(len(group.rows) for group in conflicts)
+        found.append(
+            Finding(
+                Severity.SERIOUS,
+                "copies",
+                count,
+                f"{count} images show the same cell under different labels, such as {_pair(manifest, conflicts[0])}: "
+                "correct them (labels=) or type drop=duplicates",
+            )
+        )
+    if within:
+        spare = sum(len(group.rows) - 1 for group in within)
+        found.append(
+            Finding(
+                Severity.NOTE,
+                "copies",
+                spare,
+                f"{spare} images are copies of others in their own split, such as {_pair(manifest, within[0])}: they "
+                "count several times",
+            )
+        )
+    return found
+
+
+def group_findings(manifest: Manifest) -> list[Finding]:
+    """Groups (patients, slides, smears) on several sides of a split."""
+    table = manifest.table[manifest.table["source"] == "original"]
+    known = table[table["group"] != table["sha256"]]
+    if known.empty:
+        return []
+    sides = known.groupby("group")["split"].nunique()
+    cut = sides[sides > 1].index
+    if not len(cut):
+        return []
+    held = known[known["group"].isin(cut) & known["split"].isin(["val", "test"])]
+    return [
+        Finding(
+            Severity.SERIOUS,
+            "counts",
+            len(held),
+            f"{len(cut)} groups (patients or slides) lie in several splits, such as {cut[0]}, with {len(held)} of the "
+            "val and test images: scores are too good for new patients",
+        )
+    ]
+
+
+def class_findings(manifest: Manifest) -> list[Finding]:
+    """Classes with few images in a split."""
+    counts = manifest.counts()
+    few = [
+        (count, f"{name} has {count} in {split}")
+        for split in SPLITS
+        for name, count in counts.get(split, {}).items()
+        if count < FEW
+    ]
+    if not few:
+        return []
+    shown = ", ".join(words for _, words in sorted(few)[:3]) + (" …" if len(few) > 3 else "")
+    return [
+        Finding(
+            Severity.DOUBT,
+            "counts",
+            sum(count for count, _ in few),
+            f"classes with fewer than {FEW} images: {shown}; their scores say little",
+        )
+    ]
+
+
+def unreadable_finding(bad: Sequence[tuple[str, str]]) -> list[Finding]:
+    """Images that cannot be read."""
+    if not bad:
+        return []
+    path, reason = bad[0]
+    return [Finding(Severity.SERIOUS, "files", len(bad), f"{len(bad)} images cannot be read, such as {path}: {reason}")]
+
+
+def label_finding(doubts: pd.DataFrame) -> list[Finding]:
+    """Labels in doubt.
+
+    Args:
+        doubts: the doubtful labels, the most doubtful first, with the columns path, label and suggested.
+    """
+    if doubts.empty:
+        return []
+    first = doubts.iloc[0]
+    return [
+        Finding(
+            Severity.DOUBT,
+            "labels",
+            len(doubts),
+            f"{len(doubts)} labels are doubtful, most of all {first['path']} ({first['label']}, rather "
+            f"{first['suggested']}): look at them, and give corrections back as labels=FILE",
+        )
+    ]
+
+
+def measurement_findings(outliers: pd.DataFrame, differences: pd.DataFrame) -> list[Finding]:
+    """Splits, classes and groups that differ, and images that stand out; see `measurements` for the tables."""
+    found = [Finding(Severity.DOUBT, "measurements", 0, words) for words in differences["words"]]
+    if not outliers.empty:
+        images = outliers["row"].nunique()
+        kinds = outliers["measure"].value_counts()
+        shown = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in kinds.head(3).items())
+        found.append(
+            Finding(Severity.NOTE, "measurements", images, f"{images} images stand out from their class ({shown})")
+        )
+    return found
+
+
+def distance_finding(model: str, flagged: np.ndarray) -> list[Finding]:
+    """Images that a registered classifier would flag.
+
+    Args:
+        model: its address.
+        flagged: bool [N].
+    """
+    share = float(flagged.mean())
+    if share <= EXPECTED_FLAGGED:
+        return []
+    severity = Severity.SERIOUS if share > 0.5 else Severity.DOUBT
+    words = f"{model} would flag {100 * share:.0f} % of the images as unlike those that it was trained on"
+    return [Finding(severity, "model", int(flagged.sum()), words)]
+
+
+def _leaked(manifest: Manifest, across: Iterable[CopyGroup]) -> list[int]:
+    """The val and test images among groups across splits: what a score counts too well."""
+    splits = manifest.table["split"].to_numpy()
+    return [row for group in across for row in group.rows if splits[row] in ("val", "test")]
+
+
+def differing_pair(manifest: Manifest, group: CopyGroup) -> tuple[int, int]:
+    """Two images of a group that lie in different splits, else have different labels, else the first two."""
+    first, *others = group.rows
+    column = "split" if group.crosses else "label"
+    values = manifest.table[column].to_numpy()
+    return first, next((row for row in others if values[row] != values[first]), others[0])
+
+
+def _pair(manifest: Manifest, group: CopyGroup) -> str:
+    names = manifest.names
+    return " = ".join(names[row] for row in differing_pair(manifest, group))
