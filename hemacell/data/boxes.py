@@ -101,7 +101,7 @@ def digests_of_paths(paths: Sequence[str]) -> list[str]:
     """sha256 (hex) of each file or part of a file; every file is read once."""
     places = [split_box(path) for path in paths]
     files = dict.fromkeys(file for file, _ in places)
-    of_file = dict(zip(files, digests_of_files(map(Path, files)), strict=True))
+    of_file = dict(zip(files, digests_of_files(files), strict=True))
     return [
         of_file[file] if box is None else hashlib.sha256(f"{of_file[file]} {box}".encode()).hexdigest()
         for file, box in places
