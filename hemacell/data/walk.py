@@ -142,6 +142,8 @@ def _files(root: Path, found: Found) -> Iterator[str]:
                 found.skipped.append(Skipped(path, "file of the operating system"))
             elif entry.name.startswith("."):
                 found.skipped.append(Skipped(path, "hidden"))
+            elif not is_folder and not entry.is_file() and not entry.is_symlink():
+                found.skipped.append(Skipped(path, "pipe, socket or device"))  # to open it might block
             elif is_folder:
                 folders.append((path, depth + 1))
             else:
