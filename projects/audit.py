@@ -22,6 +22,7 @@ def run(settings: AuditSettings) -> str:
     """Look at the images, and log what is wrong with them; returns the id of the run that holds the result."""
     from hemacell.jobs import audit as steps
     from hemacell.jobs.context import start_job
+    from hemacell.jobs.copies import copies_among
 
     job = start_job("audit", settings)
     found = steps.find_images(job)
@@ -31,7 +32,7 @@ def run(settings: AuditSettings) -> str:
         with job.open(found.images, key) as opened:
             run_id = opened.run_id
             looked_at = steps.decode_images(job, opened, found)
-            copies = steps.look_for_copies(job, looked_at)
+            copies = copies_among(looked_at)
             measured = steps.measure_images(looked_at)
             doubts = steps.doubt_labels(job, looked_at, copies, found.encoders)
             distances = steps.distances_from(job, looked_at, found)

@@ -23,7 +23,6 @@ from hemacell.data.sources.base import SourceOptions
 from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.subsets import limit
 from hemacell.jobs.context import RunContext
-from hemacell.jobs.copies import copies_among
 from hemacell.jobs.images import decode, log_images, report_unreadable
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
@@ -102,11 +101,6 @@ def decode_images(job: Job, run: Tracker, found: AuditInputs) -> Decoded:
     if not len(decoded):
         raise UserError(f"{found.images.root}: none of its {len(found.images)} images can be read; check the files")
     return decoded
-
-
-def look_for_copies(job: Job, decoded: Decoded) -> list[CopyGroup]:
-    """Copies and near-copies among the images."""
-    return copies_among(job.cache, decoded)
 
 
 def doubt_labels(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -40,28 +39,26 @@ SAID = 2
 _PAIRS = 12  # in the figure
 
 
-def copies_among(cache: Path, decoded: Decoded) -> list[CopyGroup]:
+def copies_among(decoded: Decoded) -> list[CopyGroup]:
     """Groups of copies among decoded images, masked copies aside; positions are those of `decoded`.
 
-    What was found is stored by the content of the images, since each run of a study asks for it.
+    What was found is stored beside the pixels, since each run of a study asks for it.
     """
     from hemacell.audit.copies import SEARCH_VERSION, copy_groups, find_copies
 
-    table = decoded.manifest.table
-    key = [str(SEARCH_VERSION), str(decoded.array.shape), *table["sha256"], *table["mask"]]
-    file = cache / "copies" / f"{hashlib.sha256(chr(10).join(key).encode()).hexdigest()[:40]}.json"
-    groups = _read_back(file)
+    file = decoded.folder / f"copies-{SEARCH_VERSION}.json" if decoded.folder else None
+    groups = _read_back(file) if file else None
     if groups is None:
-        rows = np.flatnonzero((table["mask"] == "").to_numpy())
-        pairs = find_copies(decoded.array, rows, Progress("looking for copies"))
-        groups = copy_groups(pairs, len(decoded))
-        _store(file, groups)
+        image = (decoded.manifest.table["mask"] == "").to_numpy()
+        pairs = find_copies(decoded.array, progress=Progress("looking for copies"))
+        groups = copy_groups([pair for pair in pairs if image[pair.first] and image[pair.second]], len(decoded))
+        if file:
+            _store(file, groups)
     return copy_groups_of(decoded.manifest, groups)
 
 
 def _store(file: Path, groups: list[list[int]]) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(file) as temporary:
             temporary.write_text(json.dumps(groups), encoding="utf-8")
     except OSError as error:
@@ -86,7 +83,7 @@ def without_duplicates(settings: CellSettings, manifest: Manifest) -> Manifest:
 
     cache = cache_dir()
     decoded = decode(manifest, settings.decoded_size, cache, settings.max_bad, Progress("decoding"))
-    kept = without_copies(manifest, decoded.manifest, copies_among(cache, decoded))
+    kept = without_copies(manifest, decoded.manifest, copies_among(decoded))
     originals = [int((each.table["source"] == "original").sum()) for each in (manifest, kept)]
     logger.info(f"drop=duplicates: {originals[0] - originals[1]} of {originals[0]} images left out (skipped.csv)")
     return kept
@@ -101,7 +98,7 @@ def report_findings(job: RunContext[Any], run: Tracker, decoded: Decoded, droppe
         dropped: whether copies are left out, so that they do no harm.
     """
     images = decoded.manifest
-    copies = [] if dropped else copies_among(job.cache, decoded)
+    copies = [] if dropped else copies_among(decoded)
     found = ordered([*copy_findings(images, copies), *group_findings(images), *class_findings(images)])
     serious = [finding for finding in found if finding.severity < Severity.NOTE]
     for finding in serious[:SAID]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -213,7 +214,7 @@ def _thumbnails(
     ]
     found: dict[tuple[str, str], list[dict[str, object]]] = {}
     paths: Iterator[Path | None] = (inputs.path(row) for _, _, (row, _, _) in wanted)
-    with closing(read_ahead(paths, _thumbnail, ahead=32)) as pictures:
+    with closing(read_ahead(paths, partial(_thumbnail, bits=inputs.bits), ahead=32)) as pictures:
         for (smear, name, (row, probability, doubt)), picture in zip(wanted, pictures, strict=True):
             if picture:
                 place = inputs.names[row].removeprefix(f"{smear}/")  # which its heading names
@@ -222,6 +223,6 @@ def _thumbnails(
     return found
 
 
-def _thumbnail(path: Path | None) -> str:
-    square = read_square(path, _SIDE)
+def _thumbnail(path: Path | None, bits: int | None) -> str:
+    square = read_square(path, _SIDE, bits)
     return "" if isinstance(square, str) else embedded_thumbnail(square, _SIDE)
