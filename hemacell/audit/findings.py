@@ -9,6 +9,7 @@ from enum import IntEnum
 import numpy as np
 import pandas as pd
 
+from hemacell.core.text import counted
 from hemacell.data.manifest import SPLITS, Manifest
 
 FEW = 10
@@ -76,8 +77,8 @@ def copy_groups_of(manifest: Manifest, groups: Iterable[Sequence[int]]) -> list[
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """The most serious first; of equal ones those that concern most images."""
-    return sorted(findings, key=lambda finding: (finding.severity, -finding.count))
+    """The most serious first; equal ones stay in their order."""
+    return sorted(findings, key=lambda finding: finding.severity)
 
 
 def copy_findings(manifest: Manifest, groups: Sequence[CopyGroup]) -> list[Finding]:
@@ -93,7 +94,7 @@ def copy_findings(manifest: Manifest, groups: Sequence[CopyGroup]) -> list[Findi
                 Severity.SERIOUS,
                 "copies",
                 len(leaked),
-                f"{len(leaked)} val and test images are copies of images in another split, such as "
+                f"{counted(len(leaked), 'val or test image')} with a copy in another split, such as "
                 f"{_pair(manifest, across[0])}: scores are too good; type drop=duplicates",
             )
         )
@@ -115,8 +116,8 @@ def copy_findings(manifest: Manifest, groups: Sequence[CopyGroup]) -> list[Findi
                 Severity.NOTE,
                 "copies",
                 spare,
-                f"{spare} images are copies of others in their own split, such as {_pair(manifest, within[0])}: they "
-                "count several times",
+                f"{counted(spare, 'image')} with a copy in the same split, such as {_pair(manifest, within[0])}: what "
+                "they show counts several times",
             )
         )
     return found
@@ -138,8 +139,8 @@ def group_findings(manifest: Manifest) -> list[Finding]:
             Severity.SERIOUS,
             "counts",
             len(held),
-            f"{len(cut)} groups (patients or slides) lie in several splits, such as {cut[0]}, with {len(held)} of the "
-            "val and test images: scores are too good for new patients",
+            f"{counted(len(cut), 'group')} (patient or slide) in several splits, such as {cut[0]}, with {len(held)} of "
+            "the val and test images: scores are too good for new patients",
         )
     ]
 
@@ -171,7 +172,14 @@ def unreadable_finding(bad: Sequence[tuple[str, str]]) -> list[Finding]:
     if not bad:
         return []
     path, reason = bad[0]
-    return [Finding(Severity.SERIOUS, "files", len(bad), f"{len(bad)} images cannot be read, such as {path}: {reason}")]
+    return [
+        Finding(
+            Severity.SERIOUS,
+            "files",
+            len(bad),
+            f"{counted(len(bad), 'image')} that cannot be read, such as {path}: {reason}",
+        )
+    ]
 
 
 def label_finding(doubts: pd.DataFrame) -> list[Finding]:
@@ -188,22 +196,31 @@ def label_finding(doubts: pd.DataFrame) -> list[Finding]:
             Severity.DOUBT,
             "labels",
             len(doubts),
-            f"{len(doubts)} labels are doubtful, most of all {first['path']} ({first['label']}, rather "
+            f"{counted(len(doubts), 'doubtful label')}, most of all {first['path']} ({first['label']}, rather "
             f"{first['suggested']}): look at them, and give corrections back as labels=FILE",
         )
     ]
 
 
 def measurement_findings(outliers: pd.DataFrame, differences: pd.DataFrame) -> list[Finding]:
-    """Splits, classes and groups that differ, and images that stand out; see `measurements` for the tables."""
-    found = [Finding(Severity.DOUBT, "measurements", 0, words) for words in differences["words"]]
+    """Splits and groups that differ, and images unlike others; see `measurements` for the tables.
+
+    That classes differ is no finding: they are told apart by it.
+    """
+    found = []
+    standing_out = differences[differences["stands_out"]] if len(differences) else differences
+    for by, rows in standing_out.groupby("by"):
+        if by != "class":
+            first = rows.loc[rows["effect"].abs().idxmax()]
+            others = f", and {counted(len(rows) - 1, 'more difference')}" if len(rows) > 1 else ""
+            words = f"{by} {first['reason']}{others}: scores may rest on it"
+            found.append(Finding(Severity.DOUBT, "measurements", int(rows["images"].max()), words))
     if not outliers.empty:
-        images = outliers["row"].nunique()
-        kinds = outliers["measure"].value_counts()
-        shown = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in kinds.head(3).items())
-        found.append(
-            Finding(Severity.NOTE, "measurements", images, f"{images} images stand out from their class ({shown})")
-        )
+        images = outliers["image"].nunique()
+        reasons = outliers["reason"].str.partition(":")[0].value_counts()
+        shown = ", ".join(f"{reason} {count}" for reason, count in reasons.head(3).items())
+        words = f"{counted(images, 'image')} unlike others of the class ({shown})"
+        found.append(Finding(Severity.NOTE, "measurements", images, words))
     return found
 
 

@@ -65,6 +65,12 @@ class Audit:
         """The rows."""
         return self.decoded.manifest
 
+    @property
+    def standing_out(self) -> pd.DataFrame:
+        """The rows of `differences` that stand out, the largest effect first."""
+        rows = self.differences[self.differences["stands_out"].astype(bool)]
+        return rows.sort_values("effect", key=np.abs, ascending=False)
+
     def copies_table(self) -> pd.DataFrame:
         """The copies, one row per image: the number of its group, and what it is."""
         rows = [(number, row) for number, group in enumerate(self.copies, 1) for row in group.rows]
@@ -105,8 +111,11 @@ class Audit:
                 for group in self.copies
             ],
             "doubtful_labels": self.doubtful_labels.to_dict(orient="records"),
-            "outliers": self.outliers.to_dict(orient="records"),
-            "differences": self.differences.to_dict(orient="records"),
+            "outliers": [
+                {"path": self.images.names[row], "measure": measure, "reason": reason}
+                for row, measure, reason in self.outliers[["image", "measure", "reason"]].itertuples(index=False)
+            ],
+            "differences": self.standing_out[["by", "value", "measure", "effect", "reason"]].to_dict(orient="records"),
         }
         if self.distances is not None:
             found["model"] = {"model": self.distances.model, "flagged": float(self.distances.flagged.mean())}

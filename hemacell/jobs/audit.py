@@ -19,6 +19,7 @@ from hemacell.core.files import atomic_write, disk_error
 from hemacell.core.progress import Progress
 from hemacell.data import splits
 from hemacell.data.corrections import corrected
+from hemacell.data.groups import known_groups
 from hemacell.data.sources.base import SourceOptions
 from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.subsets import limit
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 Job = RunContext[AuditSettings]
 
+SHOWN_MEASURES = ["brightness", "contrast", "saturation", "sharpness", "glass_blue", "nucleus_diameter"]
+"""Measures in the figure; the table has all."""
 SHOWN = 8
 """Findings on the screen; the page has all."""
 
@@ -170,8 +173,14 @@ def summarise(
 
     images = decoded.manifest
     doubted = doubtful_table(images, doubts)
-    differing = differences(measured, images.table[["split", "label", "group"]])
-    outlying = outliers(measured)
+    labels = images.table["label"] if images.classes else None
+    sides = images.table[["split"]]
+    if labels is not None:
+        sides = sides.assign(**{"class": labels})
+    if groups := known_groups(images):
+        sides = sides.assign(group=groups)
+    differing = differences(measured, sides, labels)
+    outlying = outliers(measured, labels)
     found_wrong = findings.ordered(
         [
             *findings.copy_findings(images, copies),
@@ -206,7 +215,7 @@ def log_audit(job: Job, run: Tracker, audit: Audit) -> None:
 
     drawn = {
         "measurements": figures.measurements(
-            audit.measured, *(audit.images.table[name].tolist() for name in ("label", "split"))
+            audit.measured[SHOWN_MEASURES], *(audit.images.table[name].tolist() for name in ("label", "split"))
         )
     }
     if audit.distances is not None:

@@ -99,7 +99,7 @@ def report_findings(job: RunContext[Any], run: Tracker, decoded: Decoded, droppe
     """
     images = decoded.manifest
     copies = [] if dropped else copies_among(decoded)
-    found = ordered([*copy_findings(images, copies), *group_findings(images), *class_findings(images)])
+    found = ordered([*group_findings(images), *copy_findings(images, copies), *class_findings(images)])
     serious = [finding for finding in found if finding.severity < Severity.NOTE]
     for finding in serious[:SAID]:
         logger.warning(finding.words)

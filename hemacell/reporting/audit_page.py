@@ -16,6 +16,7 @@ from hemacell.reporting.pages import embedded_thumbnail, template_environment
 
 _SIDE = 96  # of a thumbnail, in pixels
 _MOST_KINDS = 12  # of files in the table
+_MOST_DIFFERENCES = 12
 _MOST_IN_GROUP = 8  # copies of one picture that are shown
 _WORDS = {Severity.SERIOUS: "Serious", Severity.DOUBT: "Look at", Severity.NOTE: "Note"}
 
@@ -58,7 +59,7 @@ def audit_page(audit: Audit, pictures: int, figures: Mapping[str, str], sample: 
         "copies": _copies(audit, pictures),
         "doubts": _doubts(audit, pictures),
         "outliers": _outliers(audit, pictures),
-        "differences": audit.differences.to_dict(orient="records"),
+        "differences": _differences(audit),
         "figures": figures,
         "model": _model(audit, pictures),
     }
@@ -159,15 +160,23 @@ def _doubts(audit: Audit, pictures: int) -> dict[str, Any] | None:
 
 
 def _outliers(audit: Audit, pictures: int) -> list[dict[str, Any]]:
-    """The images that stand out, by what they stand out in."""
+    """The images unlike others of their class, by what they differ in; the furthest first."""
     found = []
     for measure, rows in audit.outliers.groupby("measure", sort=False):
         cells = [
-            _cell(audit, int(row), _where(audit, int(row)), reason)
-            for row, reason in zip(rows["row"][: max(1, pictures // 4)], rows["reason"], strict=False)
+            _cell(audit, row, _where(audit, row), reason)
+            for row, reason in rows[["image", "reason"]].head(max(1, pictures // 4)).itertuples(index=False)
         ]
-        found.append({"title": measure, "count": len(rows), "cells": cells})
+        found.append({"title": measure.replace("_", " "), "count": len(rows), "cells": cells})
     return found
+
+
+def _differences(audit: Audit) -> list[dict[str, Any]]:
+    """What differs between splits, classes or groups, in words; the largest first."""
+    return [
+        {"by": by, "reasons": rows["reason"].head(_MOST_DIFFERENCES).tolist(), "count": len(rows)}
+        for by, rows in audit.standing_out.groupby("by", sort=False)
+    ]
 
 
 def _model(audit: Audit, pictures: int) -> dict[str, Any] | None:

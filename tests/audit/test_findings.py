@@ -102,9 +102,23 @@ def test_small_classes_unreadable_images_labels_and_outliers_are_said():
     doubts = pd.DataFrame([{"path": "a.png", "label": "Basophil", "suggested": "Monocyte"}])
     assert "a.png (Basophil, rather Monocyte)" in label_finding(doubts)[0].words
     assert label_finding(doubts[:0]) == []
-    outliers = pd.DataFrame([{"row": 3, "measure": "sharpness", "reason": "blurred"}])
-    words = [finding.words for finding in measurement_findings(outliers, pd.DataFrame({"words": ["test is brighter"]}))]
-    assert words[0] == "test is brighter" and "1 images stand out" in words[1]
+    outliers = pd.DataFrame([{"image": 3, "measure": "sharpness", "reason": "blurred: sharpness 0.1"}])
+    columns = ["by", "value", "effect", "images", "stands_out", "reason"]
+    differences = pd.DataFrame(
+        [
+            ("split", "test", 0.5, 9, True, "test: brightness higher"),
+            ("split", "val", -0.6, 9, True, "val: contrast lower"),
+            ("class", "Basophil", 0.9, 9, True, "Basophil: larger"),
+            ("split", "train", 0.1, 9, False, ""),
+        ],
+        columns=columns,
+    )
+    words = [finding.words for finding in measurement_findings(outliers, differences)]
+    assert words == [
+        "split val: contrast lower, and 1 more difference: scores may rest on it",
+        "1 image unlike others of the class (blurred 1)",
+    ]
+    assert measurement_findings(outliers[:0], differences[2:]) == []
 
 
 @pytest.mark.parametrize(("share", "severity"), [(0.01, None), (0.2, Severity.DOUBT), (0.9, Severity.SERIOUS)])

@@ -58,7 +58,7 @@ def test_it_finds_copies_conflicts_and_broken_files_and_says_them(audited, messy
     assert any("train/Basophil/other.png" in each["images"] for each in conflicts)
     assert [Path(each["path"]).name for each in found["unreadable"]] == ["broken.jpg"]
     assert found["findings"][0]["severity"] == "serious"
-    assert "copies of images in another split" in said and "different labels" in said
+    assert "with a copy in another split" in said and "different labels" in said
     page = files["audit.html"].read_text()
     assert "turned.jpg" in page and "notes.txt" in page and "<script" not in page
     assert (output / "audit.html").read_text() == page
@@ -75,7 +75,7 @@ def test_wbc_says_the_worst_and_drop_leaves_the_copies_out(own, messy):
     given = {"data": messy, "limit": 0, "max_bad": 0.1, "encoders": "none"}
     done = own.mlflow_run("wbc", **given)
     assert done.returncode == 0, done.stderr
-    assert "copies of images in another split" in done.stderr and "different labels" in done.stderr
+    assert "with a copy in another split" in done.stderr and "different labels" in done.stderr
     (plain,) = own.runs("tags.`hemacell.job` = 'wbc'")
     assert "copies.png" in own.files(plain.info.run_id)
     assert plain.data.tags["data.duplicates_across_splits"] == "2"
@@ -83,7 +83,7 @@ def test_wbc_says_the_worst_and_drop_leaves_the_copies_out(own, messy):
     done = own.mlflow_run("wbc", **given, drop="duplicates")
     assert done.returncode == 0, done.stderr
     cleaned = own.runs("tags.`hemacell.job` = 'wbc'")[0]
-    assert "copies of images" not in done.stderr and "3 of" in done.stderr
+    assert "with a copy in" not in done.stderr and "3 of" in done.stderr
     left_out = pd.read_csv(own.files(cleaned.info.run_id)["skipped.csv"])
     assert {"copy of another image", "copy of an image with another label"} <= set(left_out["reason"])
     assert cleaned.data.metrics["train_images"] == plain.data.metrics["train_images"] - 3
