@@ -2,10 +2,10 @@
 
     python benchmarks/folds.py [--data DIR[,DIR]] [--folds 5]
 
-Three ways: hemacell's (`hemacell.data.folds`), a plain hash of the group, and scikit-learn's StratifiedGroupKFold. Made-up
-sets, and those that are given, each under 20 seeds. Printed are means over these: the standard deviation of the folds'
-sizes, as a share of their mean, over all images and over those of the rarest class; how often a fold has no image of a
-class; and the share of images that change their fold where a tenth of the groups is added.
+Three ways: hemacell's (`hemacell.data.folds`), a plain hash of the group, and scikit-learn's StratifiedGroupKFold.
+Made-up sets, and those that are given, each under 20 seeds. Printed are means over these: the standard deviation of the
+folds' sizes, as a share of their mean, over all images and over those of the rarest class; how often a fold has no
+image of a class; and the share of images that change their fold where a tenth of the groups is added.
 """
 
 import argparse

@@ -55,7 +55,7 @@ def _train(job: RunContext[WbcSettings], run: Tracker, inputs: CellInputs, manif
     from hemacell.reporting.tables import score_table
 
     device = set_up(job)
-    loaded = steps.load_cells(job, run, inputs.images.everything, manifest)
+    loaded = steps.load_cells(job, run, inputs.images, manifest)
     cells = steps.embed_cells(job, run, loaded, inputs.encoders, device)
     fitted = steps.fit_method(job, run, cells, inputs.start, device)
     found, val_scores = steps.calibrate_on_val(job, run, cells, fitted, device)

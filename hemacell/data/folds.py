@@ -86,7 +86,7 @@ def with_fold(manifest: Manifest, folds: int, fold: int, seed: int = SEED) -> Ma
     lost = set(labels) - {label for group, label in zip(others, of_others, strict=True) if side[group] == "train"}
     if lost:
         raise UserError(
-            f"folds={folds}: in fold {fold} no image of {', '.join(sorted(lost))} is left to learn from; type fewer folds"
+            f"folds={folds}: fold {fold} leaves no image of {', '.join(sorted(lost))} to learn from; type fewer folds"
         )
     movable = (manifest.table["source"] == "original").to_numpy()
     return move_originals(manifest, movable, [side.get(group, "test") for group in groups])

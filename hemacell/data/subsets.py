@@ -32,8 +32,8 @@ def draw(
     `max(1, round(fraction * n))`, or the first K, are taken. So draws of one number are nested (1 % in 10 % in 50 %)
     and depend neither on file names nor on order. A masked copy follows its image; extra images always stay.
 
-    Where groups are known (patients, slides), a fraction takes whole groups, so that a patient who was not drawn was not
-    seen: of the groups of each stratum (`groups.strata`), in the order of a hash, as many as come nearest to the
+    Where groups are known (patients, slides), a fraction takes whole groups, so that a patient who was not drawn was
+    not seen: of the groups of each stratum (`groups.strata`), in the order of a hash, as many as come nearest to the
     fraction of its images. The groups that give every class an image come first and are always drawn, so that few
     labels of few patients may be more than was asked for. `labels_per_class` takes the images group by group, which
     needs few groups, and cuts the last one.

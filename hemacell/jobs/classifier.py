@@ -31,6 +31,7 @@ from hemacell.jobs.context import RunContext
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
 from hemacell.jobs.images import decode, log_images, log_training_images, report_problems
 from hemacell.jobs.training import train
+from hemacell.jobs.wbc_inputs import Images, divided_images
 from hemacell.reporting import model_card
 from hemacell.reporting.model_card import Score
 from hemacell.reporting.reliability_words import reliability_in_words
@@ -64,22 +65,22 @@ class LoadedCells:
     """`train`, `val` and `test`"""
 
 
-def load_cells(job: Job, run: Tracker, everything: Manifest, manifest: Manifest) -> LoadedCells:
+def load_cells(job: Job, run: Tracker, images: Images, manifest: Manifest) -> LoadedCells:
     """Decode the cells and log what they are.
 
     Args:
         job, run: the job and its open run.
-        everything: all cells; they are decoded once for all draws.
+        images: all cells; they are decoded once for all draws.
         manifest: those of this draw.
 
     Raises:
         UserError: too many cannot be read, or val is too small to be divided for the calibration.
     """
-    report_problems(run, everything)
+    report_problems(run, divided_images(job.settings, images))
     drawn = manifest.part("train")
     labels = int((drawn.table["source"] != "masked").sum())
     run.tags({DRAW_DIGEST: drawn.digest, DRAW_LABELS: labels})
-    decoded = decode(job, everything, job.settings.decoded_size)
+    decoded = decode(job, images.everything, job.settings.decoded_size)
     readable = manifest.readable(decoded.manifest)
     parts = {split: readable.part(split) for split in SPLITS}
     log_training_images(job, run, manifest, decoded, decoded.rows(parts["train"]))

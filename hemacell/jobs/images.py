@@ -58,13 +58,15 @@ def log_training_images(
 
 def report_problems(run: Tracker, manifest: Manifest) -> None:
     """Warn of what makes scores on these labelled images wrong without being an error, and tag the run with it."""
-    from hemacell.data.splits import conflicting_labels, duplicates_across_splits
+    from hemacell.data.splits import conflicting_labels, duplicates_across_splits, groups_across_splits
 
     copies, conflicts = len(duplicates_across_splits(manifest)), len(conflicting_labels(manifest))
     if copies:
         logger.warning(f"{copies} images lie in more than one split, file for file: test scores are too good")
     if conflicts:
         logger.warning(f"{conflicts} images have more than one label")
+    if cut := groups_across_splits(manifest):
+        logger.warning(f"{len(cut)} groups lie in more than one split, such as {cut[0]}: test scores are too good")
     run.tags({DUPLICATES: copies, CONFLICTS: conflicts})
 
 

@@ -21,7 +21,7 @@ class Images(NamedTuple):
     """What is on disk; a study reads it once for all its runs."""
 
     everything: Manifest
-    """The cells with their splits."""
+    """The cells with their splits; with `folds`, not divided yet."""
     external: Manifest | None
     """Another laboratory's cells."""
 
@@ -48,15 +48,17 @@ class CellInputs:
             manifest: the images of the draw.
         """
         from hemacell.classifiers.methods import method_digest
+        from hemacell.data.groups import groups_digest
         from hemacell.data.masks import masks_digest
 
         if self.missing:
             return ""
         inputs = {spec.slug: replace(spec, seed=job.settings.seed).identity for spec in self.encoders}
         inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
-        inputs["method"] = method_digest(job.settings.method)
+        inputs |= {"method": method_digest(job.settings.method), "groups": groups_digest(manifest)}
         if (external := self.images.external) is not None:
             inputs |= {"external": external.digest, "external masks": masks_digest(external)}
+            inputs["external groups"] = groups_digest(external)
         return job.key(inputs | {"init_from": self.start.model_id if self.start else ""})
 
 
@@ -88,20 +90,36 @@ def read_images(settings: CellSettings, root: Path) -> Images:
     Raises:
         UserError: a folder is missing or holds no images.
     """
-    from hemacell.data import splits
+    from hemacell.data.folds import pooled
     from hemacell.data.sources.base import SourceOptions
     from hemacell.data.sources.labelled import ALL, labelled_images
     from hemacell.data.sources.resolve import read_manifest
+    from hemacell.data.splits import official_splits
     from hemacell.data.subsets import limit
 
     named = SourceOptions(classes=settings.classes, group=settings.group)
     options = replace(named, wbc_folder=settings.wbc_folder, masks=settings.masks == "on", mask_from=settings.mask_from)
-    everything = splits.official_splits(read_manifest(root, "wbc", options))
+    found = read_manifest(root, "wbc", options)
+    everything = pooled(found, settings.folds) if settings.folds else official_splits(found)
     if settings.limit:
         everything = limit(everything, settings.limit)
     other = settings.external
     external = labelled_images(Path(other), everything.classes, ALL, named) if other else None
     return Images(everything, external)
+
+
+def divided_images(settings: WbcSettings, images: Images) -> Manifest:
+    """All cells in train, val and test: those of the fold that the draw is, where there are folds.
+
+    Raises:
+        UserError: there is no such fold.
+    """
+    from hemacell.data.folds import with_fold
+
+    if not settings.folds:
+        return images.everything
+    assert settings.draw != "official"  # refused by the settings
+    return with_fold(images.everything, settings.folds, settings.draw)
 
 
 def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:
@@ -113,7 +131,9 @@ def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:
         if settings.labels_per_class
         else {"fraction": settings.fraction}
     )
-    return draw(images.everything, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
+    return draw(
+        divided_images(settings, images), draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount
+    )
 
 
 def image_settings(settings: CellSettings) -> tuple[str, ...]:
