@@ -126,7 +126,7 @@ class CellSettings(
     folds: Images[int] = Field(
         0,
         ge=0,
-        description="cross-validation, for few images: the splits are pooled, and draw k tests the k-th of so many folds",
+        description="cross-validation, for few images: splits are pooled, and draw k tests the k-th of so many folds",
         examples=[5],
     )
     external: Resolved[str] = Field(

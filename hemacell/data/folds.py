@@ -10,7 +10,7 @@ import numpy as np
 
 from hemacell.core.errors import UserError
 from hemacell.data.groups import classes_of_groups, known_groups, strata
-from hemacell.data.manifest import Manifest
+from hemacell.data.manifest import SPLITS, Manifest
 from hemacell.data.splits import (
     SEED,
     TRAIN_AND_VAL,
@@ -18,7 +18,6 @@ from hemacell.data.splits import (
     move_originals,
     seeded_hash,
     sides_by_place,
-    split_counts,
 )
 
 logger = logging.getLogger(__name__)
@@ -31,9 +30,9 @@ def pooled(manifest: Manifest, folds: int) -> Manifest:
         UserError: as `check_folds`.
     """
     check_folds(manifest, folds)
-    divided = split_counts(manifest)
+    divided = manifest.table.loc[manifest.table["source"] == "original", "split"].value_counts()
     if len(divided) > 1:
-        numbers = ", ".join(f"{count} {split}" for split, count in divided.items())
+        numbers = ", ".join(f"{divided.get(split, 0)} {split}" for split in SPLITS)
         logger.info(f"folds={folds}: the splits that are given ({numbers}) are pooled and divided anew")
     return manifest.with_splits(["train"] * len(manifest))
 
