@@ -50,6 +50,7 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
 
 
 def _train(job: RunContext[WbcSettings], run: Tracker, inputs: CellInputs, manifest: Manifest) -> str:
+    from hemacell.evaluation.groups import units_in_a_sentence
     from hemacell.jobs import classifier as steps
     from hemacell.jobs.training import set_up
     from hemacell.reporting.tables import score_table
@@ -67,6 +68,7 @@ def _train(job: RunContext[WbcSettings], run: Tracker, inputs: CellInputs, manif
     logger.info(f"wbc: {found.model.config.calibration_in_words()}")
     if tested.test.selective is not None:
         logger.info(f"wbc: on test {tested.test.selective.in_words()}")
+    logger.info(f"wbc: {units_in_a_sentence(tested.test.groups)}")
     logger.info(f"wbc: {len(cells.parts['train'])} training images, method {job.settings.method}; run {run.run_id}")
     return run.run_id
 

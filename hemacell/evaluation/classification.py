@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemacell.evaluation.calibration_error import expected_calibration_error
+from hemacell.evaluation.groups import number_of_groups
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.predictions import Predictions
 from hemacell.evaluation.reference_scores import compare_with_reference
@@ -40,6 +41,11 @@ class Evaluation:
     confidence_threshold: float | None = None
     saliency: Mapping[str, float] = field(default_factory=dict)
     """from `saliency_metrics`"""
+
+    @property
+    def groups(self) -> int:
+        """How many groups the images are of; 0 where none is known."""
+        return number_of_groups(self.predictions.groups)
 
     def metrics(self) -> dict[str, float]:
         """All numbers by the names that are logged behind `test/` or `external/`."""

@@ -85,29 +85,30 @@ def effective_images(counts: ArrayLike, squares: ArrayLike, correlation: float) 
     return n / (1 + (np.asarray(squares) / n - 1) * correlation)
 
 
-def resampled_units(groups: Sequence[str], images: int) -> str:
-    """What intervals are over, in words: `23 groups of 1,545 images`, `1,545 images`."""
-    if not groups:
-        return f"{images:,} images"
-    count = len(set(groups))
-    return f"{count:,} group{'' if count == 1 else 's'} of {images:,} images"
+def number_of_groups(groups: Sequence[str]) -> int:
+    """How many groups there are; 0 where none is known."""
+    return len(set(groups))
 
 
-def units_in_a_sentence(groups: Sequence[str]) -> str:
-    """What that means for a reader, in one sentence."""
+def resampled_units(groups: int, images: int) -> str:
+    """What intervals are over, in words: `23 groups of 1,545 images`, `1,545 images` where no group is known."""
+    return f"{groups:,} group{'' if groups == 1 else 's'} of {images:,} images" if groups else f"{images:,} images"
+
+
+def units_in_a_sentence(groups: int) -> str:
+    """What intervals are over, and what that means for a reader; 0 where no group is known."""
     if not groups:
         return (
-            "No patients, slides or smears are known, so intervals and tests are over images: they hold for other "
-            "images of the same patients, and for other patients they are too narrow."
+            "no patients, slides or smears are known, so intervals and tests are over images: they hold for other "
+            "images of the same patients, and for other patients they are too narrow"
         )
-    count = len(set(groups))
-    if count == 1:
+    if groups == 1:
         return (
-            "All images are of one group (patient, slide or smear), so intervals and tests are over images: they hold "
-            "for this group alone."
+            "all images are of one group (patient, slide or smear), so intervals and tests are over images: they hold "
+            "for this group alone"
         )
-    few = f" With fewer than {FEW_GROUPS} groups they are still too narrow." if count < FEW_GROUPS else ""
+    few = f"; with fewer than {FEW_GROUPS} groups they are still too narrow" if groups < FEW_GROUPS else ""
     return (
-        f"Intervals and tests are over {count:,} groups (patients, slides or smears), each drawn as a whole: they hold "
-        f"for other groups of the same kind.{few}"
+        f"intervals and tests are over {groups:,} groups (patients, slides or smears), each drawn as a whole, so that "
+        f"they hold for other groups of the same kind{few}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ from hemacell.config.jobs import WbcSettings
 from hemacell.config.roles import Role
 from hemacell.core.progress import Progress
 from hemacell.data.decoding import Decoded
+from hemacell.data.groups import known_groups
 from hemacell.data.manifest import SPLITS, Manifest
 from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.evaluation.classification import Evaluation
+from hemacell.evaluation.groups import number_of_groups, units_in_a_sentence
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
 from hemacell.jobs.context import RunContext
@@ -43,6 +46,7 @@ from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import (
     CLASSIFIER,
     DRAW_DIGEST,
+    DRAW_GROUPS,
     DRAW_LABELS,
     ENCODER,
     INIT_FROM,
@@ -51,6 +55,8 @@ from hemacell.tracking.schema import (
 
 if TYPE_CHECKING:
     from hemacell.tracking.registry.encoders import EncoderSpec
+
+logger = logging.getLogger(__name__)
 
 Job = RunContext[WbcSettings]
 
@@ -79,12 +85,15 @@ def load_cells(job: Job, run: Tracker, images: Images, manifest: Manifest) -> Lo
     report_problems(run, divided_images(job.settings, images))
     drawn = manifest.part("train")
     labels = int((drawn.table["source"] != "masked").sum())
-    run.tags({DRAW_DIGEST: drawn.digest, DRAW_LABELS: labels})
+    groups = number_of_groups(known_groups(drawn))
+    run.tags({DRAW_DIGEST: drawn.digest, DRAW_LABELS: labels, DRAW_GROUPS: groups})
+    if groups:
+        logger.info(f"{job.name}: the draw has {labels} images of {groups} groups, which are drawn as a whole")
     decoded = decode(job, images.everything, job.settings.decoded_size)
     readable = manifest.readable(decoded.manifest)
     parts = {split: readable.part(split) for split in SPLITS}
     log_training_images(job, run, manifest, decoded, decoded.rows(parts["train"]))
-    calibration_split(parts["val"].labels)  # too few are reported before the training
+    calibration_split(parts["val"].labels, known_groups(parts["val"]))  # too few are reported before the training
     return LoadedCells(decoded, readable, parts)
 
 
@@ -164,14 +173,15 @@ def calibrate_on_val(
     settings = job.settings
     encoders = list(cells.encoders.values())
     model = ClassifierModel(fitted.config, fitted.network, encoders, precision=settings.precision).to(device)
+    val = cells.parts["val"]
     found = calibrate(
         model,
         cells.decoded.array,
         cells.images["val"],
         settings.target_risk,
         settings.ood_false_positive_rate,
+        known_groups(val),
     )
-    val = cells.parts["val"]
     scores = classification_metrics(val.labels, found.val.probabilities, val.classes)
     over_all = {f"calibrated_val/{name}": value for name, value in scores.items() if "/" not in name}
     run.metrics(over_all, fitted.steps)
@@ -234,6 +244,7 @@ def _evaluate_external(job: Job, run: Tracker, external: Manifest, model: Classi
         step=steps,
         acceptance=acceptance_of(cropped.config, found),
         grad_cam=GradCAM.if_possible(cropped),
+        intervals=True,
     )
 
 
@@ -266,6 +277,7 @@ def register_classifier(
             {f"test/{name}": Score(value, *test.intervals.get(name, ())) for name, value in test.scores.items()},
             {spec.name: spec.uri for spec in specs},
             reliability_in_words(model.config, found.selected, test.selective, test.metrics(), flagged),
+            units_in_a_sentence(test.groups),
         )
         registry.register(
             folder,
@@ -276,6 +288,7 @@ def register_classifier(
             trial=settings.limit > 0,
             val_score=val_score,
             val_images=right_by_image(parts["val"], found.val.probabilities),
+            val_groups=dict(zip(parts["val"].table["sha256"], known_groups(parts["val"]), strict=False)),
             classes=parts["val"].classes,
             cache=job.cache,
             tags={"method": settings.method, **{name: text for name, text in varied.items() if text}},
