@@ -88,7 +88,7 @@ def load_cells(job: Job, run: Tracker, images: Images, manifest: Manifest) -> Lo
     groups = number_of_groups(known_groups(drawn))
     run.tags({DRAW_DIGEST: drawn.digest, DRAW_LABELS: labels, DRAW_GROUPS: groups})
     if groups:
-        logger.info(f"{job.name}: the draw has {labels} images of {groups} groups, which are drawn as a whole")
+        logger.info(f"{job.name}: the draw has {labels} images of {groups} groups")
     decoded = decode(job, images.everything, job.settings.decoded_size)
     readable = manifest.readable(decoded.manifest)
     parts = {split: readable.part(split) for split in SPLITS}

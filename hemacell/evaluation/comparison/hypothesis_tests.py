@@ -30,9 +30,8 @@ def permutation_p(
 
     Under the null hypothesis it does not matter which arm made which prediction. The predictions of all draws for one
     image are flipped together, since they are not independent: an image that is hard is hard in every draw. The test
-    is about the classifiers that were trained; the bootstrap covers the variation between draws. Where groups are
-    known, all images of a group are flipped together, for the same reason (exchangeability of whole blocks, Winkler et
-    al. 2014, NeuroImage 92).
+    is about the classifiers that were trained; the bootstrap covers the variation between draws. All images of a known
+    group are flipped together, for the same reason (exchangeable blocks, Winkler et al. 2014, NeuroImage 92).
 
     Equals `scipy.stats.permutation_test(permutation_type="samples")` of the size of the difference, several times
     as fast. p = (1 + count) / (1 + permutations), so that it is never 0 (Phipson and Smyth 2010).
@@ -69,8 +68,7 @@ def permutation_p(
     extreme = abs(difference(a, b)) - _ROUNDING
     if not len(change):
         return 1.0
-    if (numbers := group_numbers(groups)) is not None:
-        change = _sums(change, numbers[differs])
+    change = _of_groups(change, groups, differs)
     images, shape = len(change), change.shape[1:]
     change = change.reshape(images, -1)
     rng = np.random.default_rng([seed, 2])
@@ -82,9 +80,11 @@ def permutation_p(
     return (1 + count) / (1 + permutations)
 
 
-def _sums(values: NDArray[np.float32], numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Sums of the rows [N, ...] of each group that has some."""
-    found, index = np.unique(numbers, return_inverse=True)
+def _of_groups(values: NDArray[np.float32], groups: Sequence[str], chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Sums over each group of the rows of the chosen images; the rows themselves where groups are not known."""
+    if (numbers := group_numbers(groups)) is None:
+        return values
+    found, index = np.unique(numbers[chosen], return_inverse=True)
     sums = np.zeros((len(found), *values.shape[1:]), dtype=np.float32)
     np.add.at(sums, index, values)
     return sums
