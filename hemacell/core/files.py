@@ -10,15 +10,16 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from hemacell.core.errors import UserError, in_one_line, no_text
+from hemacell.core.threads import map_in_threads
 
 TEMPORARY = ".tmp-"
 """What the name of every unfinished file and folder begins with."""
 _STALE_SECONDS = 24 * 3600
+_BLOCK = 1 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -97,13 +98,16 @@ def _remove_stale(parent: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def sha256_of(file: Path) -> str:
+def sha256_of(file: Path | str) -> str:
     """sha256 of a file, in hex. Raises OSError where it cannot be read."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with open(file, "rb", buffering=0) as stream:  # `hashlib.file_digest` takes twice as long for a small file
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
-def digests_of_files(files: Iterable[Path]) -> list[str]:
+def digests_of_files(files: Iterable[Path | str]) -> list[str]:
     """sha256 of each file, in hex, read by a few threads; of a file that cannot be read, that of its name.
 
     So one broken link among thousands of files is dealt with where the images are decoded, as any bad image.
@@ -114,15 +118,14 @@ def digests_of_files(files: Iterable[Path]) -> list[str]:
     files = list(files)
     if shown := next(filter(None, (no_text(str(file)) for file in files)), ""):
         raise UserError(f"{shown}: expected a file name in UTF-8, found other bytes; rename the file")
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(_sha256_or_of_name, files))
+    return list(map_in_threads(_sha256_or_of_name, files))
 
 
-def _sha256_or_of_name(file: Path) -> str:
+def _sha256_or_of_name(file: Path | str) -> str:
     try:
         return sha256_of(file)
     except OSError:
-        return hashlib.sha256(f"unreadable {file.name}".encode()).hexdigest()
+        return hashlib.sha256(f"unreadable {os.path.basename(file)}".encode()).hexdigest()
 
 
 def is_disk_full(error: BaseException) -> bool:

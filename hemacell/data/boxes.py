@@ -8,6 +8,7 @@ border.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -44,6 +45,23 @@ def split_box(path: str) -> tuple[str, Box | None]:
     """The path of the file, and the box where the path names one."""
     match = _FRAGMENT.fullmatch(path)
     return (match[1], Box(*map(int, match.groups()[1:]))) if match else (path, None)
+
+
+def box_of_texts(values: Sequence[str], corners: bool) -> Box | None:
+    """A box in whole pixels; None where the texts are no numbers, are shares of the picture, or span nothing.
+
+    Args:
+        values: left, top and two more, as `Table.box_columns` finds them.
+        corners: whether these are the lower right corner; else width and height.
+    """
+    try:
+        left, top, third, fourth = (float(value.replace(",", ".")) for value in values)
+        width, height = (third - left, fourth - top) if corners else (third, fourth)
+        box = Box(round(left), round(top), math.ceil(width), math.ceil(height))
+    except (ValueError, OverflowError):
+        return None
+    in_shares = max(abs(left), abs(top), third, fourth) <= 1
+    return None if in_shares or min(box.width, box.height) < 1 else box
 
 
 def read_path(path: str, bits: int | None = None) -> Picture:
@@ -101,7 +119,7 @@ def digests_of_paths(paths: Sequence[str]) -> list[str]:
     """sha256 (hex) of each file or part of a file; every file is read once."""
     places = [split_box(path) for path in paths]
     files = dict.fromkeys(file for file, _ in places)
-    of_file = dict(zip(files, digests_of_files(map(Path, files)), strict=True))
+    of_file = dict(zip(files, digests_of_files(files), strict=True))
     return [
         of_file[file] if box is None else hashlib.sha256(f"{of_file[file]} {box}".encode()).hexdigest()
         for file, box in places
@@ -121,8 +139,10 @@ def square_around(size: tuple[int, int], box: Box) -> Box:
         UnreadableImage: the box is empty or lies outside of the picture.
     """
     width, height = size
+    if min(box.width, box.height) < 1:
+        raise UnreadableImage("has no box in pixels")
     right, bottom = box.left + box.width, box.top + box.height
-    if min(box.width, box.height) < 1 or right <= 0 or bottom <= 0 or box.left >= width or box.top >= height:
+    if right <= 0 or bottom <= 0 or box.left >= width or box.top >= height:
         raise UnreadableImage(f"has {width}x{height} pixels, and the box {tuple(box)} lies outside of them")
     side = min(round(MARGIN * max(box.width, box.height)), width, height)
     left = min(max(round(box.left + box.width / 2 - side / 2), 0), width - side)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
@@ -49,6 +50,7 @@ LEFT_OUT = "-"
 """The class that `classes=NAME:-` gives to what is left out."""
 
 
+@lru_cache(maxsize=4096)  # each image asks for the names of its folders, which are few
 def normal_form(name: str) -> str:
     """A name without case, separators and the number of an order: `01_Neutrophils ` -> `neutrophils`."""
     plain = unicodedata.normalize("NFKC", name).casefold().strip()

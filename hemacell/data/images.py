@@ -3,7 +3,6 @@
 import io
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -12,13 +11,23 @@ import numpy as np
 from PIL import Image
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.core.threads import available_cores
-from hemacell.data.deep import DeepPixels, UnsupportedPixels, checked, depth_of, is_deep, read_deep, to_eight_bits
+from hemacell.core.threads import available_cores, map_in_threads
+from hemacell.data.deep import (
+    MOST_BITS,
+    DeepPixels,
+    UnsupportedPixels,
+    checked,
+    depth_of,
+    is_deep,
+    read_deep,
+    to_eight_bits,
+)
 from hemacell.data.walk import HEAD_BYTES, image_kind
 
 # Named, so that Pillow does not offer bytes from outside to parsers that are not needed here (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 MAX_PIXELS = 89_478_485  # where Pillow warns of a decompression bomb: a quarter of a GiB as RGB
+_AT_ONCE = 256  # files of 16 bits, before it is asked whether the rest can still change the camera's depth
 INSIDE = 0.25  # of a mask's largest value: cytoplasm has half of the nucleus's value, JPEG noise far less
 
 
@@ -69,27 +78,37 @@ def read_rgb(source: Path | bytes, max_pixels: int = MAX_PIXELS, bits: int | Non
     return read_picture(source, max_pixels, bits).image
 
 
-def camera_bits(files: Iterable[Path]) -> int | None:
+def camera_bits(files: Iterable[Path | str]) -> int | None:
     """Depth of the camera that made the 16-bit files of a set: the smallest usual one that holds their largest value.
 
     One depth for all keeps the pictures comparable: a dark one of 12 bits stays dark. None where there is no such file,
     or where all state their depth.
     """
-    with ThreadPoolExecutor(available_cores()) as pool:
-        largest = max(pool.map(_largest_value, files), default=0)
+    files = list(files)
+    deep = [file for file, there in zip(files, map_in_threads(_is_deep, files), strict=True) if there]
+    largest = 0
+    for start in range(0, len(deep), _AT_ONCE):
+        some = deep[start : start + _AT_ONCE]
+        largest = max(largest, *map_in_threads(_largest_value, some, available_cores()))
+        if largest and depth_of(largest) == MOST_BITS:
+            break  # the others cannot have more
     return depth_of(largest) if largest else None
 
 
-def _largest_value(file: Path) -> int:
+def _is_deep(file: Path | str) -> bool:
+    try:
+        with open(file, "rb") as stream, _reasons():
+            return is_deep(stream, stream.read(HEAD_BYTES))
+    except (OSError, UnreadableImage):
+        return False  # counted with its reason where the image is decoded
+
+
+def _largest_value(file: Path | str) -> int:
     """The largest value of a 16-bit image whose file does not state its depth; 0 for others and unreadable ones."""
     try:
-        with open(file, "rb") as stream:
-            head = stream.read(HEAD_BYTES)
-        if (kind := image_kind(head)) != "TIFF" and not (kind == "PNG" and is_deep(head, kind)):
-            return 0
-        stored = _read_deep(_bytes(file), MAX_PIXELS)
-    except (OSError, UnreadableImage):
-        return 0  # counted with its reason where the image is decoded
+        stored = _read_deep(_bytes(Path(file)), MAX_PIXELS)
+    except UnreadableImage:
+        return 0
     return stored.unstated_maximum() if stored else 0
 
 
@@ -110,9 +129,10 @@ def _load(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image | D
 
 def _read_deep(data: bytes, max_pixels: int) -> DeepPixels | None:
     """The stored pixels of an image that Pillow would not show as they are; None for others."""
-    kind = image_kind(data[:HEAD_BYTES])
+    head = data[:HEAD_BYTES]
+    kind = image_kind(head)
     with _reasons():
-        if not is_deep(data, kind):
+        if not is_deep(io.BytesIO(data), head):
             return None
         if kind == "PNG":
             _open(data, max_pixels)  # for its limit of pixels

@@ -10,6 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -58,14 +59,19 @@ def find_masks(found: Found) -> MaskFiles:
 
 def _key(path: str) -> tuple[tuple[tuple[str, ...], str], bool]:
     """What an image and its mask share, and whether the name is one of a mask."""
-    *folders, file = unicodedata.normalize("NFC", path).split("/")
-    forms = [normal_form(name) for name in folders]
-    names = tuple(
-        name for name, form in zip(folders, forms, strict=True) if form not in DATA_FOLDERS and form not in MASK_FOLDERS
-    )
+    folder, _, file = unicodedata.normalize("NFC", path).rpartition("/")
+    names, of_masks = _folder_key(folder)
     stem = os.path.splitext(file)[0]
     ending = next((ending for ending in _MASK_ENDINGS if stem.lower().endswith(ending)), "")
-    return (names, stem[: len(stem) - len(ending)]), bool(ending) or any(form in MASK_FOLDERS for form in forms)
+    return (names, stem[: len(stem) - len(ending)]), bool(ending) or of_masks
+
+
+@lru_cache(maxsize=4096)  # many images lie in one folder
+def _folder_key(folder: str) -> tuple[tuple[str, ...], bool]:
+    """The folders that an image and its mask share, and whether one of the others is for masks."""
+    names = folder.split("/") if folder else []
+    shared = tuple(name for name in names if normal_form(name) not in DATA_FOLDERS | MASK_FOLDERS)
+    return shared, any(normal_form(name) in MASK_FOLDERS for name in names)
 
 
 def _masks_by_ending(found: Found) -> set[str]:

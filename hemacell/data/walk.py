@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import partial
 from pathlib import Path
 
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
+from hemacell.core.threads import map_in_threads
 from hemacell.data.manifest import Skipped
 
 #: What operating systems, network drives and archives leave in folders. Compared in lower case.
@@ -65,15 +65,11 @@ def walk(root: Path) -> Found:
     """
     found = Found(existing_folder(root), [])
     files = sorted(_files(root, found), key=lambda path: path.split("/"))
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        # In chunks: a task of its own for every file would cost more than reading its first bytes.
-        chunks = [files[start : start + 256] for start in range(0, len(files), 256)]
-        reasons = pool.map(lambda chunk: [_no_image(root, path) for path in chunk], chunks)
-        for path, reason in zip(files, chain.from_iterable(reasons), strict=True):
-            if reason:
-                found.skipped.append(Skipped(path, reason))
-            else:
-                found.images.append(path)
+    for path, reason in zip(files, map_in_threads(partial(_no_image, root), files), strict=True):
+        if reason:
+            found.skipped.append(Skipped(path, reason))
+        else:
+            found.images.append(path)
     return found
 
 
@@ -146,6 +142,8 @@ def _files(root: Path, found: Found) -> Iterator[str]:
                 found.skipped.append(Skipped(path, "file of the operating system"))
             elif entry.name.startswith("."):
                 found.skipped.append(Skipped(path, "hidden"))
+            elif not is_folder and not entry.is_file() and not entry.is_symlink():
+                found.skipped.append(Skipped(path, "pipe, socket or device"))  # to open it might block
             elif is_folder:
                 folders.append((path, depth + 1))
             else:

@@ -1,4 +1,4 @@
-"""What is to be classified: a folder of images, a table of paths, or one image. Nothing is decoded here."""
+"""What is to be classified: a folder of images, an archive, a table of paths, or one image. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Literal
 
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
+from hemacell.data.boxes import Box, box_of_texts, split_box, with_box
 from hemacell.data.images import camera_bits
 from hemacell.data.manifest import Account, Skipped
 from hemacell.data.mask_files import find_masks
+from hemacell.data.sources.archive import is_archive, opened
 from hemacell.data.sources.sample import lies_in_sample
 from hemacell.data.tables import TABLES, open_table, place_of, require_some_file
 from hemacell.data.walk import is_image_file, walk
@@ -27,13 +29,13 @@ class Inputs:
     """N images in the order of the predictions. Texts, not `Path` objects, which would be five times as large."""
 
     source: Path
-    """the folder, table or image file, absolute"""
+    """the folder, archive, table or image file, absolute"""
     root: Path
-    """the folder that relative paths start from"""
+    """the folder that relative paths start from; of an archive, the one with its content"""
     names: list[str]
     """N names for the column `image`: as the table gives them, or relative to the folder"""
     places: list[str]
-    """N paths, relative to the root or absolute; '' where the table gives none"""
+    """N paths of files or boxes in them (see `boxes`), relative to the root or absolute; '' where a table gives none"""
     smears: list[str]
     """N names of the smears that the cells are from"""
     account: Account = field(default_factory=Account)
@@ -50,7 +52,8 @@ class Inputs:
     @cached_property
     def bits(self) -> int | None:
         """Depth of the camera, see `images.camera_bits`; reads the first bytes of all files."""
-        return camera_bits(path for path in map(self.path, range(len(self))) if path is not None and path.is_file())
+        files = {split_box(str(self.path(number)))[0] for number in range(len(self)) if self.places[number]}
+        return camera_bits(file for file in files if "\0" not in file and os.path.isfile(file))
 
     def path(self, number: int) -> Path | None:
         """Where an image lies; None without a path."""
@@ -59,8 +62,8 @@ class Inputs:
 
     def kind(self) -> Literal["sample", "folder"]:
         """`sample` where all of them lie in a sample that this package drew; `folder` for anything else."""
-        if self.source.is_dir():
-            folders = {self.source}
+        if self.source.is_dir() or is_archive(self.source):
+            folders = {self.root}
         else:  # a table may name images of several folders; no path has a zero byte
             folders = {(self.root / place).parent for place in self.places if place and "\0" not in place}
         return "sample" if folders and all(map(lies_in_sample, folders)) else "folder"
@@ -71,8 +74,9 @@ class Inputs:
         The files are not read, which would take as long as classifying them.
         """
         digest = hashlib.sha256()
+        archive = _state(self.source) if is_archive(self.source) else ""  # its files may be unpacked anew at any time
         for number, (name, smear) in enumerate(zip(self.names, self.smears, strict=True)):
-            digest.update(f"{name}\0{smear}\0{_state(self.path(number))}\n".encode())
+            digest.update(f"{name}\0{smear}\0{archive or _state(self.path(number))}\n".encode())
         return digest.hexdigest()
 
 
@@ -80,17 +84,19 @@ def read_inputs(images: str) -> Inputs:
     """Find the images that the user named.
 
     Args:
-        images: a folder, searched at any depth, its images sorted by name (the first-level folder is the smear); a
-            table (see `tables`) with a column `image` or `path`, absolute or relative to its folder, and perhaps a
-            column `smear` or `slide`, in the table's order; or one image file.
+        images: a folder, or a .zip of one, searched at any depth, its images sorted by name (the first-level folder is
+            the smear); a table (see `tables`) with a column `image` or `path`, absolute or relative to its folder, and
+            perhaps columns of boxes (each is a cell) and a column `smear` or `slide`, in the table's order; or one
+            image file.
 
     Raises:
-        UserError: no such file or folder, no images in it, another kind of file, a table without that column, without
-            rows, without any file that is there, or that cannot be read.
+        UserError: no such file or folder, no images in it, another kind of file, an archive that cannot be unpacked, a
+            table without that column, without rows, without any file that is there or any box in pixels, or that cannot
+            be read.
     """
     source = Path(images).expanduser().absolute()
     suffix = source.suffix.lower()
-    if source.is_dir():
+    if source.is_dir() or is_archive(source):
         return _folder(source)
     if not source.exists():
         above = source.parent
@@ -102,13 +108,14 @@ def read_inputs(images: str) -> Inputs:
     if is_image_file(source):
         return Inputs(source, source.parent, [_text(source.name)], [source.name], [ALL])
     raise UserError(
-        f"images={images}: expected a folder, a table ({' or '.join(TABLES)}) or an image, "
+        f"images={images}: expected a folder, a .zip, a table ({' or '.join(TABLES)}) or an image, "
         f"found a file that ends in {suffix or 'nothing'}; name the folder with the images"
     )
 
 
 def _folder(source: Path) -> Inputs:
-    found = walk(source)
+    root = opened(source)
+    found = walk(root)
     masks = find_masks(found)
     places = masks.images
     if not places:
@@ -119,17 +126,31 @@ def _folder(source: Path) -> Inputs:
     tops = [place.split("/")[0] if "/" in place else UNNAMED for place in places]
     smears = [ALL] * len(tops) if set(tops) == {UNNAMED} else [_text(top) for top in tops]
     skipped = [*found.skipped, *(Skipped(path, "mask") for path in (*masks.of_image.values(), *masks.unused))]
-    return Inputs(source, source, [_text(place) for place in places], places, smears, Account(skipped))
+    return Inputs(source, root, [_text(place) for place in places], places, smears, Account(skipped))
 
 
 def _table(source: Path) -> Inputs:
     table = open_table(source)
     smear = next(iter(table.find("smear")), "")
-    names, *others = table.texts([table.image_column(), *filter(None, [smear])])
+    columns, corners = table.box_columns()
+    names, smears, *sides = table.texts([table.image_column(), smear, *columns])
     places = [place_of(source.parent, name) for name in names]
-    require_some_file(source, source.parent, places)
-    smears = [text or UNNAMED for text in others[0]] if others else [ALL] * len(names)
+    require_some_file(source, source.parent, [split_box(place)[0] for place in places])
+    if columns:
+        boxes = [box_of_texts(texts, corners) for texts in zip(*sides, strict=True)]
+        if not any(boxes):
+            shown = ", ".join(columns)
+            raise UserError(f"{source}: expected boxes in pixels in the columns {shown}, found none; correct them")
+        # A row without a box stays, with the reason.
+        names, places = (
+            [_boxed(text, box) for text, box in zip(texts, boxes, strict=True)] for texts in (names, places)
+        )
+    smears = [text or UNNAMED for text in smears] if smear else [ALL] * len(names)
     return Inputs(source, source.parent, names, places, smears)
+
+
+def _boxed(path: str, box: Box | None) -> str:
+    return with_box(path, box or Box(0, 0, 0, 0)) if path else ""
 
 
 def _text(place: str) -> str:
@@ -139,7 +160,7 @@ def _text(place: str) -> str:
 
 def _state(path: Path | None) -> str:
     try:
-        known = path.stat() if path else None
+        known = os.stat(split_box(str(path))[0]) if path else None
     except (OSError, ValueError):
         known = None
     return f"{known.st_size} {known.st_mtime_ns}" if known else ""

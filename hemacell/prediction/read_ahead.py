@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from hemacell.data.images import UnreadableImage, read_rgb, to_square
+from hemacell.data.boxes import read_path, split_box
+from hemacell.data.images import UnreadableImage, to_square
 
 READERS = 4  # threads; Pillow decodes without the interpreter's lock, and a network drive serves several at once
 MOST_BYTES = 2**30  # of a file: more than an image of the largest allowed size can have
@@ -45,17 +46,21 @@ def read_ahead(
 
 
 def read_square(path: Path | None, size: int, bits: int | None = None) -> np.ndarray | str:
-    """An image file as a classifier takes it, uint8 [size, size, 3], or the reason why it cannot be read."""
+    """An image file, or a box in one (see `boxes`), as a classifier takes it: uint8 [size, size, 3].
+
+    Or the reason why it cannot be read.
+    """
     if path is None:
         return "no path is given"
+    file = Path(split_box(str(path))[0])
     try:
         # Anything but a file is not opened, such as a folder, or a pipe, which would block.
-        if path.exists():
-            if not path.is_file():
+        if file.exists():
+            if not file.is_file():
                 return "is not a file"
-            if path.stat().st_size > MOST_BYTES:
+            if file.stat().st_size > MOST_BYTES:
                 return f"has more than {MOST_BYTES // 2**30} GiB"
-        return to_square(read_rgb(path, bits=bits), size)
+        return to_square(read_path(str(path), bits).image, size)
     except UnreadableImage as error:
         return str(error)
     except (OSError, ValueError) as error:  # an impossible name, a folder without permission

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -217,7 +218,7 @@ def _thumbnails(
     ]
     found: dict[tuple[str, str], list[dict[str, object]]] = {}
     paths: Iterator[Path | None] = (inputs.path(row) for _, _, (row, _, _) in wanted)
-    with closing(read_ahead(paths, _thumbnail, ahead=32)) as pictures:
+    with closing(read_ahead(paths, partial(_thumbnail, bits=inputs.bits), ahead=32)) as pictures:
         for (smear, name, (row, probability, doubt)), picture in zip(wanted, pictures, strict=True):
             if picture:
                 place = inputs.names[row].removeprefix(f"{smear}/")  # which its heading names
@@ -226,8 +227,8 @@ def _thumbnails(
     return found
 
 
-def _thumbnail(path: Path | None) -> str:
-    square = read_square(path, _SIDE)
+def _thumbnail(path: Path | None, bits: int | None) -> str:
+    square = read_square(path, _SIDE, bits)
     if isinstance(square, str):
         return ""
     file = io.BytesIO()

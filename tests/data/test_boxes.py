@@ -50,7 +50,7 @@ def test_the_square_around_a_box(picture, box, corner, side):
 @pytest.mark.parametrize("box", [Box(100, 0, 5, 5), Box(0, -9, 5, 5), Box(5, 5, 0, 5)])
 def test_a_box_outside_of_the_picture_is_a_bad_image(picture, box, tmp_path):
     picture.save(tmp_path / "field.png")
-    with pytest.raises(UnreadableImage, match="100x60 pixels, and the box"):
+    with pytest.raises(UnreadableImage, match=r"100x60 pixels, and the box|has no box in pixels"):
         read_path(with_box(str(tmp_path / "field.png"), box))
 
 

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from hemacell.data.decoding import decode
-from hemacell.data.deep import depth_of
+from hemacell.data.deep import DeepPixels, depth_of
 from hemacell.data.images import UnreadableImage, camera_bits, read_mask, read_picture, read_rgb
 from tests.reading import read_cells
 
@@ -35,6 +35,8 @@ DEEP = {
     "8 bits in planes": (np.moveaxis(PICTURE, -1, 0), {"planarconfig": "separate"}),
     "big endian": (PICTURE.astype(np.uint16) * 257, {"byteorder": ">"}),
     "LZW": (PICTURE.astype(np.uint16) * 257, {"compression": "lzw"}),
+    "64-bit offsets": (PICTURE.astype(np.uint16) * 257, {"bigtiff": True}),
+    "64-bit offsets, big endian": (PICTURE.astype(np.uint16) * 257, {"bigtiff": True, "byteorder": ">"}),
     "ImageJ's channels": (np.moveaxis(PICTURE, -1, 0), {"imagej": True, "metadata": {"axes": "CYX"}}),
     "OME's channels": (np.moveaxis(PICTURE.astype(np.uint16) * 16, -1, 0), {"ome": True, "metadata": {"axes": "CYX"}}),
 }
@@ -171,3 +173,15 @@ def test_a_header_that_claims_a_huge_picture_is_refused_undecoded():
             struct.pack_into("<H" if tag.dtype == 3 else "<I", data, tag.valueoffset, 60_000)
     with pytest.raises(UnreadableImage, match="pixels"):
         read_rgb(bytes(data))
+
+
+def test_files_of_16_bits_are_read_no_further_than_the_depth_can_change(tmp_path, monkeypatch):
+    monkeypatch.setattr("hemacell.data.images._AT_ONCE", 2)
+    files = [tmp_path / f"{number}.tif" for number in range(6)]
+    for file, factor in zip(files, (1, 16, 257, 1, 1, 1), strict=True):
+        file.write_bytes(tiff(PICTURE.astype(np.uint16) * factor, photometric="rgb"))
+    looked_at = []
+    real = DeepPixels.unstated_maximum
+    monkeypatch.setattr(DeepPixels, "unstated_maximum", lambda pixels: looked_at.append(pixels) or real(pixels))
+    assert camera_bits(files) == 16 and len(looked_at) == 4
+    assert camera_bits([*files[:2], *files[3:]]) == 12 and len(looked_at) == 4 + 5

@@ -89,3 +89,10 @@ def test_kinds_by_content(kind, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "x", kind)
     assert image_kind((tmp_path / "x").read_bytes()[:12]) == kind
     assert image_kind(b"<html>") == image_kind(b"") == ""
+
+
+def test_a_pipe_is_passed_over_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "cell.jpg")
+    Image.new("RGB", (8, 8)).save(tmp_path / "other.jpg")
+    found = walk(tmp_path)
+    assert found.images == ["other.jpg"] and found.skipped == [("cell.jpg", "pipe, socket or device")]

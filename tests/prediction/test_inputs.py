@@ -1,13 +1,17 @@
 """What is to be classified: folders, tables, single files, and every way to name something else."""
 
 import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from hemacell.core.errors import UserError
 from hemacell.prediction.inputs import read_inputs
+from hemacell.prediction.read_ahead import read_square
 
 
 @pytest.fixture
@@ -98,7 +102,8 @@ def write(path: Path, text: str) -> Path:
         (lambda at: at / "none" / "cells", "does not exist either"),
         (lambda at: at / "empty", "found no files"),
         (lambda at: at / "papers", "found 2 .pdf, 1 .txt"),
-        (lambda at: write(at / "cells.zip", "PK"), "found a file that ends in .zip"),
+        (lambda at: write(at / "cells.zip", "PK"), "cells.zip: cannot be unpacked"),
+        (lambda at: write(at / "cells.doc", "PK"), "found a file that ends in .doc"),
         (lambda at: write(at / "t.csv", "cell,label\na.jpg,b\n"), "expected a column image or path"),
         (lambda at: write(at / "t.csv", "cell,label\na.jpg,b\n"), "found cell, label"),
         (lambda at: write(at / "t.csv", "image\n"), "has no rows"),
@@ -122,3 +127,40 @@ def test_a_table_of_bytes_is_refused(tmp_path):
     pd.DataFrame({"image": [b"\xff\xd8"]}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(UserError, match="expected text in the column image"):
         read_inputs(str(tmp_path / "t.parquet"))
+
+
+def test_an_archive_is_a_folder_whose_names_and_digest_do_not_depend_on_the_cache(tmp_path, monkeypatch, folder):
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "cells"))
+    of_caches = []
+    for cache in ("one", "two"):
+        monkeypatch.setenv("HEMACELL_CACHE", str(tmp_path / cache))
+        found = read_inputs(str(packed))
+        assert found.names == ["a/deep/er/x.png", "b/10.jpg", "b/2.JPG", "top.tif"] and found.smears[:2] == ["a", "b"]
+        assert found.path(0).read_bytes() == b"x" and found.source == packed and found.kind() == "folder"
+        of_caches.append(found.digest())
+    assert of_caches[0] == of_caches[1]
+    os.utime(packed, (0, 0))
+    assert read_inputs(str(packed)).digest() != of_caches[0]
+
+
+def test_boxes_of_a_table_are_cells_as_in_training(tmp_path):
+    pixels = np.zeros((60, 80, 3), np.uint8)
+    pixels[10:30, 20:40] = 200
+    Image.fromarray(pixels).save(tmp_path / "field.png")
+    rows = ["field.png,20,10,40,30", "field.png,1000,10,1040,30", "field.png,,,,", "gone.png,1,1,9,9"]
+    table = tmp_path / "cells.csv"
+    table.write_text("\n".join(["image,xmin,ymin,xmax,ymax", *rows]))
+    found = read_inputs(str(table))
+    assert found.names[0] == "field.png#xywh=20,10,20,20" and found.bits is None and len(set(found.names)) == 4
+    squares = [read_square(found.path(number), 30) for number in range(4)]
+    assert np.array_equal(squares[0], pixels[5:35, 15:45])
+    assert "lies outside" in squares[1] and squares[2:] == [
+        "has no box in pixels",
+        "cannot be opened: No such file or directory",
+    ]
+    (tmp_path / "again.csv").write_text("\n".join(["image", *(f'"{name}"' for name in found.names)]))
+    again = read_inputs(str(tmp_path / "again.csv"))  # the names in a table of predictions can be read again
+    assert again.names == found.names and np.array_equal(read_square(again.path(0), 30), squares[0])
+    table.write_text("image,x,y,w,h\nfield.png,0.5,0.5,0.1,0.1\n")
+    with pytest.raises(UserError, match="expected boxes in pixels in the columns x, y, w, h, found none"):
+        read_inputs(str(table))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 
 import hemacell
@@ -88,6 +89,56 @@ def test_a_served_model_never_opens_a_file_by_name(tmp_path, monkeypatch):
 def test_base64_may_be_wrapped_in_lines():
     wrapped = base64.encodebytes(png(picture(250))).decode()
     assert "\n" in wrapped and decode(wrapped).size == (40, 30)
+
+
+@pytest.mark.parametrize("red", range(250, 253))  # one file of each length modulo 3, so every number of `=`
+def test_base64_is_read_as_browsers_write_it(red):
+    data = png(picture(red)) + b"\xfb\xff" + bytes(red - 250)  # what follows a PNG is ignored
+    usual, url_safe = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
+    assert "+" in usual or "/" in usual
+    for written in (
+        usual,
+        url_safe,
+        url_safe.rstrip("="),
+        f"data:image/png;base64,{usual}",
+        f"DATA:;base64,{url_safe}",
+    ):
+        assert decode(written).getpixel((0, 0)) == (red, 90, 90)
+    for other in ("data:image/svg+xml,<svg/>", "data:", "data:image/png;base64,", "A"):
+        assert isinstance(decode(other), str)
+
+
+class Brightness:
+    """Predicts the mean of each picture, 0 to 1."""
+
+    classes, confidence_threshold = ("bright", "dark"), 0.0
+
+    def predict_images(self, images):
+        share = np.array([np.asarray(image).mean() / 255 for image in images], np.float32)
+        return np.stack([share, 1 - share], 1), np.zeros(len(images), np.float32)
+
+
+def test_files_of_16_bits_that_are_given_together_are_shown_in_one_depth(tmp_path):
+    files = [tmp_path / "dark.png", tmp_path / "usual.png"]
+    for file, white in zip(files, (200, 4000), strict=True):  # of 12 bits; alone, the first is taken for 8 bits
+        Image.fromarray(np.full((9, 9), white, np.uint16)).save(file)
+    classifier = client.Classifier(Brightness(), "models:/brightness/1")
+
+    def of(images):
+        return classifier.predict(images)["p_bright"].round(2).tolist()
+
+    assert of(files) == of(map(str, files)) == of(pd.Series(map(str, files))) == of(iter(files)) == [0.05, 0.98]
+    assert of(files[0]) == of(files[:1]) == [0.78]
+    assert of([picture(90), *files]) == [0.35, 0.78, 0.98]  # each alone, as pictures are taken one by one
+    assert of([]) == [] and len(of([*files, tmp_path, tmp_path / "gone.png"])) == 4
+
+
+def test_a_picture_that_pillow_emptied_is_no_black_cell(tmp_path):
+    for depth, words in ((12, "give the path of its file"), (16, "")):
+        tifffile.imwrite(tmp_path / "cell.tif", np.full((9, 9, 3), 2**depth - 1, np.uint16), photometric="rgb")
+        read = client._picture(Image.open(tmp_path / "cell.tif"))
+        assert words in read if words else read.getpixel((0, 0)) == (255, 255, 255)
+        assert client._picture(tmp_path / "cell.tif").getpixel((0, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/csv"])

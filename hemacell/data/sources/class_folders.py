@@ -50,11 +50,11 @@ def list_folder(folder: Path, name: str, root: Path) -> Listing:
     layout = read_layout(masks.images)
     items = [
         Item(
-            str(folder / place.path),
+            os.path.join(folder, place.path),
             place.label,
             place.split,
             place.group,
-            str(folder / masks.of_image[place.path]) if place.path in masks.of_image else "",
+            os.path.join(folder, masks.of_image[place.path]) if place.path in masks.of_image else "",
         )
         for place in layout.places
     ]

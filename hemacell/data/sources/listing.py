@@ -87,7 +87,7 @@ def to_manifest(
     items = _with_groups(items, group, listing.root)
     undivided = "train" if listing.labelled else ""  # `splits` divides these
     rows = _rows(items, "original", masks, undivided) + _rows(extra, "extra", masks, undivided)
-    bits = camera_bits({Path(split_box(item.path)[0]) for item in [*items, *extra] if not item.sha256})
+    bits = camera_bits({split_box(item.path)[0] for item in [*items, *extra] if not item.sha256})
     if bits:
         account.notes.append(f"files of 16 bits are shown as those of a camera of {bits} bits")
     return Manifest.from_rows(rows, names, listing.name, listing.root, account=account, bits=bits)

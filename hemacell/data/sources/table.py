@@ -8,14 +8,13 @@ Paths are absolute or relative to the table's folder. See `tables` for the names
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hemacell.core.errors import UserError
-from hemacell.data.boxes import Box, with_box
+from hemacell.data.boxes import box_of_texts, split_box, with_box
 from hemacell.data.class_names import split_of
 from hemacell.data.manifest import Skipped
 from hemacell.data.sources.base import Source, SourceOptions, source
@@ -50,7 +49,7 @@ class LabelTable(Source):
             [image, label, split, group, "" if boxes else mask, *boxes]
         )
         places = [place_of(folder, path) for path in images]
-        require_some_file(self.root, folder, places)
+        require_some_file(self.root, folder, (split_box(place)[0] for place in places))
         splits, notes = _splits(self.root, split, splits)
         divided = any(splits)
         notes += _notes({"split": split if divided else "", "group": group, "mask": mask}, masks, boxes)
@@ -60,7 +59,7 @@ class LabelTable(Source):
         for number, place in enumerate(places):
             path, reason = str(folder / place), "" if place else "row without an image"
             if boxes and not reason:
-                box = _box([side[number] for side in sides], corners)
+                box = box_of_texts([side[number] for side in sides], corners)
                 path, reason = (with_box(path, box), "") if box else (path, "row without a box in pixels")
             own_mask = str(folder / place_of(folder, masks[number])) if masks[number] else ""
             group_of = groups[number] or (place if boxes else "")  # crops of one picture overlap
@@ -115,18 +114,6 @@ def _splits(file: Path, column: str, values: Sequence[str]) -> tuple[list[str], 
         )
     notes = [f"the column {column} is not used: it names no splits ({', '.join(others[:4])})"] if others else []
     return ([""] * len(values) if others else [known.get(value, "") for value in values]), notes
-
-
-def _box(values: Sequence[str], corners: bool) -> Box | None:
-    """A box in whole pixels; None where the values are no numbers, are shares of the picture, or span nothing."""
-    try:
-        left, top, third, fourth = (float(value.replace(",", ".")) for value in values)
-        width, height = (third - left, fourth - top) if corners else (third, fourth)
-        box = Box(round(left), round(top), math.ceil(width), math.ceil(height))
-    except (ValueError, OverflowError):
-        return None
-    in_shares = max(abs(left), abs(top), third, fourth) <= 1
-    return None if in_shares or min(box.width, box.height) < 1 else box
 
 
 def _notes(columns: dict[str, str], masks: Sequence[str], boxes: Sequence[str]) -> list[str]:

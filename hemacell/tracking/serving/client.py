@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from hemacell.core.cache import cache_dir
-from hemacell.data.images import UnreadableImage, read_rgb
+from hemacell.data.images import UnreadableImage, camera_bits, read_rgb
 from hemacell.prediction.in_memory import Predictor, predict_table
 from hemacell.prediction.read_ahead import read_ahead
 from hemacell.tracking.registry.classifiers import find_classifier
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _AHEAD = 16  # pictures, of whatever size, that are read while the network works
+
+
+_UPPER_BITS = 64  # what the upper 8 of 16 bits stay below where a camera has 14
 
 
 class Classifier:
@@ -44,7 +51,9 @@ class Classifier:
 
         Args:
             images: paths of files, folders excepted; PIL images of any mode; or arrays uint8 [H, W, 3] or [H, W]
-                (one array [N, H, W, 3] is N images). Files are read here, a few at a time.
+                (one array [N, H, W, 3] is N images). Files are read here, a few at a time. Of files of 16 bits that are
+                given together and do not state the depth of their camera, all are shown in that of the largest value;
+                of a PIL image, and of files that follow something else than a path, it is guessed for each alone.
 
         Returns:
             One row each, in the order given, with `class`, `probability`, one `p_<Class>` a class, `needs_review` and
@@ -64,7 +73,8 @@ class Classifier:
         """
         if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
-        return predict_table(self._predictor, read_ahead(images, _picture, ahead=_AHEAD))
+        images, bits = _with_depth(images)
+        return predict_table(self._predictor, read_ahead(images, partial(_picture, bits=bits), ahead=_AHEAD))
 
 
 def load(uri: str) -> Classifier:
@@ -81,7 +91,20 @@ def load(uri: str) -> Classifier:
     return Classifier(load_folder(fetch(registered, cache_dir())), registered.uri)
 
 
-def _picture(image: object) -> Image.Image | str:
+def _with_depth(images: Iterable[Any]) -> tuple[Iterable[Any], int | None]:
+    """The images, and the depth of the camera of their files, where the first of them is a path.
+
+    Paths are listed, as all files are asked for their depth before the first is shown; pictures are taken one by one.
+    """
+    rest = iter(images)
+    first = list(islice(rest, 1))
+    if not first or not isinstance(first[0], (str, Path)):
+        return chain(first, rest), None
+    listed = [*first, *rest]
+    return listed, camera_bits(path for path in listed if isinstance(path, (str, Path)) and os.path.isfile(path))
+
+
+def _picture(image: object, bits: int | None = None) -> Image.Image | str:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8:
             raise ValueError(f"expected an array of uint8, 0 to 255, found {image.dtype}: (255 * x).astype('uint8')")
@@ -90,7 +113,7 @@ def _picture(image: object) -> Image.Image | str:
         return Image.fromarray(image).convert("RGB")
     try:
         if isinstance(image, (str, Path)):
-            return read_rgb(Path(image))
+            return read_rgb(Path(image), bits=bits)
         if isinstance(image, Image.Image):
             return _rgb(image)
     except UnreadableImage as error:
@@ -99,7 +122,13 @@ def _picture(image: object) -> Image.Image | str:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """What `read_rgb` makes of a file with these pixels: 16 bits scaled to 8, transparency on white."""
+    """What `read_rgb` makes of a file with these pixels: 16 bits scaled to 8, transparency on white.
+
+    Raises:
+        UnreadableImage: Pillow has dropped what was in the picture.
+    """
+    if isinstance(image, TiffImageFile) and image.mode in ("RGB", "RGBA") and _is_dropped(image):
+        raise UnreadableImage("was opened by Pillow, which keeps the upper 8 of its 16 bits; give the path of its file")
     file = io.BytesIO()
     if image.mode.startswith(("I", "F")):
         image.save(file, "TIFF")
@@ -108,3 +137,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     else:
         return image.convert("RGB")
     return read_rgb(file.getvalue())
+
+
+def _is_dropped(image: TiffImageFile) -> bool:
+    """Whether a colour picture of 16 bits has nothing in the upper 8: its camera had 14 or fewer."""
+    deep = max(image.tag_v2.get(BITSPERSAMPLE, (8,))) > 8
+    return deep and bool(np.asarray(image)[..., :3].max() < _UPPER_BITS)

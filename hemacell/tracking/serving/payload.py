@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 COLUMN = "image"
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def decode(value: object, max_bytes: int | None = None, max_pixels: int = MAX_PIXELS) -> Image | str:
     """An entry of the table as an RGB image, or the reason why it cannot be read.
 
-    Text is taken as base64 and nothing else. A path is refused like any other text: a served model must not open
-    files of its server because a caller names them.
+    Text is taken as base64 and nothing else, in the forms that programs and browsers write (see `_from_base64`). A path
+    is refused like any other text: a served model must not open files of its server because a caller names them.
+
+    Of 16 bits, the depth of the camera is what the file states, else a guess by the picture's largest value: a request
+    has no set of images that would show it.
 
     Args:
         value: bytes or base64 text of an image file.
@@ -28,7 +32,7 @@ def decode(value: object, max_bytes: int | None = None, max_pixels: int = MAX_PI
     """
     if isinstance(value, str):
         try:
-            value = base64.b64decode("".join(value.split()), validate=True)
+            value = _from_base64(value)
         except (binascii.Error, ValueError):
             return "neither the bytes of an image file nor base64 text of them"
     if isinstance(value, (bytearray, memoryview)):
@@ -41,6 +45,19 @@ def decode(value: object, max_bytes: int | None = None, max_pixels: int = MAX_PI
         return read_rgb(value, max_pixels)
     except UnreadableImage as error:
         return str(error)
+
+
+def _from_base64(text: str) -> bytes:
+    """The bytes that base64 text stands for: in lines or not, with `+/` or `-_`, padded or not, or as a data URL.
+
+    Raises:
+        binascii.Error, ValueError: it is something else.
+    """
+    text = "".join(text.split())
+    if text[:5].lower() == "data:":  # what browsers make of a file: data:image/png;base64,iVBOR...
+        text = text.partition(",")[2]
+    text = text.rstrip("=").translate(_URL_SAFE)
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 def column(table: pd.DataFrame) -> list[object]:
