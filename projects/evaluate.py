@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 def run(settings: EvaluateSettings) -> str:
     """Score, compare and log; returns the id of the run that holds the result."""
+    from hemacell.data.groups import groups_digest
     from hemacell.data.masks import masks_digest
     from hemacell.jobs.context import start_job
     from hemacell.jobs.labelled import find_labelled
@@ -32,7 +33,8 @@ def run(settings: EvaluateSettings) -> str:
     job = start_job("evaluate", settings)
     found = find_labelled(job, job.settings.split)
     images = found.images
-    key = job.key({"model": found.model.model_id, "data": images.digest, "masks": masks_digest(images)})
+    inputs = {"data": images.digest, "groups": groups_digest(images), "masks": masks_digest(images)}
+    key = job.key({"model": found.model.model_id, **inputs})
     run_id = job.finished(key)
     if not run_id:
         with job.open(images, key) as opened:
@@ -45,6 +47,7 @@ def run(settings: EvaluateSettings) -> str:
 def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelled) -> None:
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.progress import Progress
+    from hemacell.evaluation.groups import units_in_a_sentence
     from hemacell.jobs.copies import report_findings
     from hemacell.jobs.evaluation import acceptance_of, compare_with_own_test, evaluate_and_log
     from hemacell.jobs.labelled import load_labelled
@@ -64,6 +67,7 @@ def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelle
         acceptance=acceptance_of(model.config, found),
         grad_cam=GradCAM.if_possible(model),
     )
+    logger.info(f"evaluate: {units_in_a_sentence(evaluation.groups)}")
     facts = {
         "images": f"{len(cells)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
         "crop": f"{model.config.crop:g} of the image's side",

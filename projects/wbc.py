@@ -50,12 +50,13 @@ def run(settings: WbcSettings, images: Images | None = None) -> str:
 
 
 def _train(job: RunContext[WbcSettings], run: Tracker, inputs: CellInputs, manifest: Manifest) -> str:
+    from hemacell.evaluation.groups import units_in_a_sentence
     from hemacell.jobs import classifier as steps
     from hemacell.jobs.training import set_up
     from hemacell.reporting.tables import score_table
 
     device = set_up(job)
-    loaded = steps.load_cells(job, run, inputs.images.everything, manifest)
+    loaded = steps.load_cells(job, run, inputs.images, manifest)
     cells = steps.embed_cells(job, run, loaded, inputs.encoders, device)
     fitted = steps.fit_method(job, run, cells, inputs.start, device)
     found, val_scores = steps.calibrate_on_val(job, run, cells, fitted, device)
@@ -67,6 +68,7 @@ def _train(job: RunContext[WbcSettings], run: Tracker, inputs: CellInputs, manif
     logger.info(f"wbc: {found.model.config.calibration_in_words()}")
     if tested.test.selective is not None:
         logger.info(f"wbc: on test {tested.test.selective.in_words()}")
+    logger.info(f"wbc: {units_in_a_sentence(tested.test.groups)}")
     logger.info(f"wbc: {len(cells.parts['train'])} training images, method {job.settings.method}; run {run.run_id}")
     return run.run_id
 

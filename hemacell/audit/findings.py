@@ -11,6 +11,7 @@ import pandas as pd
 
 from hemacell.core.text import counted
 from hemacell.data.manifest import SPLITS, Manifest
+from hemacell.data.splits import groups_across_splits
 
 FEW = 10
 """Images of a class in a split below which its score says little: one of them changes its recall by a tenth."""
@@ -125,15 +126,11 @@ def copy_findings(manifest: Manifest, groups: Sequence[CopyGroup]) -> list[Findi
 
 def group_findings(manifest: Manifest) -> list[Finding]:
     """Groups (patients, slides, smears) on several sides of a split."""
-    table = manifest.table[manifest.table["source"] == "original"]
-    known = table[table["group"] != table["sha256"]]
-    if known.empty:
+    cut = groups_across_splits(manifest)
+    if not cut:
         return []
-    sides = known.groupby("group")["split"].nunique()
-    cut = sides[sides > 1].index
-    if not len(cut):
-        return []
-    held = known[known["group"].isin(cut) & known["split"].isin(["val", "test"])]
+    table = manifest.table
+    held = table[table["group"].isin(cut) & table["split"].isin(["val", "test"])]
     return [
         Finding(
             Severity.SERIOUS,

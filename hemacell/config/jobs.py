@@ -124,10 +124,22 @@ class CellSettings(
     pretrain_steps: Resolved[int] = Field(
         0, ge=0, description="training steps of that pretraining; 0 for the number of its own job", examples=[300]
     )
+    folds: Images[int] = Field(
+        0,
+        ge=0,
+        description="cross-validation, for few images: splits are pooled, and draw k tests the k-th of so many folds",
+        examples=[5],
+    )
     external: Resolved[str] = Field(
         "", description="another laboratory's folder of class folders, scored too", examples=["DIR"]
     )
     external_crop: Key[float] = Field(0, ge=0, le=1, description="crop for external; 0 for the same", examples=[1.0])
+
+    @model_validator(mode="after")
+    def _two_folds(self) -> Self:
+        if self.folds == 1:
+            raise ValueError("folds: expected 2 or more, found 1; type folds=5, or leave it out for one test split")
+        return self
 
     def for_pretraining(self, of: type[PretrainingSettings]) -> dict[str, Any]:
         """What is handed to a job that pretrains an encoder which is needed and not registered yet: name -> value.
@@ -153,6 +165,7 @@ class WbcSettings(CellSettings):
         "hemacell.classifiers.calibration",
         "hemacell.classifiers.grad_cam",
         "hemacell.classifiers.warm_start",
+        "hemacell.data.folds",
         "hemacell.data.subsets",
         "hemacell.encoders.autoencoder",
         "hemacell.encoders.embeddings",
@@ -193,6 +206,12 @@ class WbcSettings(CellSettings):
             raise ValueError("fraction and labels_per_class: expected one of the two, found both; leave one out")
         if "none" in self.encoders and len(self.encoders) > 1:
             raise ValueError("encoders: none stands alone; type encoders=none, or leave it out of the list")
+        if self.folds and self.draw == "official":
+            raise ValueError("folds and draw=official: expected one of the two, as a fold is a draw; leave one out")
+        if self.folds and int(self.draw) >= self.folds:
+            raise ValueError(
+                f"draw: with folds={self.folds} a draw is a fold, 0 to {self.folds - 1}, found {self.draw}"
+            )
         return self
 
 
@@ -217,7 +236,9 @@ class StudySettings(CellSettings):
         examples=["none;imagenet;prcc,camelyon"],
     )
     baseline: Baseline = ""
-    draws: Key[int] = Field(5, ge=1, description="draws of training images (at 100 %: seeds), the same for all arms")
+    draws: Key[int] = Field(
+        5, ge=1, description="draws of training images (at 100 %: seeds), the same for all arms; with folds, these"
+    )
     first_draw: Key[int] = Field(0, ge=0, description="number of the first draw")
     step_budget: Key[Literal["study", "full"]] = Field(
         "study", description="default number of training steps: fewer, for a grid of many runs, or that of wbc"
@@ -237,8 +258,10 @@ class StudySettings(CellSettings):
     )
 
     def resolved(self) -> Self:
-        """See `Settings.resolved`; the full budget is that of `wbc`, as far as no other is given."""
+        """See `Settings.resolved`; the full budget is that of `wbc`, as far as no other is given. A fold is a draw."""
         own = super().resolved()
+        if self.folds:
+            own = own.model_copy(update={"draws": self.folds})
         if self.step_budget == "study":
             return own
         full, given = WbcSettings(), self.model_fields_set
@@ -252,8 +275,8 @@ class StudySettings(CellSettings):
         Raises:
             ValueError: as `parse_arms`.
         """
-        # Fraction, draw and seed vary over the grid, and are the same for all arms.
-        return parse_arms(self.arms, WbcSettings.names(Role.KEY, Role.IMAGES) | {"encoders"})
+        # Fraction, draw and seed vary over the grid, and are the same for all arms; so are the folds.
+        return parse_arms(self.arms, WbcSettings.names(Role.KEY, Role.IMAGES) - {"folds"} | {"encoders"})
 
     @model_validator(mode="after")
     def _grid(self) -> StudySettings:
@@ -268,6 +291,11 @@ class StudySettings(CellSettings):
             raise ValueError(f"baseline: expected one of the arms ({'; '.join(names)}), found '{self.baseline}'")
         if not self.fractions or len(set(self.fractions)) < len(self.fractions):
             raise ValueError("fractions: expected different shares of the labels, such as 0.01,0.1,0.5,1.0")
+        usual = {name: type(self).model_fields[name].default for name in ("draws", "first_draw")}
+        if self.folds and (self.draws not in (self.folds, usual["draws"]) or self.first_draw != usual["first_draw"]):
+            raise ValueError(
+                f"folds={self.folds}: every fold is a draw, and all are computed; leave draws and first_draw out"
+            )
         return self
 
 

@@ -38,6 +38,11 @@ def amount_of_labels(settings: Settings) -> str:
     return percent(settings.get("fraction") or 1)
 
 
+def draw_or_fold(draw: str | int, folds: str | int | None) -> str:
+    """`draw 0`, or `fold 0 of 5` in cross-validation."""
+    return f"fold {draw} of {folds}" if int(folds or 0) else f"draw {draw}"
+
+
 def _cut(words: str) -> str:
     return words if len(words) <= _MOST else f"{words[: _MOST - 1]}…"
 
@@ -45,7 +50,7 @@ def _cut(words: str) -> str:
 def _wbc(settings: Settings) -> str:
     method, draw, seed = settings.get("method", ""), settings.get("draw", "0"), settings.get("seed", "0")
     words = [] if method in ("", "fusion") else [f"{method}:"]
-    words += [settings.get("encoders") or "none", amount_of_labels(settings), f"draw {draw}"]
+    words += [settings.get("encoders") or "none", amount_of_labels(settings), draw_or_fold(draw, settings.get("folds"))]
     words += [f"seed {seed}"] if seed not in ("0", draw) else []
     return " ".join(words)
 
@@ -66,8 +71,8 @@ def _demo(settings: Settings) -> str:
 def _study(settings: Settings) -> str:
     arms = [" ".join(arm.split()) for arm in settings.get("arms", "").split(";") if arm.strip()]
     fractions = [f"{float(each) * 100:g}" for each in settings.get("fractions", "").split(",") if each]
-    draws = settings.get("draws", "1")
-    return f"{'; '.join(arms)} at {', '.join(fractions)} %, {draws} draw{'' if draws == '1' else 's'}"
+    draws, what = settings.get("draws", "1"), "fold" if int(settings.get("folds") or 0) else "draw"
+    return f"{'; '.join(arms)} at {', '.join(fractions)} %, {draws} {what}{'' if draws == '1' else 's'}"
 
 
 def comparison(arms: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -16,8 +15,6 @@ from hemacell.core.text import did_you_mean
 from hemacell.data.class_names import LEFT_OUT, known_class, normal_form
 from hemacell.data.manifest import Account, Manifest, Skipped
 from hemacell.data.tables import Table, open_table
-
-logger = logging.getLogger(__name__)
 
 
 def corrected(manifest: Manifest, file: Path) -> Manifest:
@@ -54,7 +51,6 @@ def corrected(manifest: Manifest, file: Path) -> Manifest:
         notes.append(f"its corrections of val and test images are not used, so that scores stay comparable: {kept}")
     if unknown:
         notes.append(f"its rows that name no image of these: {len(unknown)}, such as {unknown[0]}")
-    logger.info("; ".join(notes))
     account = Account(
         [*manifest.account.skipped, *(Skipped(path, f"left out by {file.name}") for path in left_out)],
         [*manifest.account.notes, *notes],

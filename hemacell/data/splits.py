@@ -3,11 +3,12 @@
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hemacell.core.errors import UserError
+from hemacell.data.groups import classes_of_groups, known_groups
 from hemacell.data.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -45,8 +46,24 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
         return manifest
     table = manifest.table
     movable = ((table["split"] == divided) & (table["source"] == "original")).to_numpy()
+    part = manifest.select(movable)
+    complete = move_originals(manifest, movable, _by_hash(part, shares, seed))
+    numbers = ", ".join(f"{count} {split}" for split, count in split_counts(complete).items())
+    logger.info(f"divided into {numbers} by a hash of their content, seed {seed}")
+    return complete
+
+
+def move_originals(manifest: Manifest, chosen: np.ndarray, sides: Sequence[str] | np.ndarray) -> Manifest:
+    """Put original images into other splits; a masked copy whose image has left train is dropped.
+
+    Args:
+        manifest: N rows.
+        chosen: bool [N], the M rows that move.
+        sides: M splits.
+    """
+    table = manifest.table
     splits = table["split"].to_numpy(dtype=object)
-    splits[movable] = _by_hash(manifest.select(movable), shares, seed)
+    splits[chosen] = sides
     moved = {
         (path, label)
         for path, label, split in zip(table["path"], table["label"], splits, strict=True)
@@ -59,10 +76,7 @@ def official_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
         ],
         dtype=bool,
     )
-    complete = manifest.with_splits(splits).select(~lost_image)
-    numbers = ", ".join(f"{count} {split}" for split, count in split_counts(complete).items())
-    logger.info(f"divided into {numbers} by a hash of their content, seed {seed}")
-    return complete
+    return manifest.with_splits(splits).select(~lost_image)
 
 
 def prcc_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
@@ -102,17 +116,45 @@ def _differing(manifest: Manifest, column: str) -> list[list[int]]:
     return [positions for positions in rows.values() if len({values[position] for position in positions}) > 1]
 
 
+def groups_across_splits(manifest: Manifest) -> list[str]:
+    """Known groups with images in more than one split, sorted; extra images and masked copies left out."""
+    if not known_groups(manifest):
+        return []
+    table = manifest.table
+    sides = table[table["source"] == "original"].groupby("group")["split"].nunique()
+    return sorted(sides.index[sides > 1])
+
+
 def _by_hash(manifest: Manifest, shares: Mapping[str, float], seed: int) -> np.ndarray:
     """A side for every row by the hash of its group; object [N]."""
+    groups, labels = manifest.table["group"].tolist(), manifest.table["label"].tolist()
+    place = {group: hash_place("split", seed, group) for group in groups}
+    side = sides_by_place(place, classes_of_groups(groups, labels), shares)
+    return np.array([side[group] for group in groups], dtype=object)
+
+
+def hash_place(*parts: object) -> float:
+    """A number in 0..1 by the hash of the parts."""
+    return int(seeded_hash(*parts)[:13], 16) / 16**13
+
+
+def sides_by_place(
+    place: Mapping[str, float], of_class: Mapping[str, set[str]], shares: Mapping[str, float]
+) -> dict[str, str]:
+    """Cut 0..1 into sides, and put each group on the side in which its place lies.
+
+    A class that misses a side gives it the group whose place is nearest to it, of those that leave a side with another;
+    a class of one group gives it to `train`, where there is such a side.
+
+    Args:
+        place: group -> 0..1.
+        of_class: class -> its groups.
+        shares: side -> its share; all together 1.
+    """
     ends = dict(zip(shares, np.cumsum(list(shares.values())), strict=True))
-    groups = manifest.table["group"].tolist()
-    place = {group: int(seeded_hash("split", seed, group)[:13], 16) / 16**13 for group in groups}
     side = {
         group: next((name for name, end in ends.items() if at < end), list(ends)[-1]) for group, at in place.items()
     }
-    of_class: dict[str, set[str]] = defaultdict(set)
-    for group, label in zip(groups, manifest.table["label"], strict=True):
-        of_class[label].add(group)
     for label in sorted(of_class):
         members = sorted(of_class[label], key=place.__getitem__)
         for missing in sorted(set(shares) - {side[group] for group in members}, key=lambda name: -shares[name]):
@@ -124,7 +166,7 @@ def _by_hash(manifest: Manifest, shares: Mapping[str, float], seed: int) -> np.n
                 side[nearest] = missing
             elif missing == "train":  # the only image of a class is learnt from
                 side[members[0]] = missing
-    return np.array([side[group] for group in groups], dtype=object)
+    return side
 
 
 def _divide(manifest: Manifest, shares: Mapping[str, float], seed: int) -> np.ndarray:

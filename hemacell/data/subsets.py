@@ -2,14 +2,15 @@
 
 import math
 import warnings
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from hemacell.core.errors import UserError
+from hemacell.data.groups import classes_of_groups, known_groups, strata
 from hemacell.data.manifest import Manifest
 from hemacell.data.sources.base import WBC_FOLDER
 from hemacell.data.sources.class_folders import list_folder
@@ -30,6 +31,12 @@ def draw(
     Each class has one permutation, made of the draw's number and the images' sha256, of which the first
     `max(1, round(fraction * n))`, or the first K, are taken. So draws of one number are nested (1 % in 10 % in 50 %)
     and depend neither on file names nor on order. A masked copy follows its image; extra images always stay.
+
+    Where groups are known (patients, slides), a fraction takes whole groups, so that a patient who was not drawn was
+    not seen: of the groups of each stratum (`groups.strata`), in the order of a hash, as many as come nearest to the
+    fraction of its images. The groups that give every class an image come first and are always drawn, so that few
+    labels of few patients may be more than was asked for. `labels_per_class` takes the images group by group, which
+    needs few groups, and cuts the last one.
 
     Args:
         train: a manifest with labels.
@@ -60,13 +67,16 @@ def draw(
         wanted = labels_per_class
         return _first_of_each(train, lambda n: min(wanted, n), ("draw", draw), in_training=True)
     share = 1.0 if fraction is None else fraction
+    if known_groups(train):
+        return _whole_groups(train, share, ("draw", draw))
     return _first_of_each(train, lambda n: max(1, round(share * n)), ("draw", draw), in_training=True)
 
 
 def limit(manifest: Manifest, n: int, seed: int = 0) -> Manifest:
     """About n images of all splits, in their proportions, at least one per class and split; for a quick try.
 
-    Masked copies follow their images and are not counted.
+    Masked copies follow their images and are not counted. Groups are cut: they were divided before, so that none comes
+    to lie in two splits.
 
     Raises:
         UserError: n below 1.
@@ -82,21 +92,55 @@ def limit(manifest: Manifest, n: int, seed: int = 0) -> Manifest:
 def _first_of_each(
     manifest: Manifest, how_many: Callable[[int], int], key: tuple[str, int], in_training: bool
 ) -> Manifest:
-    """The first of every (split, label) in the order of a seeded hash, and the masked copies of those."""
+    """The first of every (split, label) in the order of a seeded hash, and the masked copies of those.
+
+    Of known groups in training, group after group.
+    """
     table = manifest.table
-    strata: dict[tuple[str, str], list[int]] = defaultdict(list)
+    groups = known_groups(manifest) if in_training else ()
+    members: dict[tuple[str, str], list[int]] = defaultdict(list)
     for position, (split, label, source) in enumerate(
         zip(table["split"], table["label"], table["source"], strict=True)
     ):
         counted = source == "original" and split == "train" if in_training else source != "masked"
         if counted:
-            strata[split, label].append(position)
+            members[split, label].append(position)
     digests = table["sha256"].tolist()
+
+    def place(position: int) -> tuple[str, str]:
+        return seeded_hash(*key, groups[position]) if groups else "", seeded_hash(*key, digests[position])
+
     dropped: set[int] = set()
-    for positions in strata.values():
-        ordered = sorted(positions, key=lambda position: seeded_hash(*key, digests[position]))
+    for positions in members.values():
+        ordered = sorted(positions, key=place)
         dropped.update(ordered[how_many(len(ordered)) :])
     return _without(manifest, dropped)
+
+
+def _whole_groups(train: Manifest, share: float, key: tuple[str, int]) -> Manifest:
+    """The first groups of every stratum in the order of a seeded hash, those before all that every class needs."""
+    table = train.table
+    movable = np.flatnonzero((table["source"] == "original") & (table["split"] == "train"))
+    groups, labels = table["group"].iloc[movable].tolist(), table["label"].iloc[movable].tolist()
+    sizes = Counter(groups)
+    place = {group: seeded_hash(*key, group) for group in sizes}
+    needed = _one_of_each_class(classes_of_groups(groups, labels), place)
+    kept: set[str] = set()
+    for members in strata(groups, labels).values():
+        ordered = sorted(members, key=lambda group: (group not in needed, place[group]))
+        seen = np.cumsum([0, *(sizes[group] for group in ordered)])
+        nearest = int(np.abs(seen - share * seen[-1]).argmin())
+        kept.update(ordered[: max(nearest, len(needed.intersection(ordered)))])
+    return _without(train, {int(row) for row, group in zip(movable, groups, strict=True) if group not in kept})
+
+
+def _one_of_each_class(of_class: Mapping[str, set[str]], place: Mapping[str, str]) -> set[str]:
+    """Few groups with an image of every class: for each class, the rarest first, the first group that has it."""
+    needed: set[str] = set()
+    for members in sorted(of_class.values(), key=len):
+        if not needed & members:
+            needed.add(min(members, key=place.__getitem__))
+    return needed
 
 
 def _without(manifest: Manifest, dropped: set[int]) -> Manifest:

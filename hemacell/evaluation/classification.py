@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemacell.evaluation.calibration_error import expected_calibration_error
+from hemacell.evaluation.groups import number_of_groups
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.predictions import Predictions
 from hemacell.evaluation.reference_scores import compare_with_reference
@@ -33,13 +34,18 @@ class Evaluation:
     scores: Mapping[str, float]
     """from `classification_metrics`"""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """95 % intervals of scores, by a bootstrap over images"""
+    """95 % intervals of scores, by a bootstrap over images, or over groups where the predictions have them"""
     selective: SelectivePrediction | None = None
     reliability: Mapping[str, float] = field(default_factory=dict)
     """`ece_uncalibrated`, `aurc`, `accepted_…`, `ood_share` (share of images that are flagged)"""
     confidence_threshold: float | None = None
     saliency: Mapping[str, float] = field(default_factory=dict)
     """from `saliency_metrics`"""
+
+    @property
+    def groups(self) -> int:
+        """How many groups the images are of; 0 where none is known."""
+        return number_of_groups(self.predictions.groups)
 
     def metrics(self) -> dict[str, float]:
         """All numbers by the names that are logged behind `test/` or `external/`."""
@@ -66,12 +72,12 @@ def evaluate(
     scores = classification_metrics(labels, probabilities, classes)
     limits = {}
     if intervals:
-        rows = compare_with_reference(labels, probabilities, classes, {})
+        rows = compare_with_reference(labels, probabilities, classes, {}, groups=predictions.groups)
         limits = {row.metric: (row.low, row.high) for row in rows}
     if acceptance is None:
         return Evaluation(predictions, scores, limits, saliency=saliency or {})
     threshold, is_ood = acceptance.confidence_threshold, acceptance.is_ood
-    kept = accepted(labels, probabilities, threshold, is_ood=is_ood)
+    kept = accepted(labels, probabilities, threshold, is_ood=is_ood, groups=predictions.groups)
     reliability = {
         "ece_uncalibrated": expected_calibration_error(labels, acceptance.uncalibrated),
         "aurc": risk_coverage(labels, probabilities).area,

@@ -12,8 +12,8 @@ def binomial_limits(counts: ArrayLike, total: ArrayLike) -> tuple[Floats, Floats
     """The exact two-sided 95 % limits of shares (Clopper and Pearson 1934, Biometrika 26).
 
     Args:
-        counts: int, of any shape, 0 to `total`.
-        total: int, of what each is a share, 1 or more; one for all, or of the same shape.
+        counts: of any shape, 0 to `total`; whole numbers, or parts of them for images that are worth less than one.
+        total: of what each is a share, above 0; one for all, or of the same shape.
 
     Returns:
         Lower and upper limits in 0..1, of the shape of `counts`.

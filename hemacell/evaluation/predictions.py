@@ -4,7 +4,8 @@
       {"image": "WBC_100/test/data/Basophil/a.jpg", "sha256": "...", "label": "Basophil", "predicted": "Basophil",
        "probabilities": {"Basophil": 0.98, ...}}, ...]}
 
-`image` is relative to the data folder; `sha256` is of the image file and is what runs are matched by. One row per line.
+`image` is relative to the data folder; `sha256` is of the image file and is what runs are matched by; `group` is there
+where the image's patient, slide or smear is known. One row per line.
 """
 
 import json
@@ -36,9 +37,12 @@ class Predictions:
     sha256: tuple[str, ...]
     labels: NDArray[np.int64]  # [N], indices into classes
     probabilities: NDArray[np.float32]  # [N, C]
+    groups: tuple[str, ...] = ()  # patient, slide or smear of each image, else its sha256; empty where none is known
 
     def __post_init__(self) -> None:
         checked_probabilities(self.labels, self.probabilities, len(self.classes))
+        if self.groups and len(self.groups) != len(self.labels):
+            raise ValueError(f"{len(self.labels)} labels and {len(self.groups)} groups: expected equally many, or none")
         if not len(self.images) == len(self.sha256) == len(self.labels):
             raise ValueError(
                 f"{len(self.labels)} labels, {len(self.images)} names and {len(self.sha256)} digests: "
@@ -64,13 +68,15 @@ def predictions_table(predictions: Predictions) -> dict[str, Any]:
         {
             "image": name,
             "sha256": digest,
+            **({"group": group} if group != digest else {}),
             "label": classes[label],
             "predicted": classes[predicted],
             "probabilities": {c: float(f"{v:.{_DIGITS}g}") for c, v in zip(classes, row, strict=True)},
         }
-        for name, digest, label, predicted, row in zip(
+        for name, digest, group, label, predicted, row in zip(
             predictions.images,
             predictions.sha256,
+            predictions.groups or predictions.sha256,
             predictions.labels.tolist(),
             predictions.predicted.tolist(),
             predictions.probabilities.tolist(),
@@ -110,6 +116,7 @@ def read_predictions(path: Path) -> Predictions:
             sha256=tuple(row["sha256"] for row in rows),
             labels=labels,
             probabilities=p,
+            groups=_groups(rows),
         )
         stated = np.array([index[row["predicted"]] for row in rows], dtype=np.int64)
         if (stated != read.predicted).any():
@@ -124,3 +131,10 @@ def read_predictions(path: Path) -> Predictions:
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: not a predictions.json of this project ({error})") from error
     return read
+
+
+def _groups(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The group of every row, or of none."""
+    if not any("group" in row for row in rows):
+        return ()
+    return tuple(row.get("group", row["sha256"]) for row in rows)

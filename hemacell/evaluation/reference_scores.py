@@ -1,8 +1,9 @@
 """Scores on a folder of images against the classifier's own test scores: are these images like its training images?
 
 The interval is the percentile bootstrap over images. Drawing N images with replacement is drawing the entries of
-the confusion matrix from a multinomial distribution, so that a million images cost no more than a hundred. The test
-score of the classifier is an estimate too; here it is taken as exact.
+the confusion matrix from a multinomial distribution, so that a million images cost no more than a hundred. Where groups
+are known, whole groups are drawn (`evaluation.groups`). The test score of the classifier is an estimate too; here it is
+taken as exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hemacell.evaluation.checks import checked_probabilities
 from hemacell.evaluation.comparison.resampling import percentile_interval
+from hemacell.evaluation.groups import FEW_GROUPS, group_numbers
 from hemacell.evaluation.intervals import LEVEL
 from hemacell.evaluation.metrics import CONFUSION_METRICS, classification_metrics, confusion_metrics
 
@@ -21,6 +23,7 @@ from hemacell.evaluation.metrics import CONFUSION_METRICS, classification_metric
 FEW_IMAGES = 30
 #: With fewer images no drop is reported.
 TOO_FEW_IMAGES = 10
+_INTEGERS_AT_ONCE = 8_000_000  # of one temporary array
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def compare_with_reference(
     reference: Mapping[str, float],
     resamples: int = 2000,
     seed: int = 0,
+    groups: Sequence[str] = (),
 ) -> list[MetricComparison]:
     """Scores with intervals, next to the classifier's own test scores.
 
@@ -66,6 +70,7 @@ def compare_with_reference(
         reference: the classifier's test scores by the names of `classification_metrics`; a missing one stays None.
         resamples: of the bootstrap.
         seed: of the bootstrap.
+        groups: N, patient or slide of each image; empty where they are not known.
 
     Returns:
         `macro_f1`, `accuracy`, `balanced_accuracy`, and `f1/<Class>` of each class that has an image.
@@ -75,9 +80,15 @@ def compare_with_reference(
     """
     y, p = checked_probabilities(labels, probabilities, len(classes))
     c = len(classes)
-    counts = np.bincount(y * c + p.argmax(1), minlength=c * c)
+    entries, numbers = y * c + p.argmax(1), group_numbers(groups)
+    if numbers is None:
+        drawn = resampled_confusions(np.bincount(entries, minlength=c * c), resamples, seed)
+    else:
+        of_groups = np.zeros((int(numbers.max()) + 1, c * c), dtype=np.int64)
+        np.add.at(of_groups, (numbers, entries), 1)
+        drawn = resampled_groups(of_groups, resamples, seed)
     scores = classification_metrics(y, p, classes)
-    resampled = confusion_metrics(resampled_confusions(counts, resamples, seed).reshape(-1, c, c), classes)
+    resampled = confusion_metrics(drawn.reshape(-1, c, c), classes)
     support = np.bincount(y, minlength=c).tolist()
     images = dict.fromkeys(CONFUSION_METRICS, len(y))
     images |= {f"f1/{name}": n for name, n in zip(classes, support, strict=True) if n}
@@ -91,6 +102,15 @@ def resampled_confusions(counts: NDArray[np.int64], resamples: int, seed: int) -
     """Confusion matrices of N images drawn with replacement: [resamples, C * C] from one, [C * C]."""
     images = int(counts.sum())
     return np.random.default_rng([seed, 3]).multinomial(images, counts / images, resamples)
+
+
+def resampled_groups(counts: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:
+    """Confusion matrices of G groups drawn with replacement: [resamples, C * C] from those of each, [G, C * C]."""
+    groups = len(counts)
+    rng = np.random.default_rng([seed, 3])
+    at_once = max(1, _INTEGERS_AT_ONCE // groups)
+    parts = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
+    return np.concatenate([rng.multinomial(groups, np.full(groups, 1 / groups), part) @ counts for part in parts])
 
 
 def drop_in_words(rows: Sequence[MetricComparison]) -> str:
@@ -112,8 +132,10 @@ def drop_in_words(rows: Sequence[MetricComparison]) -> str:
     )
 
 
-def reference_checks(labels: ArrayLike, rows: Sequence[MetricComparison], classes: Sequence[str]) -> list[str]:
-    """What a reader of the table should know, one line each."""
+def reference_checks(
+    labels: ArrayLike, rows: Sequence[MetricComparison], classes: Sequence[str], groups: Sequence[str] = ()
+) -> list[str]:
+    """What a reader of the table should know, one line each; arguments as in `compare_with_reference`."""
     y = np.asarray(labels)
     lines = []
     if missing := [name for index, name in enumerate(classes) if not (y == index).any()]:
@@ -127,6 +149,8 @@ def reference_checks(labels: ArrayLike, rows: Sequence[MetricComparison], classe
             f"fewer than {FEW_IMAGES} images of {', '.join(few)}: their intervals are too narrow, and with "
             f"fewer than {TOO_FEW_IMAGES} not meaningful"
         )
+    if 1 < (count := len(set(groups))) < FEW_GROUPS:
+        lines.append(f"the images are of {count} groups, and intervals over fewer than {FEW_GROUPS} are too narrow")
     if perfect := [row.metric for row in rows if row.low == row.high == 1]:
         lines.append(
             f"no mistake in {', '.join(perfect)}: the interval has no width there, which does not mean certainty"

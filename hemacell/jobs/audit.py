@@ -83,7 +83,9 @@ def find_images(job: Job) -> AuditInputs:
     if images.classes:
         images = splits.official_splits(images)
     if settings.labels:
+        notes = len(images.account.notes)
         images = corrected(images, Path(settings.labels).expanduser())
+        logger.info("; ".join(images.account.notes[notes:]))
     if settings.limit:
         images = limit(images, settings.limit)
     encoders = resolve_encoders([settings.encoder], kind, job.cache, settings.seed) if images.classes else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ from hemacell.config.jobs import WbcSettings
 from hemacell.config.roles import Role
 from hemacell.core.progress import Progress
 from hemacell.data.decoding import Decoded
+from hemacell.data.groups import known_groups
 from hemacell.data.manifest import SPLITS, Manifest
 from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.evaluation.classification import Evaluation
+from hemacell.evaluation.groups import number_of_groups, units_in_a_sentence
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
 from hemacell.jobs.context import RunContext
@@ -32,6 +35,7 @@ from hemacell.jobs.copies import report_findings
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
 from hemacell.jobs.images import decode, log_images, log_training_images
 from hemacell.jobs.training import train
+from hemacell.jobs.wbc_inputs import Images, divided_images
 from hemacell.reporting import model_card
 from hemacell.reporting.model_card import Score
 from hemacell.reporting.reliability_words import reliability_in_words
@@ -43,6 +47,7 @@ from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import (
     CLASSIFIER,
     DRAW_DIGEST,
+    DRAW_GROUPS,
     DRAW_LABELS,
     ENCODER,
     INIT_FROM,
@@ -51,6 +56,8 @@ from hemacell.tracking.schema import (
 
 if TYPE_CHECKING:
     from hemacell.tracking.registry.encoders import EncoderSpec
+
+logger = logging.getLogger(__name__)
 
 Job = RunContext[WbcSettings]
 
@@ -65,12 +72,12 @@ class LoadedCells:
     """`train`, `val` and `test`"""
 
 
-def load_cells(job: Job, run: Tracker, everything: Manifest, manifest: Manifest) -> LoadedCells:
+def load_cells(job: Job, run: Tracker, images: Images, manifest: Manifest) -> LoadedCells:
     """Decode the cells and log what they are.
 
     Args:
         job, run: the job and its open run.
-        everything: all cells; they are decoded once for all draws.
+        images: all cells; they are decoded once for all draws.
         manifest: those of this draw.
 
     Raises:
@@ -78,13 +85,16 @@ def load_cells(job: Job, run: Tracker, everything: Manifest, manifest: Manifest)
     """
     drawn = manifest.part("train")
     labels = int((drawn.table["source"] != "masked").sum())
-    run.tags({DRAW_DIGEST: drawn.digest, DRAW_LABELS: labels})
-    decoded = decode(job, everything, job.settings.decoded_size)
-    report_findings(job, run, decoded, dropped=job.settings.drop == "duplicates")
+    groups = number_of_groups(known_groups(drawn))
+    run.tags({DRAW_DIGEST: drawn.digest, DRAW_LABELS: labels, DRAW_GROUPS: groups})
+    if groups:
+        logger.info(f"{job.name}: the draw has {labels} images of {groups} groups")
+    decoded = decode(job, images.everything, job.settings.decoded_size)
+    report_findings(job, run, decoded, divided_images(job.settings, images))
     readable = manifest.readable(decoded.manifest)
     parts = {split: readable.part(split) for split in SPLITS}
     log_training_images(job, run, manifest, decoded, decoded.rows(parts["train"]))
-    calibration_split(parts["val"].labels)  # too few are reported before the training
+    calibration_split(parts["val"].labels, known_groups(parts["val"]))  # too few are reported before the training
     return LoadedCells(decoded, readable, parts)
 
 
@@ -164,14 +174,15 @@ def calibrate_on_val(
     settings = job.settings
     encoders = list(cells.encoders.values())
     model = ClassifierModel(fitted.config, fitted.network, encoders, precision=settings.precision).to(device)
+    val = cells.parts["val"]
     found = calibrate(
         model,
         cells.decoded.array,
         cells.images["val"],
         settings.target_risk,
         settings.ood_false_positive_rate,
+        known_groups(val),
     )
-    val = cells.parts["val"]
     scores = classification_metrics(val.labels, found.val.probabilities, val.classes)
     over_all = {f"calibrated_val/{name}": value for name, value in scores.items() if "/" not in name}
     run.metrics(over_all, fitted.steps)
@@ -234,6 +245,7 @@ def _evaluate_external(job: Job, run: Tracker, external: Manifest, model: Classi
         step=steps,
         acceptance=acceptance_of(cropped.config, found),
         grad_cam=GradCAM.if_possible(cropped),
+        intervals=True,
     )
 
 
@@ -266,6 +278,7 @@ def register_classifier(
             {f"test/{name}": Score(value, *test.intervals.get(name, ())) for name, value in test.scores.items()},
             {spec.name: spec.uri for spec in specs},
             reliability_in_words(model.config, found.selected, test.selective, test.metrics(), flagged),
+            units_in_a_sentence(test.groups),
         )
         registry.register(
             folder,
@@ -276,6 +289,7 @@ def register_classifier(
             trial=settings.limit > 0,
             val_score=val_score,
             val_images=right_by_image(parts["val"], found.val.probabilities),
+            val_groups=dict(zip(parts["val"].table["sha256"], known_groups(parts["val"]), strict=False)),
             classes=parts["val"].classes,
             cache=job.cache,
             tags={"method": settings.method, **{name: text for name, text in varied.items() if text}},

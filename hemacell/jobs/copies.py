@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ from hemacell.audit.findings import (
     ordered,
 )
 from hemacell.core.cache import cache_dir
-from hemacell.core.files import atomic_write, disk_error
 from hemacell.core.progress import Progress
 from hemacell.data.decoding import decode
 from hemacell.tracking.schema import CONFLICTS, COPIES_FIGURE, DUPLICATES
@@ -40,37 +39,14 @@ _PAIRS = 12  # in the figure
 
 
 def copies_among(decoded: Decoded) -> list[CopyGroup]:
-    """Groups of copies among decoded images, masked copies aside; positions are those of `decoded`.
+    """Groups of copies among decoded images, masked copies aside; positions are those of `decoded`."""
+    from hemacell.audit.copies import copy_groups, find_copies
+    from hemacell.audit.picture_hash import hashes_of
 
-    What was found is stored beside the pixels, since each run of a study asks for it.
-    """
-    from hemacell.audit.copies import SEARCH_VERSION, copy_groups, find_copies
-
-    file = decoded.folder / f"copies-{SEARCH_VERSION}.json" if decoded.folder else None
-    groups = _read_back(file) if file else None
-    if groups is None:
-        image = (decoded.manifest.table["mask"] == "").to_numpy()
-        pairs = find_copies(decoded.array, progress=Progress("looking for copies"))
-        groups = copy_groups([pair for pair in pairs if image[pair.first] and image[pair.second]], len(decoded))
-        if file:
-            _store(file, groups)
-    return copy_groups_of(decoded.manifest, groups)
-
-
-def _store(file: Path, groups: list[list[int]]) -> None:
-    try:
-        with atomic_write(file) as temporary:
-            temporary.write_text(json.dumps(groups), encoding="utf-8")
-    except OSError as error:
-        raise disk_error(error, f"cannot store what was found in {file.parent}") from error
-
-
-def _read_back(file: Path) -> list[list[int]] | None:
-    """What is stored, or None where it is missing or damaged."""
-    try:
-        return [[int(row) for row in group] for group in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
-        return None
+    image = (decoded.manifest.table["mask"] == "").to_numpy()
+    pairs = find_copies(decoded.array, hashes_of(decoded, Progress("looking for copies")))
+    images_only = [pair for pair in pairs if image[pair.first] and image[pair.second]]
+    return copy_groups_of(decoded.manifest, copy_groups(images_only, len(decoded)))
 
 
 def without_duplicates(settings: CellSettings, manifest: Manifest) -> Manifest:
@@ -89,17 +65,19 @@ def without_duplicates(settings: CellSettings, manifest: Manifest) -> Manifest:
     return kept
 
 
-def report_findings(job: RunContext[Any], run: Tracker, decoded: Decoded, dropped: bool = False) -> None:
+def report_findings(job: RunContext[Any], run: Tracker, decoded: Decoded, images: Manifest | None = None) -> None:
     """Say what makes scores wrong, the most serious first, with a picture of copies; tag the run with their numbers.
 
     Args:
         job, run: the job and its open run.
         decoded: all images of the job.
-        dropped: whether copies are left out, so that they do no harm.
+        images: those of them that are used, with their splits and labels; by default all.
     """
-    images = decoded.manifest
-    copies = [] if dropped else copies_among(decoded)
-    found = ordered([*group_findings(images), *copy_findings(images, copies), *class_findings(images)])
+    used, row_of = _used(decoded, images or decoded.manifest)
+    place_of = {row: place for place, row in enumerate(row_of)}
+    groups = [[place_of[row] for row in group.rows if row in place_of] for group in copies_among(decoded)]
+    copies = copy_groups_of(used, [group for group in groups if len(group) > 1])
+    found = ordered([*group_findings(used), *copy_findings(used, copies), *class_findings(used)])
     serious = [finding for finding in found if finding.severity < Severity.NOTE]
     for finding in serious[:SAID]:
         logger.warning(finding.words)
@@ -108,17 +86,37 @@ def report_findings(job: RunContext[Any], run: Tracker, decoded: Decoded, droppe
     crossing, conflicting = ([group for group in copies if getattr(group, of)] for of in ("crosses", "conflicts"))
     run.tags({DUPLICATES: _images(crossing), CONFLICTS: _images(conflicting)})
     if shown := list(dict.fromkeys([*crossing, *conflicting]))[:_PAIRS]:
-        _log_picture(run, decoded, [differing_pair(images, group) for group in shown])
+        _log_picture(run, used, decoded.array, row_of, [differing_pair(used, group) for group in shown])
 
 
-def _log_picture(run: Tracker, decoded: Decoded, pairs: list[tuple[int, int]]) -> None:
+def _used(decoded: Decoded, images: Manifest) -> tuple[Manifest, list[int]]:
+    """Those of `images` that are decoded, masked copies aside, and the row of each in the decoded pixels.
+
+    A row is found by its path and label, or by its path alone where the label was corrected.
+    """
+    rows: dict[tuple[str, str], int] = {}
+    table = decoded.manifest.table
+    for row, (path, label, mask) in enumerate(zip(table["path"], table["label"], table["mask"], strict=True)):
+        if not mask:
+            rows[path, label] = row
+            rows.setdefault((path, ""), row)
+    keys = zip(images.table["path"], images.table["label"], images.table["mask"], strict=True)
+    found = [-1 if mask else rows.get((path, label), rows.get((path, ""), -1)) for path, label, mask in keys]
+    return images.select([row >= 0 for row in found]), [row for row in found if row >= 0]
+
+
+def _log_picture(
+    run: Tracker, images: Manifest, pixels: np.ndarray, row_of: Sequence[int], pairs: Sequence[tuple[int, int]]
+) -> None:
     from hemacell.reporting import figures
 
-    table, names = decoded.manifest.table, decoded.manifest.names
-    said = [f"{table['split'].iat[row]} {table['label'].iat[row]} {Path(names[row]).name}" for row in range(len(table))]
-    first, second = (np.stack([decoded.array[row] for row in rows]) for rows in zip(*pairs, strict=True))
-    run.figure(figures.copies(first, second, [(said[one], said[other]) for one, other in pairs]), COPIES_FIGURE)
+    def said(place: int) -> str:
+        return f"{images.table['split'].iat[place]} {images.table['label'].iat[place]} {Path(names[place]).name}"
+
+    names = images.names
+    first, second = (np.stack([pixels[row_of[place]] for place in places]) for places in zip(*pairs, strict=True))
+    run.figure(figures.copies(first, second, [(said(one), said(other)) for one, other in pairs]), COPIES_FIGURE)
 
 
-def _images(groups: list[CopyGroup]) -> int:
+def _images(groups: Sequence[CopyGroup]) -> int:
     return sum(len(group.rows) for group in groups)

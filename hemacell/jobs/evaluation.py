@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hemacell.core.errors import UserError
+from hemacell.data.groups import known_groups
 from hemacell.data.images import UnreadableImage
 from hemacell.data.masks import square_mask
 from hemacell.evaluation.classification import Acceptance, Evaluation, evaluate
+from hemacell.evaluation.groups import resampled_units, units_in_a_sentence
 from hemacell.evaluation.predictions import Predictions
 from hemacell.evaluation.reference_scores import compare_with_reference, drop_in_words, reference_checks
 from hemacell.evaluation.saliency import saliency_metrics
@@ -20,7 +22,7 @@ from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.evaluation import log_evaluation
 from hemacell.tracking.runs.reference_scores import log_reference_comparison, reference_scores_of
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.schema import OOD_DISTANCES, REFERENCE_FIGURE
+from hemacell.tracking.schema import INTERVALS_OVER, OOD_DISTANCES, REFERENCE_FIGURE
 
 if TYPE_CHECKING:
     from hemacell.classifiers.description import ClassifierConfig
@@ -72,12 +74,15 @@ def evaluate_and_log(
         tuple(manifest.table["sha256"]),
         manifest.labels,
         np.asarray(probabilities, dtype=np.float32),
+        known_groups(manifest),
     )
     inside = _saliency_inside_masks(manifest, found.predicted, pixels, grad_cam) if grad_cam else {}
     evaluation = evaluate(found, acceptance, intervals, inside)
     saliency = (lambda rows: grad_cam(pixels[rows], found.predicted[rows])) if grad_cam else None
     figures = evaluation_figures(evaluation, pixels, saliency, grad_cam.crop if grad_cam else 1.0)
     log_evaluation(run, evaluation, figures, split, step)
+    if intervals or acceptance:
+        run.tags({INTERVALS_OVER.format(split): resampled_units(evaluation.groups, len(found))})
     return evaluation
 
 
@@ -130,24 +135,27 @@ def compare_with_own_test(
         model: the registered classifier.
         facts: label -> text, shown above the table.
         doubts: warnings about model and images, shown below the table.
-        resamples: of the bootstrap over images.
+        resamples: of the bootstrap over images, or over groups where these are known.
     """
     from hemacell.reporting import figures
     from hemacell.reporting.reference_tables import reference_page
 
     reference, unknown = reference_scores_of(model)
     found = evaluation.predictions
-    rows = compare_with_reference(found.labels, found.probabilities, found.classes, reference, resamples)
+    rows = compare_with_reference(
+        found.labels, found.probabilities, found.classes, reference, resamples, groups=found.groups
+    )
     warnings = [
         *filter(None, (drop_in_words(rows), unknown)),
         *doubts,
-        *reference_checks(found.labels, rows, found.classes),
+        *reference_checks(found.labels, rows, found.classes, found.groups),
     ]
     shown = {
         "classifier": model.uri,
         "its own test scores": f"run {model.run_id}" if reference else "not known",
         **facts,
-        "interval": f"percentile bootstrap over images, {resamples} resamples",
+        "interval": f"percentile bootstrap over {resampled_units(evaluation.groups, len(found))}, {resamples} resamples"
+        f" ({units_in_a_sentence(evaluation.groups)})",
     }
     if evaluation.selective is not None:
         shown["accepted without review"] = evaluation.selective.in_words()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
 from hemacell.config.roles import Role
-from hemacell.config.run_names import percent
+from hemacell.config.run_names import draw_or_fold, percent
 from hemacell.execution.executor import get_executor
 from hemacell.jobs.context import RunContext, start_job
 from hemacell.jobs.copies import report_findings
@@ -138,7 +138,8 @@ def _runs_of_draw(settings: StudySettings, arms: Sequence[StudyArm], fraction: f
     runs = []
     for arm in arms:
         varied = {"fraction": fraction, "draw": draw, "seed": settings.seed + draw}
-        own = arm.job.settings.model_copy(update={**varied, "run_name": f"{arm.name} {percent(fraction)} draw {draw}"})
+        name = f"{arm.name} {percent(fraction)} {draw_or_fold(draw, settings.folds)}"
+        own = arm.job.settings.model_copy(update={**varied, "run_name": name})
         images = image_settings(own)
         if images not in drawn:
             drawn[images] = draw_images(own, arm.inputs.images, arm.job.source.root)
@@ -177,4 +178,4 @@ def decode_images(study: Study, parent: Tracker) -> None:
     for (_, size), manifest in wanted.items():
         decoded = decode(study.job, manifest, size)
         if manifest is study.images.everything:
-            report_findings(study.job, parent, decoded, dropped=study.job.settings.drop == "duplicates")
+            report_findings(study.job, parent, decoded, study.images.kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from hemacell.tracking.registry.encoders import EncoderSpec
     from hemacell.tracking.registry.lookup import RegisteredModel
 
+logger = logging.getLogger(__name__)
+
 
 class Images(NamedTuple):
     """What is on disk; a study reads it once for all its runs."""
 
     everything: Manifest
-    """The cells with their splits."""
+    """The cells with their splits; with `folds`, not divided yet."""
     external: Manifest | None
     """Another laboratory's cells."""
     kept: Manifest
@@ -50,15 +53,17 @@ class CellInputs:
             manifest: the images of the draw.
         """
         from hemacell.classifiers.methods import method_digest
+        from hemacell.data.groups import groups_digest
         from hemacell.data.masks import masks_digest
 
         if self.missing:
             return ""
         inputs = {spec.slug: replace(spec, seed=job.settings.seed).identity for spec in self.encoders}
         inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
-        inputs["method"] = method_digest(job.settings.method)
+        inputs |= {"method": method_digest(job.settings.method), "groups": groups_digest(manifest)}
         if (external := self.images.external) is not None:
             inputs |= {"external": external.digest, "external masks": masks_digest(external)}
+            inputs["external groups"] = groups_digest(external)
         return job.key(inputs | {"init_from": self.start.model_id if self.start else ""})
 
 
@@ -90,25 +95,46 @@ def read_images(settings: CellSettings, root: Path) -> Images:
     Raises:
         UserError: a folder is missing or holds no images.
     """
-    from hemacell.data import splits
     from hemacell.data.corrections import corrected
+    from hemacell.data.folds import pooled
     from hemacell.data.sources.base import SourceOptions
     from hemacell.data.sources.labelled import ALL, labelled_images
     from hemacell.data.sources.resolve import read_manifest
+    from hemacell.data.splits import official_splits
     from hemacell.data.subsets import limit
     from hemacell.jobs.copies import without_duplicates
 
     named = SourceOptions(classes=settings.classes, group=settings.group)
     options = replace(named, wbc_folder=settings.wbc_folder, masks=settings.masks == "on", mask_from=settings.mask_from)
-    everything = splits.official_splits(read_manifest(root, "wbc", options))
+    found = read_manifest(root, "wbc", options)
+    everything = pooled(found, settings.folds) if settings.folds else official_splits(found)
     if settings.labels:
-        everything = corrected(everything, Path(settings.labels).expanduser())
+        corrections = corrected(everything, Path(settings.labels).expanduser())
+        logger.info("; ".join(corrections.account.notes[len(everything.account.notes) :]))
+        everything = everything if settings.folds else corrections
     if settings.limit:
         everything = limit(everything, settings.limit)
     kept = without_duplicates(settings, everything) if settings.drop == "duplicates" else everything
     other = settings.external
     external = labelled_images(Path(other), everything.classes, ALL, named) if other else None
     return Images(everything, external, kept)
+
+
+def divided_images(settings: WbcSettings, images: Images) -> Manifest:
+    """The cells that are kept in train, val and test: those of the fold that the draw is, where there are folds.
+
+    Raises:
+        UserError: there is no such fold.
+    """
+    from hemacell.data.corrections import corrected
+    from hemacell.data.folds import with_fold
+
+    if not settings.folds:
+        return images.kept
+    assert settings.draw != "official"  # refused by the settings
+    divided = with_fold(images.kept, settings.folds, settings.draw)
+    # Only now it is known which images are learnt from.
+    return corrected(divided, Path(settings.labels).expanduser()) if settings.labels else divided
 
 
 def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:
@@ -120,7 +146,9 @@ def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:
         if settings.labels_per_class
         else {"fraction": settings.fraction}
     )
-    return draw(images.kept, draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount)
+    return draw(
+        divided_images(settings, images), draw=settings.draw, root=root, wbc_folder=settings.wbc_folder, **amount
+    )
 
 
 def image_settings(settings: CellSettings) -> tuple[str, ...]:

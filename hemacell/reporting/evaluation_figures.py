@@ -37,5 +37,7 @@ def evaluation_figures(
         "mistakes": figures.mistakes(images, labels, probabilities, classes, saliency=saliency, crop=crop),
     }
     if evaluation.confidence_threshold is not None:
-        drawn["risk_coverage"] = figures.risk_coverage(labels, probabilities, evaluation.confidence_threshold)
+        drawn["risk_coverage"] = figures.risk_coverage(
+            labels, probabilities, evaluation.confidence_threshold, found.groups
+        )
     return drawn

@@ -50,6 +50,7 @@ def classifier_card(
     scores: Mapping[str, Score],
     encoders: Mapping[str, str],
     reliability: Mapping[str, str],
+    intervals_over: str,
 ) -> str:
     """Card (Markdown) of a cell classifier.
 
@@ -60,6 +61,7 @@ def classifier_card(
         scores: on the test split.
         encoders: name in the setting -> model that was used.
         reliability: label -> text, from `reliability_in_words`.
+        intervals_over: of the scores, from `groups.units_in_a_sentence`.
     """
     use = (
         "Classifies images of single, centred, stained white blood cells into "
@@ -72,11 +74,21 @@ def classifier_card(
     used = "".join(f"- `{name}`: {uri}\n" for name, uri in encoders.items()) or "- none\n"
     facts = "".join(f"- {label}: {text}\n" for label, text in reliability.items())
     more = f"## Reliability\n\n{facts}\n## Frozen encoders\n\n{used}\n"
-    return _card(title, job, manifest, scores, use, more)
+    intervals = (
+        f"In brackets: 95 % interval, by a bootstrap; {intervals_over}. An interval without width means that there was "
+        "no mistake, which does not prove that there are none."
+    )
+    return _card(title, job, manifest, scores, use, more, intervals)
 
 
 def _card(
-    title: str, job: TrainingJob, manifest: Manifest, scores: Mapping[str, Score], use: str, more: str = ""
+    title: str,
+    job: TrainingJob,
+    manifest: Manifest,
+    scores: Mapping[str, Score],
+    use: str,
+    more: str = "",
+    intervals: str = "",
 ) -> str:
     sizes = "".join(f"| {split} | {sum(classes.values())} |\n" for split, classes in manifest.counts().items())
     table = "".join(f"| {name} | {score} |\n" for name, score in scores.items())
@@ -86,9 +98,7 @@ def _card(
         f"## Data\n\n{manifest.name}, sha256 of the manifest `{manifest.digest}`.\n\n"
         f"| split | images |\n| --- | --- |\n{sizes}\n"
         "## Scores on the test split\n\n"
-        "The test images were used once, after training and calibration. In brackets: 95 % interval, from a bootstrap "
-        "over images. An interval without width means that there was no mistake, which does not prove that there "
-        "are none.\n\n"
+        f"The test images were used once, after training and calibration. {intervals}\n\n"
         f"| metric | value |\n| --- | --- |\n{table}\n"
         f"{more}## Settings\n\n{settings}\n## Licences\n\n{_licences(job, manifest)}\n"
     )

@@ -7,6 +7,7 @@ from hemacell.evaluation.comparison.words import (
     amount_words,
     arm_words,
     difference_in_words,
+    images_words,
     label_efficiency_in_words,
     listed,
     named,
@@ -18,7 +19,7 @@ def answer(comparison: Comparison) -> tuple[str, ...]:
     baseline = named(comparison.baseline)
     if len(comparison.arms) < 2:
         return (f"There is no arm besides {baseline}, so there is nothing to compare.",)
-    sentences = [f"Compared with {baseline}, on {comparison.images:,} {comparison.split} images:"]
+    sentences = [f"Compared with {baseline}, on {images_words(comparison)}:"]
     sentences += [_of_amount(comparison, amount) for amount in comparison.amounts]
     sentences += _of_controls(comparison)
     if len(comparison.arms) > 2:

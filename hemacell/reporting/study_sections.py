@@ -9,12 +9,14 @@ from hemacell.evaluation.comparison.records import MAIN_METRIC, SIGNIFICANCE, Co
 from hemacell.evaluation.comparison.words import (
     amount_words,
     arm_words,
+    images_words,
     label_efficiency_in_words,
     listed,
     named,
     p_words,
     signed,
 )
+from hemacell.evaluation.groups import units_in_a_sentence
 from hemacell.evaluation.metrics import metric_label, study_metrics
 from hemacell.reporting.figures.registry import STUDY_FIGURES, StudyFigure
 from hemacell.reporting.study_answer import answer
@@ -91,18 +93,21 @@ def _scores_table(comparison: Comparison) -> Table:
         if rows:
             groups.append(Group(_amount_heading(comparison, amount), tuple(rows)))
     return Table(
-        f"Mean and 95 % interval on {comparison.images:,} {comparison.split} images",
+        f"{'Score' if comparison.folds else 'Mean'} and 95 % interval on {images_words(comparison)}",
         ("arm", "interval over", *(metric.label for metric in study_metrics().values())),
         tuple(groups),
         "labels",
         "Draws: different training images in each; seeds: the same training images, another initialisation; images: a "
-        "single run, whose interval is over resampled test images and does not cover other training images. "
+        "single run, whose interval is over resampled test images and does not cover other training images; folds: all "
+        "folds of a cross-validation as one, with an interval as of a single run. "
         f"ECE: expected calibration error in {ECE_BINS} bins, lower is better.",
     )
 
 
 def _spread(score: Score) -> str:
-    return "images (1 run)" if score.n == 1 else f"{score.n} {score.spread}"
+    if score.n == 1:
+        return "images (folds)" if score.spread == "folds" else "images (1 run)"
+    return f"{score.n} {score.spread}"
 
 
 def _score_words(score: Score | None) -> str:
@@ -241,8 +246,7 @@ def _external(comparison: Comparison, first: Comparison, runs: Sequence[RunRecor
 def _method(comparison: Comparison) -> Section:
     baseline = named(comparison.baseline)
     text = (
-        "A draw is a random choice of training images. All arms of a draw have the same training images, and all runs "
-        f"are tested on the same {comparison.images:,} images. The macro-F1 is the mean of the F1 of the "
+        f"{_tested_in_words(comparison)} The macro-F1 is the mean of the F1 of the "
         f"{len(comparison.classes)} classes; only this score is tested for significance.",
         "The interval of a mean is Student's t over the runs, which may pass 1. The interval of a difference is a "
         "crossed bootstrap: images are resampled with replacement, the same for all arms, draws and amounts, and draws "
@@ -256,7 +260,21 @@ def _method(comparison: Comparison) -> Section:
         f"The labels needed for a score are interpolated between the means of {baseline}, linearly over their "
         "logarithm; the interval comes from the same bootstrap.",
     )
-    return Section("method", "Method", text)
+    units = units_in_a_sentence(comparison.groups)
+    return Section("method", "Method", (*text, f"{units[0].upper()}{units[1:]}."))
+
+
+def _tested_in_words(comparison: Comparison) -> str:
+    if comparison.folds:
+        return (
+            f"The images are divided into {comparison.folds} folds; a run is tested on one of them and learns from the "
+            "others, the same for all arms. Scores are those of all folds together, so that each of "
+            f"{comparison.images:,} images counts once (Forman and Scholz 2010); AUROC is the mean over the folds."
+        )
+    return (
+        "A draw is a random choice of training images. All arms of a draw have the same training images, and all runs "
+        f"are tested on the same {comparison.images:,} images."
+    )
 
 
 def _facts(facts: Mapping[str, str]) -> Section:

@@ -23,6 +23,10 @@ DATA_DIGEST = "data.digest"
 DUPLICATES, CONFLICTS = "data.duplicates_across_splits", "data.conflicting_labels"
 CHANNEL_STAT = "data.channel_{}"
 SEEN_IN_TRAINING = "data.seen_in_training"
+DRAW_GROUPS = "draw.groups"
+"""number of groups (patients, slides) that the drawn labels are of; 0 where no group is known"""
+INTERVALS_OVER = "intervals.{}"
+"""then `test` or `external`: what the intervals are over, such as `23 groups of 1,545 images`"""
 DRAW_DIGEST, DRAW_LABELS = "draw.digest", "draw.labels"
 
 # --- tags of a run: models that it used

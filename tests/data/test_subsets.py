@@ -152,3 +152,79 @@ def test_limit_keeps_proportions_and_every_class_of_every_split(sample):
 def test_real_draw(real_data):
     drawn = draw(read_cells(real_data).part("train"), 0.01)
     assert len(drawn) == 61 and list(drawn.counts()["train"].values()) == [7, 19, 7, 8, 20]
+
+
+# --- known groups
+
+
+def _grouped(sizes, classes=CLASSES):
+    """Rows of patients: patient -> {class: number of images}; shuffled names, all train."""
+    return Manifest.from_rows(
+        [
+            Row(f"/x/{patient}-{label}-{n}", label, "train", patient, "", f"{patient}{label}{n}", "original")
+            for patient, of_class in sizes.items()
+            for label, number in of_class.items()
+            for n in range(number)
+        ],
+        classes,
+        "x",
+        "/x",
+    )
+
+
+def _groups(manifest):
+    return set(manifest.table["group"])
+
+
+patients = st.dictionaries(
+    st.integers(0, 99).map(lambda number: f"patient {number}"),
+    st.dictionaries(st.sampled_from(CLASSES), st.integers(1, 12), min_size=1),
+    min_size=2,
+    max_size=20,
+)
+
+
+@given(sizes=patients, number=st.integers(0, 5))
+@settings(max_examples=50, deadline=None)
+def test_draws_of_groups_are_whole_nested_and_have_every_class(sizes, number):
+    train = _grouped(sizes)
+    smaller: set[str] = set()
+    for fraction in (0.01, 0.1, 0.5, 1.0):
+        drawn = draw(train, fraction, draw=number)
+        assert smaller <= _groups(drawn)
+        smaller = _groups(drawn)
+        assert len(drawn) == train.table["group"].isin(smaller).sum(), "groups are whole"
+        assert set(drawn.table["label"]) == set(train.table["label"])
+    assert len(drawn) == len(train)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5, 0.8])
+def test_a_draw_of_groups_is_as_near_to_the_share_as_they_allow(fraction):
+    """Patients with all classes are one stratum: no other number of whole ones comes nearer."""
+    rng = np.random.default_rng(0)
+    train = _grouped({f"{n}": dict.fromkeys(CLASSES, int(rng.integers(1, 30))) for n in range(25)})
+    for number in range(10):
+        drawn = draw(train, fraction, draw=number)
+        largest = drawn.table["group"].value_counts().max()
+        assert abs(len(drawn) - fraction * len(train)) <= max(largest, 5 * 29) / 2
+
+
+def test_groups_of_one_class_each_are_drawn_class_by_class():
+    """Many pictures of one cell: the shares of the classes stay."""
+    train = _grouped({f"{label}{n}": {label: 3} for label, size in SIZES.items() for n in range(size // 10)})
+    drawn = draw(train, 0.1).counts()["train"]
+    assert drawn == {label: 3 * max(1, round(size // 10 / 10)) for label, size in SIZES.items()}
+
+
+def test_few_labels_per_class_come_from_few_groups():
+    train = _grouped({f"{n}": dict.fromkeys(CLASSES, 10) for n in range(20)})
+    few, many = draw(train, labels_per_class=5), draw(train, labels_per_class=25)
+    assert len(_groups(few)) == 1 and len(_groups(many)) == 3
+    assert set(few.counts()["train"].values()) == {5} and set(many.counts()["train"].values()) == {25}
+    assert _digests(few) < _digests(many)
+
+
+def test_a_draw_of_groups_does_not_depend_on_the_order_of_rows():
+    train = _grouped({f"{n}": {CLASSES[n % 5]: 2, CLASSES[n % 3]: 1} for n in range(30)})
+    shuffled = train.select(np.random.default_rng(0).permutation(len(train)))
+    assert draw(shuffled, 0.3).digest == draw(train, 0.3).digest != draw(train, 0.3, draw=1).digest

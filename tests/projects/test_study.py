@@ -226,6 +226,26 @@ def test_an_interrupted_study_is_marked_with_its_cells_and_resumed_by_its_id(new
     assert killed <= {child.info.run_id for child in children}, "runs that were stopped go on, too"
 
 
+def test_cross_validation_tests_every_image_once(new_store):
+    own = new_store("folds")
+    done = own.mlflow_run("study", folds=3, fractions="1.0", arms="none;probe: method=linear_probe", workers=1)
+    assert done.returncode == 0, done.stderr
+    run = result(own)
+    assert run.data.params["draws"] == run.data.params["folds"] == "3"
+    children = children_of(own, run)
+    assert {child.info.run_name for child in children} == {
+        f"{arm} 100 % fold {fold} of 3" for arm in ("none", "probe") for fold in range(3)
+    }
+    tested = {}
+    for child in children:
+        rows = json.loads(own.files(child.info.run_id)["predictions.json"].read_text())["rows"]
+        tested.setdefault(child.info.run_name.split()[0], []).extend(row["sha256"] for row in rows)
+    assert len(set(tested["none"])) == len(tested["none"]) and sorted(tested["none"]) == sorted(tested["probe"])
+    report = own.files(run.info.run_id)["report.md"].read_text()
+    assert f"on {len(tested['none'])} test images" in report and "divided into 3 folds" in report
+    assert "intervals and tests are over images" in report.lower()
+
+
 def test_a_run_that_fails_is_named_and_retried_and_the_others_go_on(new_store, tmp_path):
     own = new_store("failing")
     own.run("camelyon")
@@ -263,6 +283,11 @@ def test_two_studies_at_once_on_one_store(new_store, tmp_path):
         ("study", {"arms": "none,prcc"}, "none stands alone"),
         ("study", {"baseline": "imagenet"}, "baseline: expected one of the arms (none; random-prcc), found 'imagenet'"),
         ("study", {"resume": "nothing"}, "there is no run 'nothing'"),
+        ("study", {"folds": 1}, "folds: expected 2 or more, found 1"),
+        ("study", {"folds": 4, "draws": 3}, "every fold is a draw, and all are computed; leave draws"),
+        ("study", {"folds": 500}, "folds=500: expected 500 or more images of every class, found"),
+        ("wbc", {"folds": 4, "draw": "official"}, "folds and draw=official: expected one of the two"),
+        ("wbc", {"folds": 4, "draw": 4}, "with folds=4 a draw is a fold, 0 to 3, found 4"),
         ("compare", {}, "expected one of study, runs and filter, found none of them"),
         ("compare", {"study": "nothing"}, "there is no run 'nothing'"),
         ("compare", {"runs": "a,a"}, "run a is named twice"),

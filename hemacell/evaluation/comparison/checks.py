@@ -19,6 +19,7 @@ from hemacell.evaluation.comparison.words import (
     number_words,
     some,
 )
+from hemacell.evaluation.groups import FEW_GROUPS
 
 FEWEST_DRAWS = 5
 """With fewer, a 95 % interval over draws is unreliable."""
@@ -56,12 +57,22 @@ def check_predictions(grid: Grid, classes: tuple[str, ...], confusion: NDArray[n
 
 
 def check_intervals(made: Comparison) -> list[str]:
-    """Few draws, differences that may be zero, and intervals that disagree."""
+    """Few groups or draws, differences that may be zero, and intervals that disagree."""
     warnings = []
+    if 0 < made.groups < FEW_GROUPS:
+        warnings.append(
+            f"the {made.split} images are of {number_words(made.groups, 'group')}: intervals over fewer than "
+            f"{FEW_GROUPS} are too narrow"
+        )
     main = [score for score in made.scores if score.metric == MAIN_METRIC]
     fewest = {amount: min(score.n for score in main if score.amount == amount) for amount in made.amounts}
     few = [f"{amount_words(amount)} ({n})" for amount, n in fewest.items() if n < FEWEST_DRAWS]
-    if few:
+    if made.folds:
+        warnings.append(
+            f"cross-validation in {made.folds} folds, whose training images overlap: intervals are over the test "
+            "images and do not cover other training images"
+        )
+    elif few:
         warnings.append(
             f"fewer than {FEWEST_DRAWS} draws at {', '.join(few)}: intervals over draws are unreliable there"
         )

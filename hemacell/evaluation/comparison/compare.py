@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hemacell.core.errors import UserError
 from hemacell.encoders.registry import controls_of
 from hemacell.evaluation.comparison.checks import check_images, check_intervals, check_predictions, check_runs
+from hemacell.evaluation.comparison.folds import pool_folds
 from hemacell.evaluation.comparison.grid import Grid, Split, build_grid, predictions_of
 from hemacell.evaluation.comparison.hypothesis_tests import holm, mcnemar_p, permutation_p, t_interval
 from hemacell.evaluation.comparison.label_efficiency import label_efficiency_ratio
@@ -30,6 +31,7 @@ from hemacell.evaluation.comparison.resampling import (
     percentile_interval,
     resampled_metrics,
 )
+from hemacell.evaluation.groups import number_of_groups
 from hemacell.evaluation.metrics import CONFUSION_METRICS, confusion_metrics
 
 
@@ -44,7 +46,9 @@ def compare(
 ) -> Comparison:
     """What a grid of runs says about its arms.
 
-    Every arm is compared with the baseline on the draws that both have, and on the images that all runs predicted.
+    Every arm is compared with the baseline on the draws that both have, and on the images that all runs predicted. Runs
+    of cross-validation are pooled first (`comparison.folds`). Where the groups of the images are known, intervals and
+    tests are over groups (`evaluation.groups`).
 
     Args:
         runs: finished runs, in the order of the study.
@@ -61,18 +65,20 @@ def compare(
     """
     if not runs:
         raise UserError("no finished run to compare; wait for the study's runs to finish, or name other runs")
-    grid, warnings = build_grid(runs, baseline, split)
-    predictions = match_predictions(
-        [predictions_of(run, split) for run in grid.runs], [run.run_id for run in grid.runs]
-    )
+    single, warnings = build_grid(runs, baseline, split)
+    grid = pool_folds(single) if split == "test" else single
+    found = [predictions_of(run, split) for run in grid.runs]
+    predictions = match_predictions(found, [run.run_id for run in grid.runs])
     tables = predictions.confusion()
     points = confusion_metrics(tables, predictions.classes)
-    replicates = resampled_metrics(predictions, image_weights(len(predictions.labels), resamples, seed))
-    results = _Results(grid, predictions, points, replicates, permutations, seed)
+    weights = image_weights(len(predictions.labels), resamples, seed, predictions.groups)
+    results = _Results(grid, predictions, points, resampled_metrics(predictions, weights), permutations, seed)
     made = Comparison(
         split=split,
         classes=predictions.classes,
         images=len(predictions.labels),
+        groups=number_of_groups(predictions.groups),
+        folds=max(run.folds for run in grid.runs),
         arms=grid.arms,
         amounts=grid.amounts,
         labels=grid.labels,
@@ -87,7 +93,7 @@ def compare(
         warnings=(),
     )
     warnings += check_images(predictions) + check_predictions(grid, predictions.classes, tables)
-    warnings += check_intervals(made) + check_runs(grid)
+    warnings += check_intervals(made) + check_runs(single)
     return replace(made, warnings=tuple(warnings))
 
 
@@ -159,10 +165,11 @@ def _difference(results: _Results, arm: str, other: str, amount: str, metric: st
     p: float | None = None
     per_draw: tuple[float, ...] = ()
     if metric == MAIN_METRIC:
-        labels, predicted = results.predictions.labels, results.predictions.predicted
-        classes = len(results.predictions.classes)
-        p = permutation_p(labels, predicted[a], predicted[b], classes, results.permutations, results.seed)
-        per_draw = tuple(mcnemar_p(labels, predicted[i], predicted[j]) for i, j in zip(a, b, strict=True))
+        matched = results.predictions
+        labels, predicted, groups = matched.labels, matched.predicted, matched.groups
+        classes = len(matched.classes)
+        p = permutation_p(labels, predicted[a], predicted[b], classes, results.permutations, results.seed, groups)
+        per_draw = tuple(mcnemar_p(labels, predicted[i], predicted[j], groups) for i, j in zip(a, b, strict=True))
     return Difference(
         arm=arm,
         baseline=other,

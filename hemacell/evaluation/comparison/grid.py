@@ -39,7 +39,7 @@ class Grid:
 
     def spread(self, rows: Sequence[int]) -> Spread:
         if len(rows) == 1:
-            return "images"
+            return "folds" if self.runs[rows[0]].folds else "images"
         return "seeds" if len({self.runs[row].train_digest for row in rows}) == 1 else "draws"
 
     def paired(self, amount: str, *arms: str) -> list[list[int]]:

@@ -8,8 +8,10 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from hemacell.evaluation.groups import group_numbers
 from hemacell.evaluation.intervals import LEVEL
 from hemacell.evaluation.metrics import ConfusionCounts, macro_f1
+from hemacell.evaluation.paired import sign_flip_p
 
 _FLOATS_AT_ONCE = 8_000_000  # of one temporary array
 _ROUNDING = 1e-12  # differences that are equal may differ by so much
@@ -22,12 +24,14 @@ def permutation_p(
     class_count: int,
     permutations: int = 5000,
     seed: int = 0,
+    groups: Sequence[str] = (),
 ) -> float:
     """Two-sided p-value of the mean over draws of the difference in macro-F1, by flipping the arms of images.
 
     Under the null hypothesis it does not matter which arm made which prediction. The predictions of all draws for one
     image are flipped together, since they are not independent: an image that is hard is hard in every draw. The test
-    is about the classifiers that were trained; the bootstrap covers the variation between draws.
+    is about the classifiers that were trained; the bootstrap covers the variation between draws. All images of a known
+    group are flipped together, for the same reason (exchangeable blocks, Winkler et al. 2014, NeuroImage 92).
 
     Equals `scipy.stats.permutation_test(permutation_type="samples")` of the size of the difference, several times
     as fast. p = (1 + count) / (1 + permutations), so that it is never 0 (Phipson and Smyth 2010).
@@ -38,6 +42,7 @@ def permutation_p(
         class_count: C.
         permutations: number of random flips.
         seed: of the flips.
+        groups: N, patient or slide of each image; empty where they are not known.
 
     Returns:
         In (0, 1]; 1 where the arms never differ.
@@ -57,12 +62,14 @@ def permutation_p(
         return np.asarray(a - b)
 
     a, b = tally(arm), tally(baseline)
-    change = (b - a)[(arm != baseline).any(0)]  # to the arm's tally where an image is flipped; the baseline's: minus
+    differs = (arm != baseline).any(0)
+    change = (b - a)[differs]  # to the arm's tally where an image is flipped; the baseline's: minus
     a, b = a.sum(0), b.sum(0)
     extreme = abs(difference(a, b)) - _ROUNDING
-    images, shape = len(change), change.shape[1:]
-    if not images:
+    if not len(change):
         return 1.0
+    change = _of_groups(change, groups, differs)
+    images, shape = len(change), change.shape[1:]
     change = change.reshape(images, -1)
     rng = np.random.default_rng([seed, 2])
     count, at_once = 0, max(1, _FLOATS_AT_ONCE // (images + change.shape[1]))
@@ -73,9 +80,27 @@ def permutation_p(
     return (1 + count) / (1 + permutations)
 
 
-def mcnemar_p(labels: NDArray[np.int64], arm: NDArray[np.int64], baseline: NDArray[np.int64]) -> float:
-    """p-value of McNemar's exact test (1947) that two classifiers are right equally often; all arguments [N]."""
+def _of_groups(values: NDArray[np.float32], groups: Sequence[str], chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Sums over each group of the rows of the chosen images; the rows themselves where groups are not known."""
+    if (numbers := group_numbers(groups)) is None:
+        return values
+    found, index = np.unique(numbers[chosen], return_inverse=True)
+    sums = np.zeros((len(found), *values.shape[1:]), dtype=np.float32)
+    np.add.at(sums, index, values)
+    return sums
+
+
+def mcnemar_p(
+    labels: NDArray[np.int64], arm: NDArray[np.int64], baseline: NDArray[np.int64], groups: Sequence[str] = ()
+) -> float:
+    """p-value of McNemar's exact test (1947) that two classifiers are right equally often; arrays are [N].
+
+    Where the groups of the images are known, of the same test over whole groups (`sign_flip_p`).
+    """
     a, b = arm == labels, baseline == labels
+    if (numbers := group_numbers(groups)) is not None:
+        differences = np.bincount(numbers, weights=a.astype(float) - b)
+        return sign_flip_p(np.rint(differences).astype(np.int64).tolist())
     table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
     return min(1.0, float(mcnemar(table, exact=True).pvalue))
 

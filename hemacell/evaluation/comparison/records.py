@@ -11,9 +11,9 @@ from hemacell.evaluation.predictions import Predictions
 Relation = Literal["=", ">", "<"]
 """Equal to a ratio, above it, or below it."""
 
-Spread = Literal["draws", "seeds", "images"]
-"""What an interval of a mean is over: draws of training images; only seeds, where all draws are the same images; or,
-with a single run, the test images."""
+Spread = Literal["draws", "seeds", "images", "folds"]
+"""What an interval of a mean is over: draws of training images; only seeds, where all draws are the same images; with
+a single run, the test images; or the images of all folds of a cross-validation, each tested once."""
 
 #: A difference is called clear where its p is not above this and the bootstrap interval excludes zero.
 SIGNIFICANCE = 0.05
@@ -53,6 +53,8 @@ class RunRecord:
     """`git.commit`, `data.digest`, `threads`, `data.duplicates_across_splits`, …"""
     val_images: int = 0
     """Number of labelled val images; 0 where it is not known."""
+    folds: int = 0
+    """Of how many folds the predictions are, where it stands for the runs of a cross-validation; else 0."""
     arm_settings: tuple[str, ...] = ("encoders",)
     """The settings that make the arm."""
 
@@ -187,6 +189,10 @@ class Comparison:
     """(arm, amount) -> counts int64 [C, C], rows labelled, columns predicted, summed over the draws."""
     warnings: tuple[str, ...]
     """One line each, for the reader of the report."""
+    groups: int = 0
+    """Of how many groups (patients, slides) the images are; 0 where none is known."""
+    folds: int = 0
+    """Folds of the cross-validation that tested them; 0 where all runs have the same test images."""
 
     def score(self, arm: str, amount: str, metric: str = MAIN_METRIC) -> Score | None:
         """The score of one condition; None without such a run."""

@@ -1,11 +1,12 @@
-"""The crossed bootstrap: test images and draws of training images, each resampled with replacement.
+"""The crossed bootstrap: test images (or groups of them) and draws of training images, resampled with replacement.
 
 Two things vary where a study is repeated: which images are tested, and which are trained on. The bootstrap resamples
 both, independently of each other; it overestimates the variance a little rather than leaving out either (Owen 2007,
 "The pigeonhole bootstrap", Annals of Applied Statistics 1). A resampled image counts equally often for every arm, draw
 and amount, and a resampled draw for every arm of every amount (draws are nested): differences stay paired. Of n draws
 it sees only (n - 1) / n of the variance, and knows no Student's t: with few, its interval is too narrow, which is why
-the t interval over draws is reported as well.
+the t interval over draws is reported as well. Where the patients or slides of the images are known, whole groups are
+drawn in place of images (`evaluation.groups`).
 
 Only counts of (label, predicted class) matter to these scores, so a resample is a vector of image weights, and all
 confusion matrices of a run are one matrix product.
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemacell.core.errors import UserError
+from hemacell.evaluation.groups import group_numbers, group_weights
 from hemacell.evaluation.intervals import LEVEL
 from hemacell.evaluation.metrics import confusion_counts, confusion_metrics
 from hemacell.evaluation.predictions import Predictions
@@ -34,6 +36,7 @@ class MatchedPredictions:
     labels: NDArray[np.int64]  # [N]
     predicted: NDArray[np.int64]  # [R, N]
     left_out: int  # images that some run lacks
+    groups: tuple[str, ...] = ()  # [N], patient or slide of each image; empty where none is known
 
     def confusion(self) -> NDArray[np.int64]:
         """Counts [R, C, C], rows labelled, columns predicted."""
@@ -91,7 +94,10 @@ def match_predictions(predictions: Sequence[Predictions], run_ids: Sequence[str]
     index = {id(table): np.array([table[key] for key in order]) for table in distinct}
     predicted = [each.predicted[index[id(table)]] for each, table in zip(predictions, rows, strict=True)]
     labels_in_order = np.array([label for _, label, _ in order], dtype=np.int64)
-    return MatchedPredictions(first.classes, labels_in_order, np.stack(predicted), len(everything) - len(common))
+    grouped = next((i for i, each in enumerate(predictions) if each.groups), None)
+    groups = () if grouped is None else tuple(predictions[grouped].groups[rows[grouped][key]] for key in order)
+    left_out = len(everything) - len(common)
+    return MatchedPredictions(first.classes, labels_in_order, np.stack(predicted), left_out, groups)
 
 
 def _rows(predictions: Predictions) -> dict[tuple[str, int, int], int]:
@@ -104,12 +110,9 @@ def _rows(predictions: Predictions) -> dict[tuple[str, int, int], int]:
     return rows
 
 
-def image_weights(images: int, resamples: int, seed: int) -> NDArray[np.uint16]:
-    """How often each image is drawn when N are drawn with replacement: multinomial counts [B, N], rows sum to N."""
-    rng = np.random.default_rng([seed, 0])
-    return np.stack(
-        [np.bincount(rng.integers(0, images, images), minlength=images).astype(np.uint16) for _ in range(resamples)]
-    )
+def image_weights(images: int, resamples: int, seed: int, groups: Sequence[str] = ()) -> NDArray[np.uint16]:
+    """How often each image counts when N are drawn with replacement, or G groups where these are known: [B, N]."""
+    return group_weights(group_numbers(groups), images, resamples, np.random.default_rng([seed, 0]))
 
 
 def draw_weights(draws: int, resamples: int, seed: int) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from hemacell.evaluation.comparison.records import Difference, LabelEfficiency, Relation
+from hemacell.evaluation.comparison.records import Comparison, Difference, LabelEfficiency, Relation
 from hemacell.evaluation.metrics import metric_label
 
 
@@ -41,6 +41,12 @@ def number_words(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
+def images_words(comparison: Comparison) -> str:
+    """`1,545 test images`, `1,545 test images of 23 groups`."""
+    of_groups = f" of {number_words(comparison.groups, 'group')}" if comparison.groups else ""
+    return f"{comparison.images:,} {comparison.split} images{of_groups}"
+
+
 def some(values: Sequence[str]) -> str:
     """The first three, and how many more."""
     shown = [value or "unset" for value in values[:3]]
@@ -57,7 +63,7 @@ def difference_in_words(difference: Difference) -> str:
     low, mean, high = (round(number, digits) + 0.0 for number in numbers)
     metric = metric_label(difference.metric)
     words = f"at {amount_words(difference.amount)}: {mean:+.{digits}f} {metric} [{low:.{digits}f}, {high:.{digits}f}]"
-    if difference.n == 1:
+    if difference.n == 1 and difference.spread != "folds":
         words += " over images only, of a single run"
     p = difference.p_value
     return words if p is None else f"{words}, {_p_words(p)}"

@@ -57,7 +57,8 @@ def label_efficiency(comparison: Comparison, metric: str = MAIN_METRIC) -> Figur
     _amount_axis(axes, comparison, ticks)
     _draw_majority_baseline(axes, comparison, metric)
     over = " or ".join(dict.fromkeys(score.spread for score in scores))
-    axes.set_title(f"mean and 95 % interval over {over}; faint: single runs")
+    folds = comparison.folds > 0
+    axes.set_title("95 % interval over images" if folds else f"mean and 95 % interval over {over}; faint: single runs")
     # The legend is in the order of the scores with the fewest labels, where the lines lie farthest apart.
     handles, words = axes.get_legend_handles_labels()
     order = sorted(range(len(handles)), key=lambda i: starts[words[i]], reverse=not lower_is_better(metric))

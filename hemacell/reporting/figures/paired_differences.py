@@ -88,6 +88,8 @@ def _draw_difference(axes: Axes, row: Difference, y: float, look: ArmStyle) -> N
 
 
 def _group_words(comparison: Comparison, amount: str, rows: Sequence[Difference]) -> str:
+    if comparison.folds:
+        return f"{amount_words(amount)}: {comparison.labels[amount]:,.0f} labels, {comparison.folds} folds"
     counts = sorted({row.n for row in rows})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     over = rows[0].spread if rows[0].spread != "images" else "draws"

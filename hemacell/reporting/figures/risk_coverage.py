@@ -1,5 +1,7 @@
 """Selective prediction: the error among accepted predictions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -11,7 +13,7 @@ from hemacell.reporting.figures.style import BLUE, VERMILION, new_figure, styled
 
 
 @styled
-def risk_coverage(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> Figure:
+def risk_coverage(labels: ArrayLike, probabilities: ArrayLike, threshold: float, groups: Sequence[str] = ()) -> Figure:
     """The error among the most confident predictions, against the share of images that these are.
 
     The band is the exact 95 % interval of each share; the mark is the threshold.
@@ -20,13 +22,15 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike, threshold: float)
         labels: int [N].
         probabilities: float [N, C].
         threshold: probability from which a prediction is accepted without review.
+        groups: N, patient or slide of each image; empty where they are not known.
     """
     curve = selective.risk_coverage(labels, probabilities)
     counts = np.rint(curve.coverage * len(np.asarray(labels))).astype(int)
     chosen = np.unique(np.linspace(0, len(counts) - 1, 400).astype(int))  # of thousands, for the band
     coverage, risk = curve.coverage[chosen], curve.risk[chosen]
     wrong = np.rint(risk * counts[chosen]).astype(int)
-    low, high = binomial_limits(wrong, counts[chosen])
+    worth = selective.effective_counts(labels, probabilities, groups)[chosen] / counts[chosen]
+    low, high = binomial_limits(wrong * worth, counts[chosen] * worth)
 
     figure = new_figure(5.4, 4.0)
     axes = figure.subplots()

@@ -29,6 +29,7 @@ class Candidate:
         classes: names in order, empty for an encoder.
         scores: sha256 of each validation image -> score on it, greater is better.
         rescore: how another version is scored on these images; None where that cannot be done.
+        groups: sha256 of each of these images -> its patient or slide; None or empty where they are not known.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Candidate:
     classes: tuple[str, ...]
     scores: Mapping[str, float]
     rescore: Rescore | None
+    groups: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _against(champion: RegisteredModel, alias: str, candidate: Candidate, cache:
             scores = candidate.rescore(fetch(champion, cache))
         except UserError as error:  # a champion that cannot be read must not cost the model that was just trained
             return Decision("", f"{champion.uri} could not be scored on the same images: {error}")
-    found = sign_test(candidate.scores, scores)
+    found = sign_test(candidate.scores, scores, candidate.groups)
     if not found.images:
         return Decision("", f"{champion.uri} was validated on other images, and no image is shared")
     if found.is_better:

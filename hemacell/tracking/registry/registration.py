@@ -62,6 +62,7 @@ def register(
     val_score: float,
     val_images: Mapping[str, float],
     cache: Path,
+    val_groups: Mapping[str, str] | None = None,
     classes: Sequence[str] = (),
     tags: Mapping[str, object] | None = None,
     card: str = "",
@@ -82,6 +83,7 @@ def register(
         val_score: its score on the validation images, for people.
         val_images: sha256 of each of these images -> score on it, such as 1 for right and 0 for wrong.
         cache: where a champion's files are fetched to.
+        val_groups: sha256 of each of these images -> its patient or slide; None or empty where they are not known.
         classes: names of a classifier's classes, in order.
         tags: further tags of the version.
         card: the model card (Markdown): README.md inside the model, and the version's description.
@@ -101,7 +103,7 @@ def register(
         all_tags |= {CLASSES: ",".join(classes), CLASSES_DIGEST: classes_digest(classes)}
     all_tags |= {key: canonical(value) for key, value in (tags or {}).items()}
     version = _log(folder, name, run, model, all_tags, card, val_images)
-    decision = decide(Candidate(name, kind, trial, tuple(classes), val_images, rescore), cache)
+    decision = decide(Candidate(name, kind, trial, tuple(classes), val_images, rescore, val_groups), cache)
     if decision.alias:
         run.client.set_registered_model_alias(name, decision.alias, version)
     run.client.set_model_version_tag(name, version, DECISION, decision.reason)

@@ -23,7 +23,7 @@ from hemacell.tracking.runs.links import (
     ui_hint,
     view_link,
 )
-from hemacell.tracking.schema import DATA_KIND, ERROR, JOB, MODEL_INPUT, NOTE, PARENT, REGISTERED
+from hemacell.tracking.schema import DATA_KIND, ERROR, INTERVALS_OVER, JOB, MODEL_INPUT, NOTE, PARENT, REGISTERED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -200,7 +200,9 @@ def _result(run: Run, related: Sequence[Run]) -> str:
         return "\n".join(f"* [{each.info.run_name}]({run_link(each)}): {_scores(each, 'test')}" for each in compared)
     prefixes = sorted({name.rpartition("/")[0] for name in metrics if name.startswith(("test/", "external"))})
     found = [(prefix, _scores(run, prefix)) for prefix in reversed(prefixes)]
-    return "\n\n".join(f"On {_images(run, prefix)}: {scores}." for prefix, scores in found if scores)
+    return "\n\n".join(
+        f"On {_images(run, prefix)}: {scores}.{_intervals_over(run, prefix)}" for prefix, scores in found if scores
+    )
 
 
 def _scores(run: Run, prefix: str) -> str:
@@ -216,6 +218,14 @@ def _score(metrics: Mapping[str, float], name: str, words: str) -> str:
     if f"{name}_low" in metrics:
         text += f" [{metrics[f'{name}_low']:.3f}, {metrics[f'{name}_high']:.3f}]"
     return text
+
+
+def _intervals_over(run: Run, prefix: str) -> str:
+    """What the intervals in brackets are over, where there are some."""
+    if not (units := run.data.tags.get(INTERVALS_OVER.format(prefix))):
+        return ""
+    no_groups = "" if "group" in units else " (no patients or slides are known: for other patients they are too narrow)"
+    return f" Intervals in brackets: 95 %, over {units}{no_groups}."
 
 
 def _images(run: Run, prefix: str) -> str:
