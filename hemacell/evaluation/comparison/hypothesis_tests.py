@@ -62,15 +62,15 @@ def permutation_p(
         return np.asarray(a - b)
 
     a, b = tally(arm), tally(baseline)
-    differs = (arm != baseline).any(0)
-    change = (b - a)[differs]  # to the arm's tally where an image is flipped; the baseline's: minus
+    change = (b - a)[
+        differs := (arm != baseline).any(0)
+    ]  # to the arm's tally where an image is flipped; the baseline's: minus
     a, b = a.sum(0), b.sum(0)
     extreme = abs(difference(a, b)) - _ROUNDING
     if not len(change):
         return 1.0
-    change = _of_groups(change, groups, differs)
-    images, shape = len(change), change.shape[1:]
-    change = change.reshape(images, -1)
+    shape, change = change.shape[1:], _of_groups(change.reshape(len(change), -1), groups, differs)
+    images = len(change)
     rng = np.random.default_rng([seed, 2])
     count, at_once = 0, max(1, _FLOATS_AT_ONCE // (images + change.shape[1]))
     for start in range(0, permutations, at_once):
