@@ -53,6 +53,8 @@ class Decoded:
     """int64 [N], number of the image that a row was cut from; pieces of one image share it."""
     notes: dict[str, int] = field(default_factory=dict)
     """How unusual files were read -> their number, such as 'the first of 3 pages is used'."""
+    folder: Path | None = None
+    """Where the array is stored: what else is computed from it may lie there. None for pixels made in memory."""
 
     def __len__(self) -> int:
         return len(self.array)
@@ -195,7 +197,7 @@ def _stored(manifest: Manifest, recipe: _Recipe, cache: Path, max_bad: float, pr
     named = _with_paths(manifest, bad)
     _check_bad(named, len(manifest), max_bad)
     numbers = np.unique(rows, return_inverse=True)[1].astype(np.int64)
-    return Decoded(array, manifest.select(rows), named, numbers, notes)
+    return Decoded(array, manifest.select(rows), named, numbers, notes, folder)
 
 
 def _keys(manifest: Manifest) -> Iterator[tuple[str, str]]:
