@@ -80,10 +80,8 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
         backbone.reset_classifier(0)
         uri = register_encoder(job, run, manifest, config, backbone.state_dict(), trained.val_score, val_images, scores)
         job.cleanup(run)
-    logger.info(
-        f"camelyon: test accuracy {scores['accuracy']:.3f}, AUROC {scores['auroc']:.3f} "
-        f"on {len(manifest.part('test'))} patches; {uri}, run {run.run_id}"
-    )
+    said = f"test accuracy {scores['accuracy']:.3f}, AUROC {scores['auroc']:.3f} on {len(parts['test'])} patches"
+    logger.info(f"camelyon: {said}; {uri}, run {run.run_id}")
     return run.run_id
 
 

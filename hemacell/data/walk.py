@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from hemacell.core.errors import UserError
@@ -33,6 +34,8 @@ IMAGE_ENDINGS = frozenset(
 
 HEAD_BYTES = 32
 """How much of a file tells its kind, and of a PNG its depth."""
+MOST_FOLDERS = 50_000
+"""Folders directly in what `data` names: far more than any set has classes, patients or slides."""
 _NO_IMAGE = "no image: "
 _STRONG = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "JPEG2000")  # kinds whose first bytes are hardly met by chance
 _MAX_DEPTH = 64  # folders in folders; a laboratory has five
@@ -84,6 +87,23 @@ def existing_folder(folder: Path) -> Path:
         raise UserError(f"no such folder: {folder}; {above} does not exist either")
     near = [path.name for path in above.iterdir() if path.is_dir()]
     raise UserError(f"no such folder: {folder}{did_you_mean(folder.name, near)}")
+
+
+def require_few_folders(root: Path) -> None:
+    """Raise UserError where a folder holds more than `MOST_FOLDERS` folders; looks no further and into none of them.
+
+    Every source looks at what a folder holds, which would take minutes here.
+    """
+    try:
+        with os.scandir(root) as entries:
+            beyond = next(islice((entry for entry in entries if entry.is_dir()), MOST_FOLDERS, None), None)
+    except OSError as error:
+        raise UserError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
+    if beyond is not None:
+        raise UserError(
+            f"{root}: holds more than {MOST_FOLDERS} folders; expected one for each class, patient or slide: name the "
+            "folder with the images"
+        )
 
 
 def is_image_file(path: Path) -> bool:

@@ -1,10 +1,13 @@
 """Every mistake of a user: exit code 2, one line that says what to type instead, and no run left RUNNING."""
 
 import contextlib
+import errno
 import importlib
+import os
 import shutil
 import socket
 import subprocess
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from PIL import Image
 from hemacell.cli import main
 from hemacell.config.jobs import JOBS
 from tests.projects.conftest import small_disk
-from tests.reading import without_account
+from tests.reading import read_cells, without_account
 
 CELLS = {
     "limit": "0",
@@ -95,6 +98,88 @@ def test_a_file_for_a_folder(refused, tmp_path):
     assert "cells.zip: cannot be unpacked" in refused("wbc", data=tmp_path / "cells.zip")
     (tmp_path / "cells.doc").write_bytes(b"PK")
     assert "is a file" in refused("wbc", data=tmp_path / "cells.doc")
+
+
+def pictures(folder: Path, **counts: int) -> Path:
+    """Small class folders in `folder`."""
+    rng = np.random.default_rng(7)
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / label / f"{number}.png")
+    return folder
+
+
+def table(folder: Path, head: str, row: str) -> Path:
+    """A table of the pictures of two classes, one row for each: `{0}` is its path, `{1}` its class."""
+    files = sorted(pictures(folder, A=6, B=6).rglob("*.png"))
+    lines = [head, *(row.format(file.relative_to(folder).as_posix(), file.parent.name) for file in files)]
+    (folder / "cells.csv").write_text("\n".join(lines))
+    return folder / "cells.csv"
+
+
+def archive(folder: Path) -> Path:
+    inner = shutil.make_archive(str(folder / "inner"), "zip", pictures(folder / "cells", A=2, B=2))
+    with zipfile.ZipFile(folder / "outer.zip", "w") as outer:
+        outer.write(inner, "inner.zip")
+    return folder / "outer.zip"
+
+
+def pickled(folder: Path) -> Path:
+    names = [f"{split}_{kind}" for split in ("train", "val", "test") for kind in ("images", "labels")]
+    np.savez(folder / "cells.npz", **{name: np.array([{}], dtype=object) for name in names})
+    return folder / "cells.npz"
+
+
+def loop(folder: Path) -> Path:
+    (folder / "A" / "deep").mkdir(parents=True)
+    (folder / "A" / "deep" / "again").symlink_to(folder, target_is_directory=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "words"),
+    [
+        (lambda at: table(at, "image", "{0}"), {}, "expected a column label, class or cell_type, found image"),
+        (lambda at: table(at, "image,label,class", "{0},{1},{1}"), {}, "label and class could both be the label"),
+        (lambda at: table(at, "image,label,x,y,w,h", "{0},{1},900,0,9,9"), {}, "lies outside of them"),
+        (lambda at: table(at, "image,label,x,y,w,h", "{0},{1},0.1,0.1,0.2,0.2"), {}, "row without a box in pixels"),
+        (lambda at: pictures(at / "cells", A=6, B=6), {"classes": "A:"}, "classes=A:: expected NAME:CLASS"),
+        (
+            lambda at: pictures(at / "cells", A=6, B=6),
+            {"classes": "A:-,B:-"},
+            "found no labelled images after classes=",
+        ),
+        (archive, {}, "holds another archive, 'inner.zip'; unpack both"),
+        (pickled, {}, "holds pickled objects, which may run code"),
+        (loop, {}, "no class folders with images in"),
+    ],
+)
+def test_images_that_cannot_be_used(refused, tmp_path, make, settings, words):
+    (tmp_path / "given").mkdir()
+    assert words in refused("wbc", lines=None, data=make(tmp_path / "given"), **settings)
+
+
+def test_a_class_of_one_image(tmp_path):
+    assert "too few for 3 splits: 1 B, 2 C" in read_cells(pictures(tmp_path / "cells", A=3, B=1, C=2)).summary()
+
+
+@pytest.mark.parametrize("job", ["wbc", "prcc"])
+def test_more_folders_than_any_set_has(refused, tmp_path, monkeypatch, job):
+    monkeypatch.setattr("hemacell.data.walk.MOST_FOLDERS", 2)
+    assert "holds more than 2 folders" in refused(job, data=pictures(tmp_path / "cells", A=1, B=1, C=1))
+
+
+def test_a_folder_that_cannot_be_read(refused, tmp_path, monkeypatch):
+    closed, scandir = pictures(tmp_path / "cells", A=1), os.scandir
+
+    def refuse(path="."):
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # permissions would not stop root
+    assert f"{closed}: cannot be read (Permission denied); check its permissions" in refused("wbc", data=closed)
 
 
 def test_one_class_only(refused, course):

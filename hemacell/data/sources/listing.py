@@ -18,7 +18,7 @@ from hemacell.core.errors import UserError
 from hemacell.data.boxes import digests_of_paths, mask_path_size, path_size, split_box
 from hemacell.data.class_names import LEFT_OUT, ClassMap
 from hemacell.data.images import UnreadableImage, camera_bits, check_mask_size
-from hemacell.data.manifest import Account, Manifest, Row, Skipped, shown
+from hemacell.data.manifest import SPLITS, Account, Manifest, Row, Skipped, shown
 
 MOST_CLASSES = 1_000
 
@@ -83,7 +83,7 @@ def to_manifest(
         to_class.check_used(item.label for item in listing.items)
         names = tuple(sorted({item.label for item in items}))
         _check_classes(names, listing, classes, least_classes)
-        account.notes += _without_images(items, names)
+        account.notes += _without_images(items, names) + _with_few(items)
     items = _with_groups(items, group, listing.root)
     undivided = "train" if listing.labelled else ""  # `splits` divides these
     rows = _rows(items, "original", masks, undivided) + _rows(extra, "extra", masks, undivided)
@@ -114,6 +114,12 @@ def _without_images(items: Sequence[Item], names: Sequence[str]) -> list[str]:
     splits = sorted({split for split, _ in there if split})
     missing = [f"no {name} in {split}" for split in splits for name in names if (split, name) not in there]
     return [", ".join(missing)] if missing else []
+
+
+def _with_few(items: Sequence[Item]) -> list[str]:
+    counts = Counter(item.label for item in items)
+    few = [f"{count} {name}" for name, count in sorted(counts.items()) if count < len(SPLITS)]
+    return [f"too few for {len(SPLITS)} splits: {', '.join(few)}"] if few else []
 
 
 def _check_classes(names: Sequence[str], listing: Listing, classes: str, least: int) -> None:

@@ -14,6 +14,7 @@ from hemacell.data.sources.class_folders import ClassFolders
 from hemacell.data.sources.sample import lies_in_sample, sample_folder
 from hemacell.data.sources.tile_folder import TileFolder
 from hemacell.data.tables import TABLES
+from hemacell.data.walk import require_few_folders
 
 #: How a folder that no source knows is read when a job names it: so the error says what is missing.
 _OTHERWISE: dict[str, type[Source]] = {"wbc": ClassFolders, "camelyon": ClassFolders, "prcc": TileFolder}
@@ -52,7 +53,7 @@ def resolve_data(data: str, cache: Path) -> DataSource:
     A folder that holds a drawn sample, or lies in one, is of kind 'sample' by whatever way it is named.
 
     Raises:
-        UserError: the folder does not exist, or is a file.
+        UserError: the folder does not exist, cannot be read, holds too many folders, or is a file of an unknown kind.
     """
     name, setting = (data, "data") if data else (os.environ.get("HEMACELL_DATA", ""), "HEMACELL_DATA")
     if not name:
@@ -66,6 +67,8 @@ def resolve_data(data: str, cache: Path) -> DataSource:
             f"class folders, WBC_100, CAM16_100cls_10mask or pRCC_nolabel, a table or a .zip; without {setting} the "
             "built-in sample is used"
         )
+    if root.is_dir():
+        require_few_folders(root)
     kinds = [source for source in SOURCES.values() if prefix and source.prefix == prefix]
     if kinds and not any(source.matches(root) for source in kinds):
         raise UserError(f"{setting}={name}: {root} is not read as {kinds[0].name}; leave {prefix}: out")

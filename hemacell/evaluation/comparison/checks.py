@@ -51,7 +51,10 @@ def check_predictions(grid: Grid, classes: tuple[str, ...], confusion: NDArray[n
             if never.any():
                 missing[tuple(classes[i] for i in np.flatnonzero(never))].append(grid.runs[row].draw)
         if missing:
-            found = "; ".join(f"{', '.join(names)} in {draw_words(draws)}" for names, draws in missing.items())
+            where = {
+                names: "" if grid.runs[rows[0]].folds else f" in {draw_words(missing[names])}" for names in missing
+            }
+            found = "; ".join(f"{', '.join(names)}{words}" for names, words in where.items())
             warnings.append(f"{condition_words(arm, amount)} never predicts {found}")
     return warnings
 

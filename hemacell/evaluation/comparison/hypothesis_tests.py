@@ -29,9 +29,9 @@ def permutation_p(
     """Two-sided p-value of the mean over draws of the difference in macro-F1, by flipping the arms of images.
 
     Under the null hypothesis it does not matter which arm made which prediction. The predictions of all draws for one
-    image are flipped together, since they are not independent: an image that is hard is hard in every draw. The test
-    is about the classifiers that were trained; the bootstrap covers the variation between draws. All images of a known
-    group are flipped together, for the same reason (exchangeable blocks, Winkler et al. 2014, NeuroImage 92).
+    image are flipped together, as are all images of a known group, since they are not independent: an image that is
+    hard is hard in every draw (exchangeable blocks, Winkler et al. 2014, NeuroImage 92). The test is about the
+    classifiers that were trained; the bootstrap covers the variation between draws.
 
     Equals `scipy.stats.permutation_test(permutation_type="samples")` of the size of the difference, several times
     as fast. p = (1 + count) / (1 + permutations), so that it is never 0 (Phipson and Smyth 2010).
@@ -40,8 +40,7 @@ def permutation_p(
         labels: [N], indices of classes.
         arm, baseline: predictions [n draws, N].
         class_count: C.
-        permutations: number of random flips.
-        seed: of the flips.
+        permutations, seed: number of random flips, and their seed.
         groups: N, patient or slide of each image; empty where they are not known.
 
     Returns:
@@ -68,9 +67,8 @@ def permutation_p(
     extreme = abs(difference(a, b)) - _ROUNDING
     if not len(change):
         return 1.0
-    change = _of_groups(change, groups, differs)
-    images, shape = len(change), change.shape[1:]
-    change = change.reshape(images, -1)
+    shape, change = change.shape[1:], _of_groups(change.reshape(len(change), -1), groups, differs)
+    images = len(change)
     rng = np.random.default_rng([seed, 2])
     count, at_once = 0, max(1, _FLOATS_AT_ONCE // (images + change.shape[1]))
     for start in range(0, permutations, at_once):
