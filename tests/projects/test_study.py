@@ -228,21 +228,23 @@ def test_an_interrupted_study_is_marked_with_its_cells_and_resumed_by_its_id(new
 
 def test_cross_validation_tests_every_image_once(new_store):
     own = new_store("folds")
-    done = own.mlflow_run("study", folds=3, fractions="1.0", arms="none;probe: method=linear_probe", workers=1)
+    done = own.mlflow_run(
+        "study", folds=2, draws=5, fractions="1.0", arms="none; slow: encoders=none, learning_rate=0.001", workers=1
+    )
     assert done.returncode == 0, done.stderr
     run = result(own)
-    assert run.data.params["draws"] == run.data.params["folds"] == "3"
+    assert run.data.params["draws"] == run.data.params["folds"] == "2"
     children = children_of(own, run)
     assert {child.info.run_name for child in children} == {
-        f"{arm} 100 % fold {fold} of 3" for arm in ("none", "probe") for fold in range(3)
+        f"{arm} 100 % fold {fold} of 2" for arm in ("none", "slow") for fold in range(2)
     }
     tested = {}
     for child in children:
         rows = json.loads(own.files(child.info.run_id)["predictions.json"].read_text())["rows"]
         tested.setdefault(child.info.run_name.split()[0], []).extend(row["sha256"] for row in rows)
-    assert len(set(tested["none"])) == len(tested["none"]) and sorted(tested["none"]) == sorted(tested["probe"])
+    assert len(set(tested["none"])) == len(tested["none"]) and sorted(tested["none"]) == sorted(tested["slow"])
     report = own.files(run.info.run_id)["report.md"].read_text()
-    assert f"on {len(tested['none'])} test images" in report and "divided into 3 folds" in report
+    assert f"on {len(tested['none'])} test images" in report and "divided into 2 folds" in report
     assert "intervals and tests are over images" in report.lower()
 
 
@@ -285,7 +287,7 @@ def test_two_studies_at_once_on_one_store(new_store, tmp_path):
         ("study", {"resume": "nothing"}, "there is no run 'nothing'"),
         ("study", {"folds": 1}, "folds: expected 2 or more, found 1"),
         ("study", {"folds": 4, "draws": 3}, "every fold is a draw, and all are computed; leave draws"),
-        ("study", {"folds": 500}, "folds=500: expected 500 or more images of every class, found"),
+        ("study", {"folds": 500, "draws": 5}, "folds=500: expected 500 or more images of every class, found"),
         ("wbc", {"folds": 4, "draw": "official"}, "folds and draw=official: expected one of the two"),
         ("wbc", {"folds": 4, "draw": 4}, "with folds=4 a draw is a fold, 0 to 3, found 4"),
         ("compare", {}, "expected one of study, runs and filter, found none of them"),
