@@ -123,14 +123,19 @@ class Audit:
 
 
 def doubtful_table(images: Manifest, doubts: Doubts | None) -> pd.DataFrame:
-    """The doubtful labels, the most doubtful first: a table to correct, and to give back as `labels=`."""
-    columns = ["path", "sha256", "split", "label", "suggested", "score"]
+    """Labels that another class is more probable than, the most doubtful first: to correct, and give back as `labels=`.
+
+    Columns: `path`, `sha256`, `split`, `label`, `suggested`, `score` (see `Doubts`), and `confident`: off the diagonal
+    of the confident joint, while the others may be cells that are only hard to tell apart.
+    """
+    columns = ["path", "sha256", "split", "label", "suggested", "score", "confident"]
     if doubts is None:
         return pd.DataFrame(columns=columns)
-    rows = [row for row in doubts.order if doubts.doubtful[row]]
-    table = images.table.iloc[rows]
+    rows = [row for row in doubts.order if doubts.doubtful[row] or doubts.suggested[row] != images.labels[row]]
     suggested = [images.classes[number] for number in doubts.suggested[rows]]
-    names = images.names
-    return table.assign(path=[names[row] for row in rows], suggested=suggested, score=doubts.score[rows].round(4))[
-        columns
-    ]
+    return images.table.iloc[rows].assign(
+        path=[images.names[row] for row in rows],
+        suggested=suggested,
+        score=doubts.score[rows].round(4),
+        confident=doubts.doubtful[rows],
+    )[columns]

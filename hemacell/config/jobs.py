@@ -276,7 +276,8 @@ class StudySettings(CellSettings):
             ValueError: as `parse_arms`.
         """
         # Fraction, draw and seed vary over the grid, and are the same for all arms; so are the folds.
-        return parse_arms(self.arms, WbcSettings.names(Role.KEY, Role.IMAGES) - {"folds"} | {"encoders"})
+        allowed = WbcSettings.names(Role.KEY, Role.IMAGES) - {"folds"} | {"encoders"}
+        return parse_arms(self.arms, allowed, WbcSettings.model_fields.keys() - allowed)
 
     @model_validator(mode="after")
     def _grid(self) -> StudySettings:

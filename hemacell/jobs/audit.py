@@ -189,7 +189,7 @@ def summarise(
             *findings.group_findings(images),
             *findings.unreadable_finding(decoded.bad),
             *findings.class_findings(images),
-            *findings.label_finding(doubted),
+            *findings.label_finding(doubted[doubted["confident"].astype(bool)]),
             *findings.measurement_findings(outlying, differing),
             *(findings.distance_finding(distances.model, distances.flagged) if distances else []),
         ]

@@ -12,6 +12,7 @@ import numpy as np
 from hemacell.audit.files import count_kinds
 from hemacell.audit.findings import CopyGroup, Severity
 from hemacell.audit.result import Audit
+from hemacell.data.groups import known_groups
 from hemacell.reporting.pages import embedded_thumbnail, template_environment
 
 _SIDE = 96  # of a thumbnail, in pixels
@@ -92,9 +93,8 @@ def _counts(audit: Audit) -> dict[str, Any]:
 
 
 def _groups(audit: Audit) -> str:
-    table = audit.images.table
-    sizes = Counter(table["group"])
-    if (table["group"] == table["sha256"]).all():
+    sizes = Counter(known_groups(audit.images))
+    if not sizes:
         return (
             "No patient, slide or smear is known of these images (see the setting group): splits are made of single "
             "images, and intervals are over images, not over patients."
@@ -145,8 +145,8 @@ def _copies(audit: Audit, pictures: int) -> list[dict[str, Any]]:
 def _doubts(audit: Audit, pictures: int) -> dict[str, Any] | None:
     if audit.doubts is None:
         return None
-    doubts, classes = audit.doubts, audit.images.classes
-    rows = [row for row in doubts.order if doubts.doubtful[row]]
+    doubts, classes, labels = audit.doubts, audit.images.classes, audit.images.labels
+    rows = [row for row in doubts.order if doubts.doubtful[row] or doubts.suggested[row] != labels[row]]
     cells = [
         _cell(
             audit,
@@ -156,7 +156,8 @@ def _doubts(audit: Audit, pictures: int) -> dict[str, Any] | None:
         )
         for row in rows[:pictures]
     ]
-    return {"count": len(rows), "cells": cells, "notes": doubts.notes}
+    confident = int(doubts.doubtful.sum())
+    return {"count": len(rows), "confident": confident, "cells": cells, "notes": doubts.notes}
 
 
 def _outliers(audit: Audit, pictures: int) -> list[dict[str, Any]]:
