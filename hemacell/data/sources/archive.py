@@ -10,12 +10,12 @@ import shutil
 import stat
 import zipfile
 import zlib
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.core.files import atomic_folder, disk_error, require_space, sha256_of
+from hemacell.data.sources.kept_digests import kept_digests
 from hemacell.data.walk import SYSTEM_FOLDERS
 
 ARCHIVE = ".zip"
@@ -47,7 +47,8 @@ def unpacked(archive: Path) -> Path:
     """
     try:
         known = archive.stat()
-        folder = cache_dir() / "unpacked" / _digest(archive, known.st_size, known.st_mtime_ns)[:40]
+        digest = kept_digests(archive, "archive", 1, lambda: [sha256_of(archive)])[0]
+        folder = cache_dir() / "unpacked" / digest[:40]
         if not folder.is_dir():
             with zipfile.ZipFile(archive) as content, atomic_folder(folder) as temporary:
                 files = _checked(archive, content, known.st_size)
@@ -59,12 +60,6 @@ def unpacked(archive: Path) -> Path:
         raise disk_error(error, f"cannot unpack {archive} into {cache_dir()}") from error
     except _DAMAGED as error:
         raise UserError(f"{archive}: cannot be unpacked ({in_one_line(error)}); download or make it again") from error
-
-
-@lru_cache(maxsize=16)
-def _digest(archive: Path, size: int, changed: int) -> str:
-    """The digest of a file that is of this size and was changed then: of a large one it takes seconds."""
-    return sha256_of(archive)
 
 
 def _checked(archive: Path, content: zipfile.ZipFile, size: int) -> dict[PurePosixPath, zipfile.ZipInfo]:

@@ -9,7 +9,8 @@ The arrays are unpacked once into the cache and mapped into memory: TissueMNIST 
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
+from collections.abc import Iterator
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from hemacell.data.images import UnreadableImage
 from hemacell.data.manifest import SPLITS, Card
 from hemacell.data.sources.archive import unpacked
 from hemacell.data.sources.base import Source, SourceOptions, source
+from hemacell.data.sources.kept_digests import kept_digests
 from hemacell.data.sources.listing import Item, Listing
 
 _BLOOD = (
@@ -52,8 +54,8 @@ class MedMnist(Source):
         self.refuse(options)
         items = []
         for split, (images, labels) in self._arrays.items():
-            for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
-                digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+            digests = kept_digests(self.root, split, len(images), partial(_digests, images))
+            for number, (digest, label) in enumerate(zip(digests, labels, strict=True)):
                 items.append(Item(f"{self.root.name}#{split}/{number}", self._name(int(label)), split, sha256=digest))
         notes = [f"{images.shape[1]}x{images.shape[2]} px, the official splits"]
         if not self._is_blood:
@@ -91,6 +93,10 @@ class MedMnist(Source):
             _check(self.root, split, images, labels)
             arrays[split] = (images, np.array(labels).reshape(-1))
         return arrays
+
+
+def _digests(images: np.ndarray) -> Iterator[str]:
+    return (hashlib.sha256(pixels.tobytes()).hexdigest() for pixels in images)
 
 
 def _mapped(file: Path, array: Path) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from hemacell.data.class_names import CAMELYON_CLASSES
 from hemacell.data.images import UnreadableImage
 from hemacell.data.manifest import Card
 from hemacell.data.sources.base import Source, SourceOptions, source
+from hemacell.data.sources.kept_digests import kept_digests
 from hemacell.data.sources.listing import Item, Listing
 from hemacell.data.tables import open_table
 
@@ -46,7 +47,7 @@ class PatchCamelyon(Source):
         return root.is_dir() and any((root / each).is_file() for each in (name, f"{name}.gz"))
 
     def listing(self, options: SourceOptions) -> Listing:
-        """Read labels and slides, and the digest of every patch.
+        """Read labels and slides, and the digest of every patch (of a file that was read before, from the cache).
 
         Raises:
             UserError: files that are packed, damaged, missing or of other sizes.
@@ -62,7 +63,9 @@ class PatchCamelyon(Source):
             if not slides:
                 notes.append(f"the slides of {split} are not known: {_STEM}{word}_meta.csv is not there")
                 slides = [""] * len(labels)
-            for number, digest in enumerate(self._digests(split)):
+            file = self._path(word, "x.h5")
+            digests = kept_digests(file, split, len(labels), partial(self._digests, split))
+            for number, digest in enumerate(digests):
                 label = CAMELYON_CLASSES[labels[number]]
                 items.append(Item(f"{split}#{number}", label, split, slides[number], sha256=digest))
         return Listing(self.root.name, self.root, items, notes=notes)

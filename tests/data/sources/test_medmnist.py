@@ -5,6 +5,7 @@ import pytest
 
 from hemacell.core.errors import UserError
 from hemacell.data.decoding import decode
+from hemacell.data.sources import medmnist
 from hemacell.data.sources.base import find_source
 from hemacell.data.sources.resolve import resolve_data
 from tests.reading import read_cells
@@ -31,6 +32,18 @@ def saved(folder, name="bloodmnist.npz", compressed=True, **changed):
     file = folder / name
     (np.savez_compressed if compressed else np.savez)(file, **{**arrays(), **changed})
     return file
+
+
+def test_the_second_start_digests_nothing_and_a_changed_file_does(tmp_path, monkeypatch):
+    first = read_cells(saved(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(medmnist, "_digests", lambda images: pytest.fail("digested again"))
+        assert read_cells(tmp_path / "bloodmnist.npz").digest == first.digest
+    changed = arrays()["test_images"]
+    changed[5] = 0
+    now = read_cells(saved(tmp_path, test_images=changed)).table.set_index("path")["sha256"]
+    before = first.table.set_index("path")["sha256"]
+    assert [path for path in before.index if before[path] != now[path]] == ["bloodmnist.npz#test/5"]
 
 
 @pytest.mark.parametrize("name", ["bloodmnist.npz", "BloodMNIST_64.NPZ"])

@@ -10,6 +10,7 @@ import pytest
 from hemacell.core.errors import UserError
 from hemacell.data.decoding import decode
 from hemacell.data.sources.base import find_source
+from hemacell.data.sources.pcam import PatchCamelyon
 from hemacell.data.sources.resolve import read_manifest, resolve_data
 
 COUNTS = {"train": 12, "valid": 6, "test": 4}
@@ -22,7 +23,8 @@ def pixels_of(word):
 
 
 @pytest.fixture
-def pcam(tmp_path):
+def pcam(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEMACELL_CACHE", str(tmp_path / "kept"))
     folder = tmp_path / "pcam"
     folder.mkdir()
     for word, count in COUNTS.items():
@@ -62,6 +64,19 @@ def test_many_threads_read_at_once(pcam):
     with ThreadPoolExecutor(8) as pool:
         images = list(pool.map(lambda n: np.asarray(read(f"train#{n % 12}")), range(96)))
     assert all((image == pixels_of("train")[n % 12]).all() for n, image in enumerate(images))
+
+
+def test_the_second_start_digests_no_patch_and_a_changed_file_does(pcam, monkeypatch):
+    first = read_manifest(pcam, "camelyon")
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchCamelyon, "_digests", lambda self, split: pytest.fail(f"{split} is digested again"))
+        assert read_manifest(pcam, "camelyon").digest == first.digest
+    changed = pixels_of("test")
+    changed[2] = 0
+    (pcam / f"{STEM}test_x.h5").unlink()  # it is still open
+    put(pcam, "test", "x", changed)
+    before, now = (each.table.set_index("path")["sha256"] for each in (first, read_manifest(pcam, "camelyon")))
+    assert [path for path in before.index if before[path] != now[path]] == ["test#2"]
 
 
 def test_without_some_files(pcam):
