@@ -10,8 +10,9 @@ import tifffile
 from PIL import Image
 
 from hemacell.data.decoding import decode
-from hemacell.data.deep import DeepPixels, depth_of
+from hemacell.data.deep import DeepPixels, depth_of, is_deep
 from hemacell.data.images import UnreadableImage, camera_bits, read_mask, read_picture, read_rgb
+from hemacell.data.walk import HEAD_BYTES
 from tests.reading import read_cells
 
 PICTURE = np.full((12, 10, 3), (235, 220, 215), np.uint8)
@@ -47,6 +48,26 @@ def test_a_tiff_shows_the_picture_that_was_taken(kind):
     values, options = DEEP[kind]
     photometric = {} if "channels" in kind else {"photometric": "rgb"}
     assert np.abs(shown(tiff(values, **photometric, **options)) - PICTURE).max() <= 1
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3), (6, 5, 4), (2, 6, 5), (3, 6, 5, 3)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_what_is_deep_is_told_as_tifffile_tells_it(byteorder, bigtiff, shape, dtype):
+    photometric = "rgb" if shape[-1] in (3, 4) else "minisblack"
+    data = tiff(np.zeros(shape, dtype), byteorder=byteorder, bigtiff=bigtiff, photometric=photometric)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        expected = file.pages.first.bitspersample > 8 or len(file.pages) > 1
+    assert is_deep(io.BytesIO(data), data[:HEAD_BYTES]) == expected
+
+
+def test_a_damaged_count_of_tags_asks_for_no_memory():
+    data = bytearray(tiff(np.zeros((4, 4), np.uint8), bigtiff=True))
+    at = int.from_bytes(data[8:16], "little")
+    data[at : at + 8] = (2**62).to_bytes(8, "little")
+    with pytest.raises(UnreadableImage, match="tags in its first page"):
+        read_rgb(bytes(data))
 
 
 def test_a_png_of_16_bits_a_channel_keeps_its_colours():
