@@ -119,9 +119,9 @@ def _folder(source: Path) -> Inputs:
     masks = find_masks(found)
     places = masks.images
     if not places:
+        what = f"{len(masks.unused)} masks" if masks.unused else found.other_files()
         raise UserError(
-            f"no images in {source}: expected image files at any depth, found {found.other_files()}; "
-            "name the folder with the images"
+            f"no images in {source}: expected image files at any depth, found {what}; name the folder with the images"
         )
     tops = [place.split("/")[0] if "/" in place else UNNAMED for place in places]
     smears = [ALL] * len(tops) if set(tops) == {UNNAMED} else [_text(top) for top in tops]
