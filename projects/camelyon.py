@@ -48,8 +48,9 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
     from hemacell.encoders.description import EncoderConfig
     from hemacell.encoders.timm_backbone import Backbone, create_backbone
     from hemacell.evaluation.paired import right_by_image
+    from hemacell.jobs.copies import report_findings
     from hemacell.jobs.evaluation import evaluate_and_log
-    from hemacell.jobs.images import decode, log_training_images, report_problems
+    from hemacell.jobs.images import decode, log_training_images
     from hemacell.jobs.training import register_encoder, set_up, train
     from hemacell.reporting.figures import roc
     from hemacell.training.tasks.patches import patch_probabilities, patch_task
@@ -60,8 +61,8 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
     patches = decode(job, manifest, settings.patch_size)
     rows = patches.rows_of_splits()
     with job.open(manifest, key) as run:
-        report_problems(run, manifest)
         log_training_images(job, run, manifest, patches, rows["train"])
+        report_findings(job, run, patches)
         run.text(str(network), MODEL_SUMMARY)
         task = patch_task(patches, settings, device)
         steps = settings.training_steps(len(task.rows))
@@ -79,10 +80,8 @@ def _train(job: RunContext[CamelyonSettings], manifest: Manifest, key: str) -> s
         backbone.reset_classifier(0)
         uri = register_encoder(job, run, manifest, config, backbone.state_dict(), trained.val_score, val_images, scores)
         job.cleanup(run)
-    logger.info(
-        f"camelyon: test accuracy {scores['accuracy']:.3f}, AUROC {scores['auroc']:.3f} "
-        f"on {len(manifest.part('test'))} patches; {uri}, run {run.run_id}"
-    )
+    said = f"test accuracy {scores['accuracy']:.3f}, AUROC {scores['auroc']:.3f} on {len(parts['test'])} patches"
+    logger.info(f"camelyon: {said}; {uri}, run {run.run_id}")
     return run.run_id
 
 

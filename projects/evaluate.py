@@ -48,16 +48,16 @@ def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelle
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.progress import Progress
     from hemacell.evaluation.groups import units_in_a_sentence
+    from hemacell.jobs.copies import report_findings
     from hemacell.jobs.evaluation import acceptance_of, compare_with_own_test, evaluate_and_log
-    from hemacell.jobs.images import report_problems
     from hemacell.jobs.labelled import load_labelled
     from hemacell.tracking.registry.classifiers import doubts
 
     settings, images = job.settings, labelled.images
-    report_problems(run, images)
     tags, doubtful = doubts(labelled.model, labelled.folder, images)
     run.tags(tags)
     model, cells = load_labelled(job, run, labelled, "evaluation", settings.precision, settings.device, settings.crop)
+    report_findings(job, run, cells)
     found = model.predict_pixels(cells.array, progress=Progress("scoring"))
     evaluation = evaluate_and_log(
         run,

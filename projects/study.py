@@ -41,7 +41,7 @@ def run(settings: StudySettings) -> str:
         if study.missing:
             study = jobs.plan(job, pretrain(job, study.missing))
             parent.tags({KEY: study.key})
-        jobs.decode_images(study)
+        jobs.decode_images(study, parent)
         computed = compute(study, parent, wbc.run)
         log_comparison(parent, records_of_study(parent.run_id), baseline=job.settings.baseline)
         computed.check()

@@ -33,12 +33,13 @@ class Arm:
         return tuple(setting for setting, _ in self.overrides)
 
 
-def parse_arms(text: str, allowed: Collection[str]) -> list[Arm]:
+def parse_arms(text: str, allowed: Collection[str], shared: Collection[str] = ()) -> list[Arm]:
     """Read the setting `arms`.
 
     Args:
         text: arms with semicolons between.
         allowed: the settings that an arm may override.
+        shared: those that are the same for all arms.
 
     Raises:
         ValueError: one line for the user: an arm without a name, two alike, or a setting that an arm cannot override.
@@ -47,7 +48,7 @@ def parse_arms(text: str, allowed: Collection[str]) -> list[Arm]:
         >>> [arm.name for arm in parse_arms("none; prcc,camelyon; slow: learning_rate=1e-4", ["learning_rate"])]
         ['none', 'prcc,camelyon', 'slow']
     """
-    arms = [_arm(part, allowed) for part in text.split(";")]
+    arms = [_arm(part, allowed, shared) for part in text.split(";")]
     for what in ("name", "overrides"):
         seen: dict[object, str] = {}
         for arm in arms:
@@ -58,7 +59,7 @@ def parse_arms(text: str, allowed: Collection[str]) -> list[Arm]:
     return arms
 
 
-def _arm(part: str, allowed: Collection[str]) -> Arm:
+def _arm(part: str, allowed: Collection[str], shared: Collection[str]) -> Arm:
     if not (found := _NAMED.fullmatch(part)):
         encoders = ",".join(name.strip() for name in part.split(",") if name.strip())
         if not encoders or "=" in part:
@@ -79,7 +80,8 @@ def _arm(part: str, allowed: Collection[str]) -> Arm:
             if setting in overrides:
                 raise ValueError(f"expected each setting once in the arm '{name}', found {setting} twice")
             if setting not in allowed:
-                hint = did_you_mean(setting, allowed) or "; it is the same for all arms, or no setting of wbc"
+                same = setting in shared
+                hint = "; it is the same for all arms" if same else did_you_mean(setting, allowed)
                 raise ValueError(f"the arm '{name}' cannot set '{setting}'{hint}")
             overrides[setting] = own["value"]
         else:  # a value with commas, such as encoders=prcc,camelyon

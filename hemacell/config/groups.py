@@ -192,9 +192,24 @@ class LabelledSettings(Settings):
     )
 
 
-class ClassSettings(LabelledSettings):
+class CleaningSettings(LabelledSettings):
+    """What an audit has found, taken over without a change to the files."""
+
+    labels: Resolved[str] = Field(
+        "",
+        description="table of corrected labels, with columns path or sha256, and label (- leaves an image out); for "
+        "training images only",
+        examples=["corrected.csv"],
+    )
+
+
+class ClassSettings(CleaningSettings):
     """How a classifier learns its classes."""
 
+    drop: Images[Literal["none", "duplicates"]] = Field(
+        "none",
+        description="duplicates leaves out copies and near-copies; of each picture one stays, in test if there is one",
+    )
     masks: Images[Literal["on", "off"]] = Field(
         "on", description="add masked copies of the training images that have a mask"
     )

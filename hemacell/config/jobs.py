@@ -16,6 +16,7 @@ from hemacell.config.groups import (
     CalibrationSettings,
     CheckpointSelection,
     ClassSettings,
+    CleaningSettings,
     ComputeSettings,
     CropSettings,
     FusionSettings,
@@ -275,7 +276,8 @@ class StudySettings(CellSettings):
             ValueError: as `parse_arms`.
         """
         # Fraction, draw and seed vary over the grid, and are the same for all arms; so are the folds.
-        return parse_arms(self.arms, WbcSettings.names(Role.KEY, Role.IMAGES) - {"folds"} | {"encoders"})
+        allowed = WbcSettings.names(Role.KEY, Role.IMAGES) - {"folds"} | {"encoders"}
+        return parse_arms(self.arms, allowed, WbcSettings.model_fields.keys() - allowed)
 
     @model_validator(mode="after")
     def _grid(self) -> StudySettings:
@@ -443,6 +445,44 @@ class ExportSettings(LabelledSettings, StepSettings):
     force: Execution[bool] = Field(False, description="run again, and overwrite an output that is something else")
 
 
+class AuditSettings(CleaningSettings, ComputeSettings, StepSettings):
+    """Say what is wrong with images before any training: copies, doubtful labels, odd files, splits that differ.
+
+    python -m projects.audit --data DIR
+    python -m projects.audit --data DIR --model models:/hemacell-wbc@champion --output DIR
+    """
+
+    computed_by = (
+        "projects.audit",
+        "hemacell.jobs.audit",
+        "hemacell.reporting.audit_page",
+    )
+
+    max_bad: Key[float] = Field(1.0, ge=0, le=1, description="share of images that may be unreadable")
+    images: Images[Literal["wbc", "camelyon", "prcc"]] = Field(
+        "wbc", description="which images in data: labelled cells, labelled patches, or tiles without labels"
+    )
+    wbc_folder: Images[str] = Field("WBC_100", description="name of the folder with the cells, in the course layout")
+    model: Resolved[str] = Field(
+        "",
+        description="registered classifier: how far the images lie from what it knows",
+        examples=["models:/hemacell-wbc@champion"],
+    )
+    encoder: Key[str] = Field(
+        "imagenet", description="frozen encoder whose features the doubtful labels are found with", examples=["prcc"]
+    )
+    decoded_size: Key[int] = Field(192, ge=32, description="side at which decoded images are stored, in pixels")
+    encoder_size: Key[int] = Field(
+        96, ge=32, multiple_of=16, description="side of the image that the encoder gets, in pixels"
+    )
+    crop: Key[float] = Field(
+        0.55, gt=0, le=1, description="side of the central part of the image that the encoder gets, in its sides"
+    )
+    pictures: Key[int] = Field(48, ge=1, le=500, description="pictures per gallery of the page, at most")
+    seed: Key[int] = Field(0, ge=0, description="seed of the folds")
+    output: Display[str] = Field("", description="folder that the page is written to as well", examples=["DIR"])
+
+
 class MainSettings(TrainingSettings):
     """Run everything, small, on the built-in sample: both pretrainings, then the classifier with and without them.
 
@@ -472,4 +512,5 @@ JOBS: dict[str, type[JobSettings]] = {
     "predict": PredictSettings,
     "evaluate": EvaluateSettings,
     "export": ExportSettings,
+    "audit": AuditSettings,
 }

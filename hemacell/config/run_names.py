@@ -92,6 +92,10 @@ def _on(setting: str) -> Callable[[Settings], str]:
     return name
 
 
+def _audit(settings: Settings) -> str:
+    return Path(settings.get("data") or "the sample").name
+
+
 def _export(settings: Settings) -> str:
     return f"{_model(settings)} as ONNX"
 
@@ -105,4 +109,5 @@ _NAMES: dict[str, Callable[[Settings], str]] = {
     "evaluate": _on("data"),
     "predict": _on("images"),
     "export": _export,
+    "audit": _audit,
 }

@@ -36,6 +36,11 @@ def unknown_name(what: str, name: str, known: Iterable[str], prefix: str = "") -
     return f"unknown {what} '{prefix}{name}'; there are {', '.join(prefix + each for each in known)}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not one: `1 image`, `2 images`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def slug(text: str, keep: str = "._") -> str:
     """A name as a part of file names, metrics and tags: letters, digits and `keep` stay, the rest becomes a hyphen.
 

@@ -140,7 +140,7 @@ class Manifest:
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index.get(label, -1) for label in self.table["label"]], dtype=np.int64)
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The name of each row in tables: its file relative to `root`, or the text that it is read by."""
         if self.read is not None:

@@ -40,6 +40,7 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
         *("slide", "slideid", "slidename", "smear", "smearid"),
     ),
     "smear": ("smear", "smearid", "smearname", "slide", "slideid", "slidename"),
+    "digest": ("sha256", "digest", "hash"),
     "mask": ("mask", "maskpath", "maskfile", "maskfilename", "maskname", "maskimage"),
 }
 

@@ -31,8 +31,9 @@ from hemacell.evaluation.groups import number_of_groups, units_in_a_sentence
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
 from hemacell.jobs.context import RunContext
+from hemacell.jobs.copies import report_findings
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
-from hemacell.jobs.images import decode, log_images, log_training_images, report_problems
+from hemacell.jobs.images import decode, log_images, log_training_images
 from hemacell.jobs.training import train
 from hemacell.jobs.wbc_inputs import Images, divided_images
 from hemacell.reporting import model_card
@@ -82,7 +83,6 @@ def load_cells(job: Job, run: Tracker, images: Images, manifest: Manifest) -> Lo
     Raises:
         UserError: too many cannot be read, or val is too small to be divided for the calibration.
     """
-    report_problems(run, divided_images(job.settings, images))
     drawn = manifest.part("train")
     labels = int((drawn.table["source"] != "masked").sum())
     groups = number_of_groups(known_groups(drawn))
@@ -90,6 +90,7 @@ def load_cells(job: Job, run: Tracker, images: Images, manifest: Manifest) -> Lo
     if groups:
         logger.info(f"{job.name}: the draw has {labels} images of {groups} groups")
     decoded = decode(job, images.everything, job.settings.decoded_size)
+    report_findings(job, run, decoded, divided_images(job.settings, images))
     readable = manifest.readable(decoded.manifest)
     parts = {split: readable.part(split) for split in SPLITS}
     log_training_images(job, run, manifest, decoded, decoded.rows(parts["train"]))

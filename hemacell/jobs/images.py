@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hemacell.core.progress import Progress
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.schema import BAD_IMAGES, CHANNEL_STAT, CONFLICTS, DUPLICATES, SKIPPED
+from hemacell.tracking.schema import BAD_IMAGES, CHANNEL_STAT, SKIPPED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,20 +54,6 @@ def log_training_images(
     report_unreadable(run, decoded)
     if job.settings.channel_stats:
         _log_channel_stats(run, decoded.array[train])
-
-
-def report_problems(run: Tracker, manifest: Manifest) -> None:
-    """Warn of what makes scores on these labelled images wrong without being an error, and tag the run with it."""
-    from hemacell.data.splits import conflicting_labels, duplicates_across_splits, groups_across_splits
-
-    copies, conflicts = len(duplicates_across_splits(manifest)), len(conflicting_labels(manifest))
-    if copies:
-        logger.warning(f"{copies} images lie in more than one split, file for file: test scores are too good")
-    if conflicts:
-        logger.warning(f"{conflicts} images have more than one label")
-    if cut := groups_across_splits(manifest):
-        logger.warning(f"{len(cut)} groups lie in more than one split, such as {cut[0]}: test scores are too good")
-    run.tags({DUPLICATES: copies, CONFLICTS: conflicts})
 
 
 def report_unreadable(run: Tracker, decoded: Decoded) -> None:

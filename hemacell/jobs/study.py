@@ -13,7 +13,8 @@ from hemacell.config.roles import Role
 from hemacell.config.run_names import draw_or_fold, percent
 from hemacell.execution.executor import get_executor
 from hemacell.jobs.context import RunContext, start_job
-from hemacell.jobs.images import decode, log_images, report_problems
+from hemacell.jobs.copies import report_findings
+from hemacell.jobs.images import decode, log_images
 from hemacell.jobs.wbc_inputs import CellInputs, Images, draw_images, find_inputs, image_settings
 
 if TYPE_CHECKING:
@@ -160,20 +161,21 @@ def resume_stopped(study: Study) -> Study:
 
 
 def record_images(study: Study, parent: Tracker) -> None:
-    """Record the images as inputs of the study's run, and what is wrong with them as tags."""
-    report_problems(parent, study.images.everything)
+    """Record the images as inputs of the study's run."""
     log_images(parent, study.images.everything, "study")
     if study.images.external is not None:
         log_images(parent, study.images.external, "external")
 
 
-def decode_images(study: Study) -> None:
-    """Decode before the workers start, which would all do it at once."""
+def decode_images(study: Study, parent: Tracker) -> None:
+    """Decode before the workers start, which would all do it at once, and say what is wrong with the images."""
     wanted = {
         (manifest.digest, arm.job.settings.decoded_size): manifest
         for arm in study.arms
-        for manifest in arm.inputs.images
+        for manifest in (arm.inputs.images.everything, arm.inputs.images.external)
         if manifest is not None
     }
     for (_, size), manifest in wanted.items():
-        decode(study.job, manifest, size)
+        decoded = decode(study.job, manifest, size)
+        if manifest is study.images.everything:
+            report_findings(study.job, parent, decoded, study.images.kept)

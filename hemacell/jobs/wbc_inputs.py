@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from hemacell.tracking.registry.encoders import EncoderSpec
     from hemacell.tracking.registry.lookup import RegisteredModel
 
+logger = logging.getLogger(__name__)
+
 
 class Images(NamedTuple):
     """What is on disk; a study reads it once for all its runs."""
@@ -24,6 +27,8 @@ class Images(NamedTuple):
     """The cells with their splits; with `folds`, not divided yet."""
     external: Manifest | None
     """Another laboratory's cells."""
+    kept: Manifest
+    """The cells without those that `drop` leaves out."""
 
 
 @dataclass(frozen=True)
@@ -90,36 +95,46 @@ def read_images(settings: CellSettings, root: Path) -> Images:
     Raises:
         UserError: a folder is missing or holds no images.
     """
+    from hemacell.data.corrections import corrected
     from hemacell.data.folds import pooled
     from hemacell.data.sources.base import SourceOptions
     from hemacell.data.sources.labelled import ALL, labelled_images
     from hemacell.data.sources.resolve import read_manifest
     from hemacell.data.splits import official_splits
     from hemacell.data.subsets import limit
+    from hemacell.jobs.copies import without_duplicates
 
     named = SourceOptions(classes=settings.classes, group=settings.group)
     options = replace(named, wbc_folder=settings.wbc_folder, masks=settings.masks == "on", mask_from=settings.mask_from)
     found = read_manifest(root, "wbc", options)
     everything = pooled(found, settings.folds) if settings.folds else official_splits(found)
+    if settings.labels:
+        corrections = corrected(everything, Path(settings.labels).expanduser())
+        logger.info("; ".join(corrections.account.notes[len(everything.account.notes) :]))
+        everything = everything if settings.folds else corrections
     if settings.limit:
         everything = limit(everything, settings.limit)
+    kept = without_duplicates(settings, everything) if settings.drop == "duplicates" else everything
     other = settings.external
     external = labelled_images(Path(other), everything.classes, ALL, named) if other else None
-    return Images(everything, external)
+    return Images(everything, external, kept)
 
 
 def divided_images(settings: WbcSettings, images: Images) -> Manifest:
-    """All cells in train, val and test: those of the fold that the draw is, where there are folds.
+    """The cells that are kept in train, val and test: those of the fold that the draw is, where there are folds.
 
     Raises:
         UserError: there is no such fold.
     """
+    from hemacell.data.corrections import corrected
     from hemacell.data.folds import with_fold
 
     if not settings.folds:
-        return images.everything
+        return images.kept
     assert settings.draw != "official"  # refused by the settings
-    return with_fold(images.everything, settings.folds, settings.draw)
+    divided = with_fold(images.kept, settings.folds, settings.draw)
+    # Only now it is known which images are learnt from.
+    return corrected(divided, Path(settings.labels).expanduser()) if settings.labels else divided
 
 
 def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,17 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from hemacell.prediction.differential.identifiability import doubts, notes
 from hemacell.prediction.differential.shares import Differential, Limits
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.read_ahead import read_ahead, read_square
 from hemacell.prediction.summary import Tally
-from hemacell.reporting.pages import template_environment
+from hemacell.reporting.pages import embedded_thumbnail, template_environment
 
 _SIDE = 88  # of a thumbnail, in pixels
-_QUALITY = 82
 _FEW = 100  # cells of a smear below which its shares say little
 
 #: What a reader must know about corrected shares, wherever they are shown.
@@ -229,8 +225,4 @@ def _thumbnails(
 
 def _thumbnail(path: Path | None, bits: int | None) -> str:
     square = read_square(path, _SIDE, bits)
-    if isinstance(square, str):
-        return ""
-    file = io.BytesIO()
-    Image.fromarray(square).save(file, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return "" if isinstance(square, str) else embedded_thumbnail(square, _SIDE)

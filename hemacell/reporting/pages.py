@@ -1,8 +1,32 @@
 """Pages of HTML and Markdown from the templates of this package."""
 
+import base64
+import io
 from typing import Any
 
 import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+_QUALITY = 82  # of JPEG: no difference is seen at the size of a thumbnail
+
+
+def embedded_thumbnail(picture: np.ndarray, side: int) -> str:
+    """A picture, uint8 [S, S, 3], as a small JPEG in an address (`data:`) that needs no file."""
+    image = Image.fromarray(picture)
+    if image.width != side:
+        image = image.resize((side, side), Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def embedded_figure(figure: Figure, dpi: int = 150) -> str:
+    """A figure as a PNG in an address (`data:`) that needs no file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def template_environment(**settings: Any) -> jinja2.Environment:

@@ -66,12 +66,16 @@ ANSWER = "answer.txt"
 BAD_IMAGES = "bad_images.txt"
 SKIPPED = "skipped{}.csv"
 """Files that were passed over; those of another laboratory in `skipped-external.csv`."""
+COPIES_FIGURE = "copies.png"
 MODEL_SUMMARY = "model_summary.txt"
 LOSS_CURVES = "loss_curves.png"
 ROC = "roc.png"
 RECONSTRUCTIONS = "reconstructions.png"
 OOD_DISTANCES = "distances.png"
 EXPORT_CHECK = "check.json"
+#: On a run of audit.
+AUDIT_PAGE, AUDIT_JSON = "audit.html", "audit.json"
+COPIES, DOUBTFUL_LABELS, MEASUREMENTS = "copies.csv", "doubtful_labels.csv", "measurements.csv"
 #: On a run of evaluate: its scores compared with the classifier's own test scores.
 REFERENCE_PAGE, REFERENCE_RECORDS, REFERENCE_FIGURE = "comparison.md", "comparison.json", "comparison.png"
 

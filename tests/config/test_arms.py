@@ -29,7 +29,7 @@ def test_lists_of_encoders_and_named_overrides():
         ("encoders=none", "found 'encoders=none'; type for example"),
         (": encoders=none", "expected a name"),
         ("a:encodrs=none", "the arm 'a' cannot set 'encodrs'; did you mean encoders?"),
-        ("a:draw=3", "the arm 'a' cannot set 'draw'; it is the same for all arms, or no setting of wbc"),
+        ("a:draw=3", "the arm 'a' cannot set 'draw'; it is the same for all arms"),
         ("a:crop=1,crop=0.5", "crop twice"),
         ("a:crop=7", "crop: expected a number, above 0 and at most 1, found '7'"),
         ("none,prcc", "none stands alone"),

@@ -271,6 +271,7 @@ def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, oth
         logged: dict[str, str] = {}
         run = SimpleNamespace(
             metrics=lambda *_: None,
+            tags=lambda *_: None,
             data_input=lambda *_: None,
             figure=lambda *_: None,
             artifact=lambda path, name: logged.update({name: Path(path).read_text()}),

@@ -61,9 +61,8 @@ def permutation_p(
         return np.asarray(a - b)
 
     a, b = tally(arm), tally(baseline)
-    change = (b - a)[
-        differs := (arm != baseline).any(0)
-    ]  # to the arm's tally where an image is flipped; the baseline's: minus
+    differs = (arm != baseline).any(0)
+    change = (b - a)[differs]  # to the arm's tally where an image is flipped; the baseline's: minus
     a, b = a.sum(0), b.sum(0)
     extreme = abs(difference(a, b)) - _ROUNDING
     if not len(change):

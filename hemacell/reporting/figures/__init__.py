@@ -6,9 +6,11 @@ Save one with `figure.savefig(path)`; it has the resolution that MLflow's pages 
 from hemacell.reporting.figures.class_gains import class_gains
 from hemacell.reporting.figures.confusion_matrices import confusion_matrices
 from hemacell.reporting.figures.confusion_matrix import confusion_matrix
+from hemacell.reporting.figures.copies import copies
 from hemacell.reporting.figures.differential_shares import differential_shares
 from hemacell.reporting.figures.label_efficiency import label_efficiency
 from hemacell.reporting.figures.loss_curves import loss_curves
+from hemacell.reporting.figures.measurements import measurements
 from hemacell.reporting.figures.mistakes import mistakes
 from hemacell.reporting.figures.ood_distances import ood_distances
 from hemacell.reporting.figures.paired_differences import paired_differences
@@ -26,9 +28,11 @@ __all__ = [
     "class_gains",
     "confusion_matrices",
     "confusion_matrix",
+    "copies",
     "differential_shares",
     "label_efficiency",
     "loss_curves",
+    "measurements",
     "mistakes",
     "ood_distances",
     "paired_differences",

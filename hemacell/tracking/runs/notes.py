@@ -70,6 +70,7 @@ _FILES = {
     "compare": "`report.html`, `report.md`, `results.csv`",
     "evaluate": "`comparison.md`, `mistakes.png`, `confusion_matrix.png`",
     "export": "`check.json`",
+    "audit": "`audit.html`, `copies.csv`, `doubtful_labels.csv`",
 }
 _EXPERIMENTS = {
     "wbc": "Classifiers of white blood cells, one run for each choice of encoders, labels and draw.",
@@ -80,6 +81,7 @@ _EXPERIMENTS = {
     "evaluate": "Registered classifiers on labelled images, compared with the scores on their own test images.",
     "predict": "Tables of predictions of registered classifiers.",
     "export": "Registered classifiers written as ONNX, and checked.",
+    "audit": "What is wrong with images before any training: copies, doubtful labels, odd files.",
 }
 
 

@@ -129,7 +129,8 @@ def test_a_class_that_is_missing_or_empty_in_a_split_is_said(cells):
     (folder / "000.png").rename(folder / "000.czi")
     (folder / "000.czi").write_text("x")
     manifest = read_cells(root)
-    assert "no Basophil in test, no Monocyte in val; passed over: 1 (no image: .czi)" in manifest.summary()
+    assert "no Basophil in test, no Monocyte in val; too few for 3 splits: 2 Basophil, 2 Monocyte" in manifest.summary()
+    assert manifest.summary().endswith("; passed over: 1 (no image: .czi)")
     assert len(manifest) == 13
 
 
