@@ -78,6 +78,11 @@ def read_rgb(source: Path | bytes, max_pixels: int = MAX_PIXELS, bits: int | Non
     return read_picture(source, max_pixels, bits).image
 
 
+def bits_in_words(bits: int) -> str:
+    """What is said once of a set with files of 16 bits."""
+    return f"files of 16 bits are shown as those of a camera of {bits} bits"
+
+
 def camera_bits(files: Iterable[Path | str]) -> int | None:
     """Depth of the camera that made the 16-bit files of a set: the smallest usual one that holds their largest value.
 

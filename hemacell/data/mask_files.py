@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ DATA_FOLDERS = frozenset(("data", "dataset", "datasets", "images", "image", "img
 MASK_FOLDERS = frozenset(("mask", "masks", "groundtruth", "segmentation", "segmentations"))
 _MASK_ENDINGS = ("_mask", "-mask", "_seg", "-seg", "_gt", "-gt")
 _MOST_VALUES = 8  # of a mask
+_LOOKED_AT = 3  # of a pair of endings
+
+_Key = tuple[tuple[str, ...], str]
 
 
 @dataclass(frozen=True)
@@ -34,30 +38,33 @@ class MaskFiles:
     of_image: dict[str, str]
     """image -> its mask"""
     unused: list[str]
-    """Masks that belong to no image."""
+    """Masks that belong to no image, and second masks of one."""
 
 
 def find_masks(found: Found) -> MaskFiles:
     """Tell masks from images.
 
     A mask lies in a folder `mask`, its name ends in `_mask`, or it has the name of its image with another ending; of
-    two such files the mask is the grey one with few values, which is decided for all of a pair of endings at once.
+    two such files the mask is the grey one with few values, which is decided for all of a pair of endings at once, by
+    the first that can be read. Of several masks of one image the first by name is used.
     Names are compared in one Unicode form, as file systems and archives write several.
     """
     by_ending = _masks_by_ending(found)
-    images, masks = [], {}
+    images: list[tuple[str, _Key]] = []
+    masks: dict[_Key, list[str]] = defaultdict(list)
     for path in found.images:
         key, is_mask = _key(path)
         if is_mask or path in by_ending:
-            masks[key] = path
+            masks[key].append(path)
         else:
             images.append((path, key))
-    of_image = {path: masks[key] for path, key in images if key in masks}
+    of_image = {path: masks[key][0] for path, key in images if key in masks}
     used = set(of_image.values())
-    return MaskFiles([path for path, _ in images], of_image, [mask for mask in masks.values() if mask not in used])
+    unused = [mask for several in masks.values() for mask in several if mask not in used]
+    return MaskFiles([path for path, _ in images], of_image, unused)
 
 
-def _key(path: str) -> tuple[tuple[tuple[str, ...], str], bool]:
+def _key(path: str) -> tuple[_Key, bool]:
     """What an image and its mask share, and whether the name is one of a mask."""
     folder, _, file = unicodedata.normalize("NFC", path).rpartition("/")
     names, of_masks = _folder_key(folder)
@@ -78,7 +85,9 @@ def _masks_by_ending(found: Found) -> set[str]:
     masks: set[str] = set()
     for endings, stems in _pairs_of_endings(found.images).items():
         for ending in endings:
-            if all(_is_mask(found.root / f"{stem}{ending}") for stem in stems[:3]):
+            looks = (_looks_like_mask(found.root / f"{stem}{ending}") for stem in stems)
+            known = list(islice((look for look in looks if look is not None), _LOOKED_AT))
+            if known and all(known):
                 masks.update(f"{stem}{ending}" for stem in stems)
                 break
     return masks
@@ -98,11 +107,11 @@ def _pairs_of_endings(paths: Iterable[str]) -> dict[tuple[str, str], list[str]]:
     return pairs
 
 
-def _is_mask(path: Path) -> bool:
-    """Whether an image has few values, all grey."""
+def _looks_like_mask(path: Path) -> bool | None:
+    """Whether an image has few values, all grey; None where it cannot be read, which says nothing of the others."""
     try:
         pixels = np.asarray(read_rgb(path))
     except UnreadableImage:
-        return False
+        return None
     grey = (pixels == pixels[..., :1]).all()
     return bool(grey) and len(np.unique(pixels[..., 0])) <= _MOST_VALUES

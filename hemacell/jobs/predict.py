@@ -242,6 +242,8 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         GradCAM.of(classifier)  # where it has none, this is reported before the work
     speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
+    for note, count in speed.notes.items():
+        logger.info(f"{count} images: {note}")
     if speed.images:
         run.metrics({"images_per_second": speed.images_per_second})
         logger.info(

@@ -12,7 +12,7 @@ from typing import Literal
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
 from hemacell.data.boxes import Box, box_of_texts, split_box, with_box
-from hemacell.data.images import camera_bits
+from hemacell.data.images import bits_in_words, camera_bits
 from hemacell.data.manifest import Account, Skipped
 from hemacell.data.mask_files import find_masks
 from hemacell.data.sources.archive import is_archive, opened
@@ -44,7 +44,8 @@ class Inputs:
     def summary(self) -> str:
         """What was found, taken and passed over, in one line."""
         smears = f" of {len(set(self.smears))} smears" if len(set(self.smears)) > 1 else ""
-        return "; ".join([f"{len(self)} images{smears} in {self.source}", *self.account.in_words()])
+        depth = [bits_in_words(self.bits)] if self.bits else []
+        return "; ".join([f"{len(self)} images{smears} in {self.source}", *self.account.in_words(), *depth])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -119,9 +120,9 @@ def _folder(source: Path) -> Inputs:
     masks = find_masks(found)
     places = masks.images
     if not places:
+        what = f"{len(masks.unused)} masks" if masks.unused else found.other_files()
         raise UserError(
-            f"no images in {source}: expected image files at any depth, found {found.other_files()}; "
-            "name the folder with the images"
+            f"no images in {source}: expected image files at any depth, found {what}; name the folder with the images"
         )
     tops = [place.split("/")[0] if "/" in place else UNNAMED for place in places]
     smears = [ALL] * len(tops) if set(tops) == {UNNAMED} else [_text(top) for top in tops]

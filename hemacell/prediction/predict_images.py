@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ class Speed:
 
     images: int
     seconds: float
+    notes: dict[str, int] = field(default_factory=dict)
+    """what is to be said of images -> of how many"""
 
     @property
     def images_per_second(self) -> float:
@@ -67,7 +70,8 @@ def classify(
     total = len(inputs)
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
-    read = partial(read_square, size=classifier.config.decoded_size, bits=inputs.bits)
+    notes: list[str] = []
+    read = partial(read_square, size=classifier.config.decoded_size, bits=inputs.bits, note=notes.append)
     paths = (inputs.path(row) for number in missing for row in parts.span(number))
     with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
         for number in missing:
@@ -79,7 +83,7 @@ def classify(
                 if progress:
                     progress(done, total)
             parts.write(number, _table(classifier, inputs, rows, predictions, model))
-    return Speed(done - begun, time.perf_counter() - started)
+    return Speed(done - begun, time.perf_counter() - started, dict(Counter(notes)))
 
 
 def _table(

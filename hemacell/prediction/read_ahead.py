@@ -45,10 +45,12 @@ def read_ahead(
                 future.cancel()
 
 
-def read_square(path: Path | None, size: int, bits: int | None = None) -> np.ndarray | str:
+def read_square(
+    path: Path | None, size: int, bits: int | None = None, note: Callable[[str], object] | None = None
+) -> np.ndarray | str:
     """An image file, or a box in one (see `boxes`), as a classifier takes it: uint8 [size, size, 3].
 
-    Or the reason why it cannot be read.
+    Or the reason why it cannot be read. `note` is called with what is to be said of one that can (see `Picture`).
     """
     if path is None:
         return "no path is given"
@@ -60,7 +62,10 @@ def read_square(path: Path | None, size: int, bits: int | None = None) -> np.nda
                 return "is not a file"
             if file.stat().st_size > MOST_BYTES:
                 return f"has more than {MOST_BYTES // 2**30} GiB"
-        return to_square(read_path(str(path), bits).image, size)
+        picture = read_path(str(path), bits)
+        if note and picture.note:
+            note(picture.note)
+        return to_square(picture.image, size)
     except UnreadableImage as error:
         return str(error)
     except (OSError, ValueError) as error:  # an impossible name, a folder without permission

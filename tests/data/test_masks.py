@@ -71,6 +71,29 @@ def test_masks_that_belong_to_no_image_are_said(cells):
     assert "0 of 5 masks belong to an image" in summary and "passed over: 5 (mask without an image)" in summary
 
 
+def test_of_two_masks_of_an_image_the_first_is_used_and_both_are_counted(cells):
+    root = cells(folder="flat", train=1) / "flat" / "train" / "data"
+    for image in list(root.glob("*/*.png")):
+        for end in ("_seg", "_mask"):
+            shutil.copy(image, image.with_name(f"{image.stem}{end}.png"))
+    images = read_cells(root, masks=False)
+    assert len(images) == 5 and all(mask.endswith("000_mask.png") for mask in images.table["own_mask"])
+    assert "5 of 10 masks belong to an image" in images.summary()
+
+
+@pytest.mark.parametrize("damaged", [".png", ".bmp"])
+def test_one_damaged_file_does_not_make_cells_of_the_masks_beside_images(cells, damaged):
+    root = cells(folder="WBC_JTSC", train=2, masks=2) / "WBC_JTSC" / "train"
+    for image in list((root / "data").glob("*/*.png")):
+        Image.open(image).save(image.with_suffix(".bmp"))
+        shutil.copy(root / "mask" / image.parent.name / image.name, image)
+    first = sorted((root / "data").glob(f"*/*{damaged}"))[0]
+    first.write_text("no image")
+    images = labelled_images(root / "data", CLASSES)
+    assert count(images) == len(images) == 10
+    assert {Path(path).suffix for path in images.table["path"]} == {".bmp"}
+
+
 def test_names_in_two_unicode_forms_belong_together(cells):
     root = cells(train=1, masks=1)
     for kind, form in (("data", "Zelle\u0308.png"), ("mask", "Zell\u00eb.png")):

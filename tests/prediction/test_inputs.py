@@ -164,3 +164,9 @@ def test_boxes_of_a_table_are_cells_as_in_training(tmp_path):
     table.write_text("image,x,y,w,h\nfield.png,0.5,0.5,0.1,0.1\n")
     with pytest.raises(UserError, match="expected boxes in pixels in the columns x, y, w, h, found none"):
         read_inputs(str(table))
+
+
+def test_the_depth_of_the_camera_is_said(tmp_path):
+    for number in range(2):
+        Image.fromarray(np.full((8, 8), 4000 + number, np.uint16)).save(tmp_path / f"{number}.png")
+    assert "files of 16 bits are shown as those of a camera of 12 bits" in read_inputs(str(tmp_path)).summary()

@@ -61,6 +61,11 @@ def test_files_that_are_no_image_have_a_reason(tmp_path, monkeypatch):
     for name, reason in reasons.items():
         assert str(read_square(tmp_path / name, 16)).startswith(reason), name
     assert read_square(None, 16) == "no path is given"
+    notes = []
+    Image.new("RGBA", (20, 20), (90, 60, 30, 0)).save(tmp_path / "clear.png")
+    assert (read_square(tmp_path / "clear.png", 16, note=notes.append) == (90, 60, 30)).all()
+    assert read_square(good, 16, note=notes.append).shape == (16, 16, 3)
+    assert notes == ["transparent everywhere: the colours below are shown"]
     assert read_square(good, 16).shape == (16, 16, 3)
     bomb = tmp_path / "bomb.png"
     Image.new("1", (10_000, 9_000)).save(bomb)

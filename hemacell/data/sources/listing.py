@@ -17,7 +17,7 @@ from typing import NamedTuple
 from hemacell.core.errors import UserError
 from hemacell.data.boxes import digests_of_paths, mask_path_size, path_size, split_box
 from hemacell.data.class_names import LEFT_OUT, ClassMap
-from hemacell.data.images import UnreadableImage, camera_bits, check_mask_size
+from hemacell.data.images import UnreadableImage, bits_in_words, camera_bits, check_mask_size
 from hemacell.data.manifest import SPLITS, Account, Manifest, Row, Skipped, shown
 
 MOST_CLASSES = 1_000
@@ -89,7 +89,7 @@ def to_manifest(
     rows = _rows(items, "original", masks, undivided) + _rows(extra, "extra", masks, undivided)
     bits = camera_bits({split_box(item.path)[0] for item in [*items, *extra] if not item.sha256})
     if bits:
-        account.notes.append(f"files of 16 bits are shown as those of a camera of {bits} bits")
+        account.notes.append(bits_in_words(bits))
     return Manifest.from_rows(rows, names, listing.name, listing.root, account=account, bits=bits)
 
 
