@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hemacell.audit.findings import CopyGroup
@@ -39,3 +39,26 @@ def without_copies(manifest: Manifest, images: Manifest, copies: Iterable[CopyGr
     )
     rows = zip(manifest.table["path"], manifest.table["label"], strict=True)
     return replace(manifest, account=account).select([row not in dropped for row in rows])
+
+
+def with_corrections(
+    images: Manifest, copies: Sequence[CopyGroup], corrections: Manifest
+) -> tuple[Manifest, list[CopyGroup]]:
+    """What `without_copies` takes, where corrected labels say which copies conflict.
+
+    An image that the corrections leave out contradicts no other, and is the last of its group to be kept: it gets the
+    split ''.
+
+    Args:
+        images: those that the positions in `copies` are of, not divided yet.
+        copies: groups of copies.
+        corrections: the images that have a corrected label.
+    """
+    label_of = dict(zip(corrections.table["path"], corrections.table["label"], strict=True))
+    paths = images.table["path"].tolist()
+    judged = [
+        replace(group, labels=frozenset(label_of[paths[row]] for row in group.rows if paths[row] in label_of))
+        for group in copies
+    ]
+    splits = [split if path in label_of else "" for path, split in zip(paths, images.table["split"], strict=True)]
+    return images.with_splits(splits), judged

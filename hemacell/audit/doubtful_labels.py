@@ -67,7 +67,7 @@ def doubtful_labels(
     groups_of = np.array([len(np.unique(numbers[labels == each])) for each in range(len(classes))])
     few = (groups_of > 0) & (groups_of < FOLDS)
     notes = [
-        f"{classes[each]} has {groups_of[each]} images or groups, fewer than {FOLDS}: its labels are not judged"
+        f"{classes[each]} has fewer than {FOLDS} images or groups ({groups_of[each]}): its labels are not judged"
         for each in np.flatnonzero(few)
     ]
     judged = ~few[labels]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -133,23 +134,20 @@ def differences(table: pd.DataFrame, groups: pd.DataFrame, labels: pd.Series | N
     """
     found = []
     for by in groups:
-        column = groups[by].to_numpy()
-        counts = pd.Series(column).value_counts()
-        parts = {value: column == value for value in sorted(counts.index[counts >= _LEAST_SUMMARISED])}
+        numbers, names = _numbered(groups[by])
         for name in MEASURES:
             values = table[name].to_numpy()
             known = np.isfinite(values)
             compared = values if labels is None or by == "class" else _within(values, labels)
-            effects = _effects(compared[known], [part[known] for part in parts.values()], len(parts) * len(MEASURES))
-            for (value, part), (effect, significant) in zip(parts.items(), effects, strict=True):
+            effects = _effects(compared[known], numbers[known], len(names), len(names) * len(MEASURES))
+            summaries = _summaries(values[known], numbers[known], len(names))
+            for value, summary, (effect, significant) in zip(names, summaries, effects, strict=True):
                 stands_out = significant and abs(effect) >= LEAST_EFFECT
-                numbers = _quantiles(values[known & part]), _middle(values[known & ~part])
-                images = int((known & part).sum())
-                found.append((by, str(value), name, images, *numbers[0], numbers[1], effect, stands_out))
+                found.append((by, str(value), name, *summary, effect, stands_out))
     columns = ["by", "value", "measure", "images", "low", "median", "high", "rest", "effect", "stands_out"]
-    summary = pd.DataFrame(found, columns=columns)
-    summary["reason"] = [_difference_in_words(row) if row.stands_out else "" for row in summary.itertuples()]
-    return summary
+    result = pd.DataFrame(found, columns=columns)
+    result["reason"] = [_difference_in_words(row) if row.stands_out else "" for row in result.itertuples()]
+    return result
 
 
 def _measured(picture: Pictures) -> dict[str, float]:
@@ -231,39 +229,65 @@ def _within(values: np.ndarray, labels: pd.Series) -> np.ndarray:
     return values - pd.Series(values).groupby(np.asarray(labels)).transform("median").to_numpy()
 
 
-def _effects(values: np.ndarray, parts: list[np.ndarray], tests: int) -> list[tuple[float, bool]]:
-    """(Cliff's delta, significant) of each part, bool [N], of finite values [N] against the rest.
+def _numbered(column: pd.Series) -> tuple[np.ndarray, list[object]]:
+    """The number of each image's value, int64 [N], -1 for one of too few images; and the values, sorted."""
+    counts = column.value_counts()
+    names = sorted(counts.index[counts >= _LEAST_SUMMARISED])
+    return pd.Index(names, dtype=column.dtype).get_indexer(column).astype(np.int64), names
 
-    Ranked once for all parts, of which there may be as many as patients.
+
+def _effects(values: np.ndarray, numbers: np.ndarray, parts: int, tests: int) -> list[tuple[float, bool]]:
+    """(Cliff's delta, significant) of each part of finite values [N] against the rest.
+
+    Ranked once for all parts, of which there may be as many as patients; `numbers` as from `_numbered`.
     """
     from scipy.stats import norm, rankdata
 
     ranks = rankdata(values)
     ties = np.unique(ranks, return_counts=True)[1].astype(np.float64)
-    total = len(values)
+    total, inside = len(values), numbers >= 0
+    spread = total + 1 - (ties**3 - ties).sum() / max(total * (total - 1), 1)
+    sizes = np.bincount(numbers[inside], minlength=parts)
+    sums = np.bincount(numbers[inside], ranks[inside], minlength=parts)
     limit = norm.isf(_SIGNIFICANT / max(tests, 1) / 2)
     found = []
-    for part in parts:
-        own, rest = int(part.sum()), total - int(part.sum())
+    for own, of_own in zip(sizes.tolist(), sums.tolist(), strict=True):
+        rest = total - own
         if not own or not rest:
             found.append((0.0, False))
             continue
-        effect = float((2 * ranks[part].mean() - own - 1) / rest - 1)
-        variance = (total + 1 - (ties**3 - ties).sum() / (total * (total - 1))) / (3 * own * rest)
+        effect = (2 * of_own / own - own - 1) / rest - 1
+        variance = spread / (3 * own * rest)
         found.append((effect, bool(variance > 0 and abs(effect) > limit * np.sqrt(variance))))
     return found
 
 
-def _quantiles(values: np.ndarray) -> tuple[float, float, float]:
-    """5, 50 and 95 %; NaN of nothing."""
-    if not len(values):
-        return float("nan"), float("nan"), float("nan")
-    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
-    return float(low), float(middle), float(high)
+def _summaries(values: np.ndarray, numbers: np.ndarray, parts: int) -> list[tuple[int, float, float, float, float]]:
+    """(images; 5, 50 and 95 %; median of the rest) of each part of finite values [N]; NaN of nothing.
+
+    Sorted once: the median of the rest is found by its place, without another sort for each part.
+    """
+    order = np.argsort(values, kind="stable")
+    ranked, of_rank = values[order], numbers[order]
+    by_part = np.argsort(of_rank, kind="stable")  # places in `ranked`, part after part, and ascending within a part
+    ends = np.searchsorted(of_rank[by_part], np.arange(parts + 1))
+    found = []
+    for start, end in pairwise(ends):
+        places = by_part[start:end]
+        own = ranked[places]
+        low, middle, high = np.quantile(own, [0.05, 0.5, 0.95]).tolist() if len(own) else [float("nan")] * 3
+        found.append((len(own), low, middle, high, _median_without(ranked, places)))
+    return found
 
 
-def _middle(values: np.ndarray) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
+def _median_without(ranked: np.ndarray, places: np.ndarray) -> float:
+    """The median of sorted values [N] without those at some ascending places; NaN of nothing."""
+    rest = len(ranked) - len(places)
+    if not rest:
+        return float("nan")
+    middle = np.array([(rest - 1) // 2, rest // 2])
+    before = np.searchsorted(places - np.arange(len(places)), middle, side="right")  # left out, and not above it
+    return float(ranked[middle + before].mean())
 
 
 def _word(name: str, z: float) -> str:

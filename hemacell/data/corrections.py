@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from hemacell.core.errors import UserError
-from hemacell.core.text import did_you_mean
+from hemacell.core.text import counted, did_you_mean
 from hemacell.data.class_names import LEFT_OUT, known_class, normal_form
 from hemacell.data.manifest import Account, Manifest, Skipped
 from hemacell.data.tables import Table, open_table
 
 
-def corrected(manifest: Manifest, file: Path) -> Manifest:
+def corrected(manifest: Manifest, file: Path, all_there: bool = True) -> Manifest:
     """Give training images the labels that a table names; `-` leaves an image out, an empty label changes nothing.
 
     Images of val and test keep their labels: corrections are made with a classifier's suggestions in view, and a test
@@ -27,11 +27,17 @@ def corrected(manifest: Manifest, file: Path) -> Manifest:
         manifest: labelled images with their splits.
         file: a table with a column `label` and a column `sha256`, or one with the images' paths (absolute, or relative
             to the data or to the table), or both; the digest counts where it is given.
+        all_there: whether all images are in the manifest; else some of them, and the table may name none of these.
 
     Raises:
-        UserError: no such table, column or class, one image with two labels, or no row that names an image of these.
+        UserError: images without labels, no such table, column or class, one image with two labels, or no row that
+            names an image of these.
     """
+    if not manifest.classes:
+        raise UserError(f"labels={file}: the images in {manifest.root} have no labels to correct; leave labels out")
     wanted, unknown = _labels_of_rows(manifest, file)
+    if all_there and not wanted:
+        raise _nothing_named(manifest, file, unknown)
     table = manifest.table
     in_training = {path for path, split in zip(table["path"], table["split"], strict=True) if split == "train"}
     before = dict(zip(table["path"], table["label"], strict=True))
@@ -91,12 +97,13 @@ def _labels_of_rows(manifest: Manifest, file: Path) -> tuple[dict[str, str], lis
                 raise UserError(
                     f"{file}: {name or path} has two labels, {wanted[path]} and {label}; leave one of the rows"
                 )
-    if not wanted:
-        found = (
-            f"{len(unknown)} rows name no image of {manifest.root}, such as {unknown[0]}" if unknown else "no labels"
-        )
-        raise UserError(f"{file}: expected paths or sha256 of these images with a label each; {found}")
     return wanted, unknown
+
+
+def _nothing_named(manifest: Manifest, file: Path, unknown: Sequence[str]) -> UserError:
+    rows = f"{counted(len(unknown), 'row')} with other images than those of {manifest.root}, such as "
+    found = f"{rows}{unknown[0]}" if unknown else "no labels"
+    return UserError(f"{file}: expected paths or sha256 of these images with a label each, found {found}")
 
 
 def _columns(table: Table) -> list[str]:

@@ -29,6 +29,7 @@ from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
 from hemacell.tracking.runs.existing import read_file
 from hemacell.tracking.schema import AUDIT_JSON, AUDIT_PAGE, COPIES, DOUBTFUL_LABELS, MEASUREMENTS
+from hemacell.tracking.store import get_client
 
 if TYPE_CHECKING:
     from hemacell.audit.doubtful_labels import Doubts
@@ -258,10 +259,12 @@ def copy_page(run_id: str, output: str) -> None:
         UserError: it cannot be written.
     """
     folder = Path(output).expanduser()
+    logged = {file.path for file in get_client().list_artifacts(run_id)}  # without labels none is doubtful
+    names = [name for name in (AUDIT_PAGE, AUDIT_JSON, COPIES, DOUBTFUL_LABELS, MEASUREMENTS) if name in logged]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (AUDIT_PAGE, AUDIT_JSON, COPIES, DOUBTFUL_LABELS, MEASUREMENTS):
+        for name in names:
             with atomic_write(folder / name) as file:
                 file.write_text(read_file(run_id, name), encoding="utf-8")
     except OSError as error:
-        raise disk_error(error, f"output={output}: cannot be written") from error
+        raise disk_error(error, f"output={output}: cannot be written", "name another folder") from error

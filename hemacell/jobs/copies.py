@@ -49,17 +49,25 @@ def copies_among(decoded: Decoded) -> list[CopyGroup]:
     return copy_groups_of(decoded.manifest, copy_groups(images_only, len(decoded)))
 
 
-def without_duplicates(settings: CellSettings, manifest: Manifest) -> Manifest:
+def without_duplicates(settings: CellSettings, manifest: Manifest, corrections: Manifest | None = None) -> Manifest:
     """The images without copies of others, as `drop=duplicates` asks for; says how many it leaves out.
+
+    Args:
+        settings: of the job.
+        manifest: its images.
+        corrections: the same with corrected labels, where `manifest` has the old ones.
 
     Raises:
         UserError: too many images cannot be read.
     """
-    from hemacell.audit.cleaning import without_copies
+    from hemacell.audit.cleaning import with_corrections, without_copies
 
     cache = cache_dir()
     decoded = decode(manifest, settings.decoded_size, cache, settings.max_bad, Progress("decoding"))
-    kept = without_copies(manifest, decoded.manifest, copies_among(decoded))
+    images, copies = decoded.manifest, copies_among(decoded)
+    if corrections is not None:
+        images, copies = with_corrections(images, copies, corrections)
+    kept = without_copies(manifest, images, copies)
     originals = [int((each.table["source"] == "original").sum()) for each in (manifest, kept)]
     logger.info(f"drop=duplicates: {originals[0] - originals[1]} of {originals[0]} images left out (skipped.csv)")
     return kept

@@ -108,13 +108,15 @@ def read_images(settings: CellSettings, root: Path) -> Images:
     options = replace(named, wbc_folder=settings.wbc_folder, masks=settings.masks == "on", mask_from=settings.mask_from)
     found = read_manifest(root, "wbc", options)
     everything = pooled(found, settings.folds) if settings.folds else official_splits(found)
+    corrections = None
     if settings.labels:
         corrections = corrected(everything, Path(settings.labels).expanduser())
         logger.info("; ".join(corrections.account.notes[len(everything.account.notes) :]))
-        everything = everything if settings.folds else corrections
+        if not settings.folds:
+            everything, corrections = corrections, None
     if settings.limit:
         everything = limit(everything, settings.limit)
-    kept = without_duplicates(settings, everything) if settings.drop == "duplicates" else everything
+    kept = without_duplicates(settings, everything, corrections) if settings.drop == "duplicates" else everything
     other = settings.external
     external = labelled_images(Path(other), everything.classes, ALL, named) if other else None
     return Images(everything, external, kept)
@@ -134,7 +136,7 @@ def divided_images(settings: WbcSettings, images: Images) -> Manifest:
     assert settings.draw != "official"  # refused by the settings
     divided = with_fold(images.kept, settings.folds, settings.draw)
     # Only now it is known which images are learnt from.
-    return corrected(divided, Path(settings.labels).expanduser()) if settings.labels else divided
+    return corrected(divided, Path(settings.labels).expanduser(), all_there=False) if settings.labels else divided
 
 
 def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:

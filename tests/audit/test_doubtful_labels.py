@@ -44,7 +44,7 @@ def test_a_class_of_few_images_is_not_judged_and_said():
     features, labels = _blobs()
     labels[80:] = np.where(np.arange(40) < 3, 2, 0)
     doubts = doubtful_labels(features, labels, np.arange(120), CLASSES)
-    assert doubts.notes == ["C has 3 images or groups, fewer than 5: its labels are not judged"]
+    assert doubts.notes == ["C has fewer than 5 images or groups (3): its labels are not judged"]
     assert not doubts.score[80:83].any() and not doubts.doubtful[80:83].any()
 
 

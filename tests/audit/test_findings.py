@@ -1,12 +1,13 @@
 """What an audit says, and in which order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from hemacell.audit.cleaning import without_copies
+from hemacell.audit.cleaning import with_corrections, without_copies
 from hemacell.audit.findings import (
     Severity,
     class_findings,
@@ -76,6 +77,20 @@ def test_of_a_picture_under_two_labels_none_stays():
     kept = without_copies(IMAGES, IMAGES, groups("c.png d.png", "e.png f.png"))
     names = {Path(path).name for path in kept.table["path"]}
     assert names & {"c.png", "d.png"} == set() and len(names & {"e.png", "f.png"}) == 1
+
+
+def test_corrected_labels_say_which_copies_conflict_and_an_image_left_out_goes_first():
+    old = IMAGES.with_splits(["train"] * len(IMAGES))
+    of_c, of_a = (old.table["path"].str.endswith(name) for name in ("c.png", "a.png"))
+    new = replace(old, table=old.table.assign(label=old.table["label"].mask(of_c, "Basophil"))).select(~of_a.to_numpy())
+    copies = copy_groups_of(old, [at("c.png", "d.png"), at("a.png", "e.png"), at("b.png", "f.png")])
+    assert all(group.conflicts for group in copies)
+    kept = without_copies(old, *with_corrections(old, copies, new))
+    names = {Path(path).name for path in kept.table["path"]}
+    assert len(names & {"c.png", "d.png"}) == 1  # corrected to one label
+    assert names & {"a.png", "e.png"} == {"e.png"}  # a.png is left out by the table
+    assert names & {"b.png", "f.png"} == set()  # still under two labels
+    assert set(kept.table["split"]) == {"train"}
 
 
 def test_without_copies_nothing_changes():

@@ -97,6 +97,7 @@ def test_the_effect_is_cliffs_delta(table):
     own, rest = table["contrast"][:12].to_numpy(), table["contrast"][12:].to_numpy()
     assert found["effect"] == pytest.approx(np.sign(own[:, None] - rest).mean())
     assert found["low"] == pytest.approx(np.quantile(own, 0.05)) and found["images"] == 12
+    assert found["rest"] == pytest.approx(np.median(rest))
 
 
 def test_significance_is_that_of_the_library():
@@ -106,7 +107,7 @@ def test_significance_is_that_of_the_library():
         part = np.arange(60) < 25
         values[part] += shift
         tested = mannwhitneyu(values[part], values[~part], method="asymptotic", use_continuity=False)
-        (effect, significant), *_ = _effects(values, [part], tests=1)
+        (effect, significant), *_ = _effects(values, np.where(part, 0, -1), parts=1, tests=1)
         assert effect == pytest.approx(2 * tested.statistic / (25 * 35) - 1)
         assert significant == (tested.pvalue < 0.001)
 

@@ -74,7 +74,7 @@ def test_a_test_image_keeps_its_label_and_this_is_said(images, tmp_path):
     [
         ("path,label\na/1.png,Plasma\n", "no class Plasma"),
         ("path,label\na/1.png,Monocyte\na/1.png,Basophil\n", "two labels, Monocyte and Basophil"),
-        ("path,label\nb/1.png,Monocyte\n", "name no image"),
+        ("path,label\nb/1.png,Monocyte\n", "found 1 row with other images"),
         ("path,label\na/1.png,\n", "found no|no labels"),
         ("path,note\na/1.png,x\n", "expected a column label"),
         ("patient,label\n1,Monocyte\n", "path or sha256"),
@@ -83,6 +83,17 @@ def test_a_test_image_keeps_its_label_and_this_is_said(images, tmp_path):
 def test_what_cannot_be_used_is_one_clear_line(images, tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         corrected(images, write(tmp_path, text))
+
+
+def test_a_table_that_names_none_of_a_part_of_the_images_changes_nothing(images, tmp_path):
+    found = corrected(images, write(tmp_path, "path,label\nb/1.png,Monocyte\n"), all_there=False)
+    assert list(found.table["label"]) == list(images.table["label"])
+
+
+def test_images_without_labels_have_none_to_correct(tmp_path):
+    tiles = Manifest.from_rows([row("a/1.png", "")], (), "tiles", ROOT)
+    with pytest.raises(UserError, match="no labels to correct; leave labels out"):
+        corrected(tiles, write(tmp_path, "path,label\na/1.png,Monocyte\n"))
 
 
 def test_a_missing_table_is_an_error(images, tmp_path):

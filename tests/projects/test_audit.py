@@ -102,10 +102,21 @@ def test_a_corrected_table_is_taken_and_a_test_image_keeps_its_label(own, audite
     assert table.loc[names, "label"].tolist() == ["Basophil", "Basophil"]
 
 
-def test_tiles_without_labels_are_looked_at_too(own, sample):
-    run = own.run("audit", data=sample, images="prcc", limit=30)
+def test_tiles_without_labels_are_looked_at_too(own, sample, tmp_path):
+    run = own.run("audit", data=sample, images="prcc", limit=30, output=tmp_path)
     files = own.files(run.info.run_id)
     assert "doubtful_labels.csv" not in files and "audit.html" in files
+    assert {file.name for file in tmp_path.iterdir()} == {"audit.html", "audit.json", "copies.csv", "measurements.csv"}
+
+
+def test_corrected_copies_stay_with_folds_too(own, messy, tmp_path):
+    """A picture under two labels, of which the table corrects one, is kept once."""
+    (tmp_path / "corrected.csv").write_text("path,label\ntrain/Basophil/other.png,Monocyte\n")
+    given = {"data": messy, "limit": 0, "max_bad": 0.1, "encoders": "none", "folds": 3, "drop": "duplicates"}
+    run = own.run("wbc", **given, labels=tmp_path / "corrected.csv")
+    left_out = pd.read_csv(own.files(run.info.run_id)["skipped.csv"])
+    assert "copy of an image with another label" not in set(left_out["reason"])
+    assert "copy of another image" in set(left_out["reason"])
 
 
 def test_with_a_model_the_page_says_how_far_the_images_lie_from_what_it_knows(own, messy):

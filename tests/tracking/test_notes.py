@@ -131,3 +131,11 @@ def test_every_job_has_a_next_command_that_its_settings_accept(store, job):
     assert words[:4] == ["mlflow", "run", ".", "-e"]
     given = dict(word.split("=", 1) for word in words[6::2])
     JOBS[words[4]].from_strings(given)
+
+
+def test_after_an_audit_comes_the_job_that_learns_from_such_images(store):
+    import mlflow
+
+    with lifecycle.track("audit", {"images": "prcc", "data": "DIR"}, tags=REAL) as run:
+        pass
+    assert notes.next_command(mlflow.MlflowClient().get_run(run.run_id)) == "mlflow run . -e prcc -P data=DIR"

@@ -185,6 +185,8 @@ def next_command(run: Run, related: Sequence[Run] = ()) -> str:
         return _command("predict", {"model": model, "images": "DIR", "output": "cells.csv"})
     if job in ("predict", "export"):
         return _command("evaluate", {"model": model, "data": "DIR"})
+    if job == "audit" and params.get("images", "wbc") != "wbc":
+        return _command(params["images"], data)  # the job that learns from such images
     return _command("wbc", {**data, "fraction": "0.5"})
 
 
