@@ -8,6 +8,8 @@ from enum import IntEnum
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from hemacell.core.text import counted
 from hemacell.data.manifest import SPLITS, Manifest
@@ -75,6 +77,19 @@ def copy_groups_of(manifest: Manifest, groups: Iterable[Sequence[int]]) -> list[
     splits, labels = manifest.table["split"].to_numpy(), manifest.table["label"].to_numpy()
     found = [CopyGroup(tuple(rows), frozenset(splits[list(rows)]), frozenset(labels[list(rows)])) for rows in groups]
     return sorted(found, key=lambda group: (not group.crosses, not group.conflicts, -len(group.rows), group.rows))
+
+
+def joined_groups(manifest: Manifest, copies: Iterable[CopyGroup]) -> np.ndarray:
+    """The number of each image's group, int [N], where groups that share copies of one picture are one.
+
+    A copy on another side would vouch for its own label, and so would the rest of its patient.
+    """
+    _, numbers = np.unique(manifest.table["group"].to_numpy(dtype=str), return_inverse=True)
+    pairs = [(numbers[group.rows[0]], numbers[row]) for group in copies for row in group.rows[1:]]
+    first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    size = int(numbers.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(pairs)), (first, second)), shape=(size, size))
+    return connected_components(links, directed=False)[1][numbers]
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:

@@ -116,6 +116,7 @@ def doubt_labels(
     if not specs:
         return None
     from hemacell.audit.doubtful_labels import doubtful_labels
+    from hemacell.audit.findings import joined_groups
     from hemacell.encoders.embeddings import StoredViews, embed
     from hemacell.jobs.training import set_up
     from hemacell.tracking.registry.encoders import load_encoders
@@ -133,9 +134,7 @@ def doubt_labels(
         settings.precision,
         Progress("embedding"),
     )[:, 0]
-    groups = images.table["group"].to_numpy(dtype=object).copy()
-    for group in copies:  # a copy in another fold would vouch for its own label
-        groups[list(group.rows)] = groups[group.rows[0]]
+    groups = joined_groups(images, copies)
     return doubtful_labels(features, images.labels, groups, images.classes, settings.seed)
 
 

@@ -21,6 +21,7 @@ from hemacell.audit.findings import (
 )
 from hemacell.core.cache import cache_dir
 from hemacell.core.progress import Progress
+from hemacell.core.text import counted
 from hemacell.data.decoding import decode
 from hemacell.tracking.schema import CONFLICTS, COPIES_FIGURE, DUPLICATES
 
@@ -90,7 +91,9 @@ def report_findings(job: RunContext[Any], run: Tracker, decoded: Decoded, images
     for finding in serious[:SAID]:
         logger.warning(finding.words)
     if len(serious) > SAID:
-        logger.info(f"{len(serious) - SAID} more findings: mlflow run . -e audit -P data={job.settings.data or 'DIR'}")
+        patches = " -P images=camelyon" if job.name == "camelyon" else ""
+        command = f"mlflow run . -e audit -P data={job.settings.data or 'DIR'}{patches}"
+        logger.info(f"{counted(len(serious) - SAID, 'more finding')}: {command}")
     crossing, conflicting = ([group for group in copies if getattr(group, of)] for of in ("crosses", "conflicts"))
     run.tags({DUPLICATES: _images(crossing), CONFLICTS: _images(conflicting)})
     if shown := list(dict.fromkeys([*crossing, *conflicting]))[:_PAIRS]:

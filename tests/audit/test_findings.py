@@ -15,6 +15,7 @@ from hemacell.audit.findings import (
     copy_groups_of,
     distance_finding,
     group_findings,
+    joined_groups,
     label_finding,
     measurement_findings,
     ordered,
@@ -62,6 +63,16 @@ def test_copies_across_splits_come_first_then_those_under_two_labels():
     leaked = next(finding for finding in said if "in another split" in finding.words)
     assert leaked.count == 1 and ("a.png = b.png" in leaked.words or "b.png = a.png" in leaked.words)
     assert any("different labels" in finding.words and finding.count == 2 for finding in said)
+
+
+def test_groups_that_share_a_copy_are_one_and_others_stay_apart():
+    images = manifest(*(row(name, "Basophil", "train", f"P{name[1]}") for name in ("a1", "b1", "c2", "d2", "e3")))
+    at_name = {Path(path).name: place for place, path in enumerate(images.table["path"])}
+    copies = copy_groups_of(images, [[at_name["b1"], at_name["c2"]]])
+    found = joined_groups(images, copies)
+    assert len({found[at_name[name]] for name in ("a1", "b1", "c2", "d2")}) == 1
+    assert found[at_name["e3"]] != found[at_name["a1"]]
+    assert len(set(joined_groups(images, []))) == 3
 
 
 def test_of_copies_one_stays_in_test_and_a_masked_copy_goes_with_its_image():
