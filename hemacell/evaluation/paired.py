@@ -60,7 +60,7 @@ def sign_test(
         groups: identity of an image -> its patient or slide; None or empty where they are not known.
 
         >>> sign_test({"a": 1, "b": 1, "c": 0}, {"a": 0, "b": 1, "d": 1})
-        PairedTest(images=2, higher=1, lower=0, p_value=0.5)
+        PairedTest(images=2, higher=1, lower=0, p_value=0.5, groups=0)
     """
     from scipy.stats import binomtest
 
