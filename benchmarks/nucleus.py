@@ -15,7 +15,7 @@ from hemacell.core.cache import cache_dir
 from hemacell.data import decoding
 from hemacell.data.boxes import path_size, read_mask_path
 from hemacell.data.images import mask_to_square
-from hemacell.data.nucleus import SIDE, Nucleus, convex_hull, find_nucleus
+from hemacell.data.nucleus import SIDE, Nucleus, find_nucleus
 from hemacell.data.sources.base import SourceOptions
 from hemacell.data.sources.resolve import read_manifest
 
@@ -54,7 +54,7 @@ def _true_mask(mask: str, image: str) -> np.ndarray:
 
 def _scores(found: Nucleus, mask: np.ndarray) -> tuple[float, float, float]:
     """Dice, distance of the centres, relative error of the diameter."""
-    true = Nucleus(mask, convex_hull(mask), found.glass)
+    true = Nucleus(mask, found.glass)
     dice = 2 * (mask & found.mask).sum() / (mask.sum() + found.mask.sum())
     off = np.hypot(*np.subtract(found.center, true.center))
     return float(dice), float(off), found.diameter / true.diameter - 1

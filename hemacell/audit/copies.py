@@ -42,28 +42,38 @@ class Pair(NamedTuple):
     """Measured on pixels: 0 for equal pictures to `PIXEL_LIMIT` (see `picture_hash.detail`)."""
 
 
-def find_copies(pixels: np.ndarray, hashes: np.ndarray | None = None, progress: Progress | None = None) -> list[Pair]:
+def find_copies(
+    pixels: np.ndarray,
+    hashes: np.ndarray | None = None,
+    progress: Progress | None = None,
+    rows: np.ndarray | None = None,
+) -> list[Pair]:
     """Pairs of pictures that are copies, sorted by position.
 
     Brightness, contrast, JPEG noise and a resize by 0.5 to 2 do not matter; a crop or a shift by more than a hundredth
     of the side does. Pictures with equal hashes are each paired with the first of them, and a picture with at most
-    `MOST` earlier ones: `copy_groups` puts all together again. Leave masked copies out: they resemble their image, and
-    round cells without surroundings resemble one another.
+    `MOST` earlier ones: `copy_groups` puts all together again. Leave masked copies out by `rows`: they resemble their
+    image, and round cells without surroundings resemble one another.
 
     Args:
         pixels: uint8 [N, S, S, 3], a memory map will do.
         hashes: float16 [N, 256] of the same pictures (`picture_hashes`); computed where they are missing.
         progress: called with (pictures done, N) while hashes are computed.
+        rows: positions of the pictures that are compared, in rising order; all of them by default.
     """
     if hashes is None:
         hashes = picture_hashes(pixels, progress)
     if hashes.shape != (len(pixels), HASH_SIDE**2):
         raise ValueError(f"expected hashes [{len(pixels)}, {HASH_SIDE**2}], found {list(hashes.shape)}")
+    if rows is not None:
+        hashes = hashes[rows]
     leaders = _first_of_equal(hashes)
     equal = np.flatnonzero(leaders != np.arange(len(hashes)))
     distinct = np.flatnonzero(leaders == np.arange(len(hashes)))
     near, turns = _near(hashes[distinct].reshape(-1, HASH_SIDE, HASH_SIDE))
     pairs = np.concatenate([np.column_stack([leaders[equal], equal]), distinct[near]])
+    if rows is not None:
+        pairs = rows[pairs]
     return _confirmed(pixels, pairs, np.concatenate([np.zeros(len(equal), np.int64), turns]))
 
 

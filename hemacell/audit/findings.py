@@ -17,10 +17,8 @@ from hemacell.data.splits import groups_across_splits
 
 FEW = 10
 """Images of a class in a split below which its score says little: one of them changes its recall by a tenth."""
-
-
 EXPECTED_FLAGGED = 0.05
-"""Share of images that a classifier may flag without a word: it flags 1 % of those like its own."""
+"""Share of flagged images up to which nothing is reported: a classifier flags 1 % of images like its own."""
 
 
 class Severity(IntEnum):
@@ -217,7 +215,7 @@ def label_finding(doubts: pd.DataFrame) -> list[Finding]:
 def measurement_findings(outliers: pd.DataFrame, differences: pd.DataFrame) -> list[Finding]:
     """Splits and groups that differ, and images unlike others; see `measurements` for the tables.
 
-    That classes differ is no finding: they are told apart by it.
+    Differences between classes are expected, and are not among the findings.
     """
     found = []
     standing_out = differences[differences["stands_out"]] if len(differences) else differences

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hemacell.core.threads import available_cores
-from hemacell.data.nucleus import Nucleus, find_nucleus, glass_colour, optical_density, shrunk
+from hemacell.data.nucleus import Nucleus, glass_colour, nucleus_of, optical_density, shrunk
 
 MEASURES = {
     "brightness": "mean grey level, 0 to 1",
@@ -152,7 +152,8 @@ def differences(table: pd.DataFrame, groups: pd.DataFrame, labels: pd.Series | N
 
 def _measured(picture: Pictures) -> dict[str, float]:
     small = shrunk(picture)
-    nucleus, glass = find_nucleus(picture), glass_colour(small)
+    glass = glass_colour(small)
+    nucleus = nucleus_of(small, glass)
     highest, lowest = small.max(2), small.min(2)
     colour = (highest - lowest).astype(np.float32)
     grey = small.mean(2) / 255

@@ -12,11 +12,9 @@ import pandas as pd
 from hemacell.audit.doubtful_labels import Doubts
 from hemacell.audit.files import count_kinds
 from hemacell.audit.findings import CopyGroup, Finding
+from hemacell.classifiers.description import OOD_THRESHOLD
 from hemacell.data.decoding import Decoded
 from hemacell.data.manifest import Manifest
-
-THRESHOLD = 1.0
-"""Distance beyond which a classifier flags an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +29,7 @@ class Distances:
     @property
     def flagged(self) -> np.ndarray:
         """bool [N]"""
-        return self.values > THRESHOLD
+        return self.values > OOD_THRESHOLD
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +123,8 @@ class Audit:
 def doubtful_table(images: Manifest, doubts: Doubts | None) -> pd.DataFrame:
     """Labels that another class is more probable than, the most doubtful first: to correct, and give back as `labels=`.
 
-    Columns: `path`, `sha256`, `split`, `label`, `suggested`, `score` (see `Doubts`), and `confident`: off the diagonal
-    of the confident joint, while the others may be cells that are only hard to tell apart.
+    The index holds the rows of the images. Columns: `path`, `sha256`, `split`, `label`, `suggested`, `score` (see
+    `Doubts`), and `confident`: off the diagonal of the confident joint; the others may only be hard to classify.
     """
     columns = ["path", "sha256", "split", "label", "suggested", "score", "confident"]
     if doubts is None:

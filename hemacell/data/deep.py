@@ -43,6 +43,14 @@ class DeepPixels(NamedTuple):
         return 0 if stated else int(self.values.max(initial=0))
 
 
+def stored_bits(file: BinaryIO, head: bytes) -> int:
+    """Bits per channel as an image file stores them, by its header; arguments as in `is_deep`."""
+    kind = image_kind(head)
+    if kind == "PNG":
+        return head[_PNG_BITS][0]
+    return _first_page(file, head)[0].get(_BITS, 1) if kind == "TIFF" else 8
+
+
 def is_deep(file: BinaryIO, head: bytes) -> bool:
     """Whether an image file needs `read_deep`; reads its header only.
 

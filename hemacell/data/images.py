@@ -20,6 +20,7 @@ from hemacell.data.deep import (
     depth_of,
     is_deep,
     read_deep,
+    stored_bits,
     to_eight_bits,
 )
 from hemacell.data.walk import HEAD_BYTES, image_kind
@@ -188,13 +189,46 @@ def _shown(stored: DeepPixels, bits: int | None = None) -> Image.Image:
     return Image.fromarray(to_eight_bits(stored, bits))
 
 
+class Header(NamedTuple):
+    """What the header of an image file says."""
+
+    format: str
+    """As Pillow names it, and so is the mode."""
+    mode: str
+    width: int
+    """In pixels."""
+    height: int
+    bits: int
+    """Per channel, as stored."""
+    bytes: int
+    """Size of the file."""
+
+
+def image_header(path: Path | str) -> Header:
+    """Read the header of an image file and no more of it. Raises UnreadableImage."""
+    with _header(path) as (file, size):
+        image = _open(file)
+        file.seek(0)
+        with _reasons():
+            bits = stored_bits(file, file.read(HEAD_BYTES))
+        return Header(str(image.format), image.mode, *image.size, bits, size)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) from the file's header; no more of the file is read. Raises UnreadableImage."""
+    with _header(path) as (file, _):
+        return _open(file).size
+
+
+@contextmanager
+def _header(path: Path | str) -> Iterator[tuple[BinaryIO, int]]:
+    """A file to read its header from, and its size. Raises UnreadableImage."""
     try:
         with open(path, "rb") as file:
-            if not os.fstat(file.fileno()).st_size:
+            size = os.fstat(file.fileno()).st_size
+            if not size:
                 raise UnreadableImage("has zero size")
-            return _open(file).size
+            yield file, size
     except OSError as error:
         raise UnreadableImage(f"cannot be opened: {error.strerror}") from error
 

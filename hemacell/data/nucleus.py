@@ -7,8 +7,6 @@ nuclei) are separated by Otsu's method for several thresholds (Liao, Chen and Ch
 the density, saturates in dark nuclei, which would otherwise make two of the three classes.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,14 +17,11 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from skimage.filters import threshold_multiotsu
 
-from hemacell.core.threads import available_cores
-
 SIDE = 96
 """Side in pixels of the small picture that the nucleus is searched in; a smaller picture is searched as it is."""
 CELL_TO_HULL = 1.46
 """Diameter of a cell over that of the hull of its nucleus; 90 % of the cells of two laboratories: 1.25 to 1.75."""
 
-_CHUNK = 256  # pictures in flight: bounds the memory
 _GLASS = 0.2  # share of the pixels, the palest, whose median is the colour of the glass
 _BLUR = 1.0  # pixels of the small picture
 _BINS = 128
@@ -43,7 +38,6 @@ _DISC = np.hypot(*np.mgrid[-2:3, -2:3]) < 2.3
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Pictures = NDArray[np.uint8]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +46,17 @@ class Nucleus:
 
     mask: Bools
     """bool [s, s], s at most `SIDE`: the pixels of the small picture that belong to it."""
-    hull: Floats
-    """float64 [K, 2], the corners of its convex hull, in order."""
     glass: Floats
     """float64 [3], 0 to 255: the colour of the empty glass."""
+
+    @cached_property
+    def hull(self) -> Floats:
+        """float64 [K, 2], the corners of its convex hull, in order: around the pixels, not only their centres."""
+        edge = self.mask ^ ndimage.binary_erosion(self.mask)
+        rows, columns = np.nonzero(edge)
+        places = np.stack([columns, rows], 1)[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+        places = places.reshape(-1, 2).astype(np.float64)
+        return places[ConvexHull(places).vertices] / len(self.mask)
 
     @cached_property
     def diameter(self) -> float:
@@ -93,7 +94,11 @@ def find_nucleus(picture: Pictures) -> Nucleus | None:
         The nucleus; None where nothing near the centre is stained like one.
     """
     small = shrunk(picture)
-    glass = glass_colour(small)
+    return nucleus_of(small, glass_colour(small))
+
+
+def nucleus_of(small: Pictures, glass: Floats) -> Nucleus | None:
+    """`find_nucleus` in a picture from `shrunk` over glass of this colour."""
     absorbed = _absorbed(optical_density(small, glass))
     threshold = _threshold(absorbed)
     # What is narrower than the disc is no nucleus.
@@ -103,19 +108,7 @@ def find_nucleus(picture: Pictures) -> Nucleus | None:
     if mask.mean() < _LEAST_AREA:
         return None
     mask = ndimage.binary_fill_holes(mask)
-    return Nucleus(mask, convex_hull(mask), glass)
-
-
-def find_nuclei(pictures: Pictures, progress: Progress | None = None) -> Iterator[Nucleus | None]:
-    """`find_nucleus` of many pictures, uint8 [N, S, S, 3] (a memory map will do), on all cores.
-
-    `progress` is called with (pictures done, all pictures).
-    """
-    with ThreadPoolExecutor(available_cores()) as pool:
-        for start in range(0, len(pictures), _CHUNK):
-            yield from pool.map(find_nucleus, pictures[start : start + _CHUNK])
-            if progress:
-                progress(min(start + _CHUNK, len(pictures)), len(pictures))
+    return Nucleus(mask, glass)
 
 
 def shrunk(picture: Pictures) -> Pictures:
@@ -188,11 +181,3 @@ def _central(side: int) -> Floats:
     place = (np.arange(side) + 0.5) / side - 0.5
     weight = np.exp(-0.5 * np.square(place / _CENTRAL))
     return weight[:, None] * weight
-
-
-def convex_hull(mask: Bools) -> Floats:
-    """The corners of the hull around the pixels (not only their centres), in shares of the side."""
-    rows, columns = np.nonzero(mask ^ ndimage.binary_erosion(mask))
-    places = np.stack([columns, rows], 1)[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    places = places.reshape(-1, 2).astype(np.float64)
-    return places[ConvexHull(places).vertices] / len(mask)

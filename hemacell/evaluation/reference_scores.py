@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hemacell.evaluation.checks import checked_probabilities
 from hemacell.evaluation.comparison.resampling import percentile_interval
-from hemacell.evaluation.groups import FEW_GROUPS, group_numbers
+from hemacell.evaluation.groups import FEW_GROUPS, group_numbers, number_of_groups
 from hemacell.evaluation.intervals import LEVEL
 from hemacell.evaluation.metrics import CONFUSION_METRICS, classification_metrics, confusion_metrics
 
@@ -149,7 +149,7 @@ def reference_checks(
             f"fewer than {FEW_IMAGES} images of {', '.join(few)}: their intervals are too narrow, and with "
             f"fewer than {TOO_FEW_IMAGES} not meaningful"
         )
-    if 1 < (count := len(set(groups))) < FEW_GROUPS:
+    if 1 < (count := number_of_groups(groups)) < FEW_GROUPS:
         lines.append(f"the images are of {count} groups, and intervals over fewer than {FEW_GROUPS} are too narrow")
     if perfect := [row.metric for row in rows if row.low == row.high == 1]:
         lines.append(

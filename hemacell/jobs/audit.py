@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from hemacell.jobs.images import decode, log_images, report_unreadable
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
 from hemacell.tracking.runs.existing import read_file
+from hemacell.tracking.runs.tracker import FIGURE_DPI
 from hemacell.tracking.schema import AUDIT_JSON, AUDIT_PAGE, COPIES, DOUBTFUL_LABELS, MEASUREMENTS
 from hemacell.tracking.store import get_client
 
@@ -195,25 +197,25 @@ def summarise(
         ]
     )
     return Audit(
-        found.images,
-        decoded,
-        file_facts(images),
-        copies,
-        measured,
-        outlying,
-        differing,
-        doubts,
-        doubted,
-        distances,
-        found_wrong,
+        everything=found.images,
+        decoded=decoded,
+        files=file_facts(images),
+        copies=copies,
+        measured=measured,
+        outliers=outlying,
+        differences=differing,
+        doubts=doubts,
+        doubtful_labels=doubted,
+        distances=distances,
+        findings=found_wrong,
     )
 
 
 def log_audit(job: Job, run: Tracker, audit: Audit) -> None:
     """Log page, tables, figures and counts."""
+    from hemacell.classifiers.description import OOD_THRESHOLD
     from hemacell.reporting import figures
     from hemacell.reporting.audit_page import audit_page
-    from hemacell.reporting.pages import embedded_figure
 
     drawn = {
         "measurements": figures.measurements(
@@ -223,11 +225,14 @@ def log_audit(job: Job, run: Tracker, audit: Audit) -> None:
     if audit.distances is not None:
         kinds = audit.images.table["split"].replace("", "images")
         of_kind = {name: audit.distances.values[(kinds == name).to_numpy()] for name in dict.fromkeys(kinds)}
-        drawn["distances"] = figures.ood_distances(of_kind, 1.0)
-    embedded = {name: embedded_figure(figure) for name, figure in drawn.items()}
-    for name, figure in drawn.items():
-        run.figure(figure, f"{name}.png")
-    run.text(audit_page(audit, job.settings.pictures, embedded, job.source.kind == "sample", run.run_id), AUDIT_PAGE)
+        drawn["distances"] = figures.ood_distances(of_kind, OOD_THRESHOLD)
+    with tempfile.TemporaryDirectory() as scratch:  # each is drawn once, for the page and as a file of its own
+        files = {name: Path(scratch) / f"{name}.png" for name in drawn}
+        for name, figure in drawn.items():
+            figure.savefig(files[name], dpi=FIGURE_DPI)
+        run.artifacts(Path(scratch))
+        page = audit_page(audit, job.settings.pictures, files, job.source.kind == "sample", run.run_id)
+    run.text(page, AUDIT_PAGE)
     run.json(audit.to_json(), AUDIT_JSON)
     run.text(audit.copies_table().to_csv(index=False), COPIES)
     run.text(audit.measurements_table().to_csv(index=False, float_format="%.4f"), MEASUREMENTS)

@@ -44,10 +44,9 @@ def copies_among(decoded: Decoded) -> list[CopyGroup]:
     from hemacell.audit.copies import copy_groups, find_copies
     from hemacell.audit.picture_hash import hashes_of
 
-    image = (decoded.manifest.table["mask"] == "").to_numpy()
-    pairs = find_copies(decoded.array, hashes_of(decoded, Progress("looking for copies")))
-    images_only = [pair for pair in pairs if image[pair.first] and image[pair.second]]
-    return copy_groups_of(decoded.manifest, copy_groups(images_only, len(decoded)))
+    rows = np.flatnonzero(decoded.manifest.table["mask"] == "")
+    pairs = find_copies(decoded.array, hashes_of(decoded, Progress("looking for copies")), rows=rows)
+    return copy_groups_of(decoded.manifest, copy_groups(pairs, len(decoded)))
 
 
 def without_duplicates(settings: CellSettings, manifest: Manifest, corrections: Manifest | None = None) -> Manifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from hemacell.audit.files import count_kinds
 from hemacell.audit.findings import CopyGroup, Severity
 from hemacell.audit.result import Audit
 from hemacell.data.groups import known_groups
-from hemacell.reporting.pages import embedded_thumbnail, template_environment
+from hemacell.reporting.pages import embedded_png, embedded_thumbnail, template_environment
 
 _SIDE = 96  # of a thumbnail, in pixels
 _MOST_KINDS = 12  # of files in the table
@@ -22,13 +22,13 @@ _MOST_IN_GROUP = 8  # copies of one picture that are shown
 _WORDS = {Severity.SERIOUS: "Serious", Severity.DOUBT: "Look at", Severity.NOTE: "Note"}
 
 
-def audit_page(audit: Audit, pictures: int, figures: Mapping[str, str], sample: bool, run: str) -> str:
+def audit_page(audit: Audit, pictures: int, figures: Mapping[str, Path], sample: bool, run: str) -> str:
     """The page as HTML that needs no other file.
 
     Args:
         audit: what was found.
         pictures: in each gallery, at most.
-        figures: name -> address of a figure: `measurements`, and `distances` where a model was given.
+        figures: name -> PNG file of a figure: `measurements`, and `distances` where a model was given.
         sample: whether the images are the built-in sample.
         run: the id of the run that holds the page.
     """
@@ -61,7 +61,7 @@ def audit_page(audit: Audit, pictures: int, figures: Mapping[str, str], sample: 
         "doubts": _doubts(audit, pictures),
         "outliers": _outliers(audit, pictures),
         "differences": _differences(audit),
-        "figures": figures,
+        "figures": {name: embedded_png(file) for name, file in figures.items()},
         "model": _model(audit, pictures),
     }
     return template_environment().get_template("audit.html.j2").render(view)
@@ -146,19 +146,17 @@ def _copies(audit: Audit, pictures: int) -> list[dict[str, Any]]:
 def _doubts(audit: Audit, pictures: int) -> dict[str, Any] | None:
     if audit.doubts is None:
         return None
-    doubts, classes, labels = audit.doubts, audit.images.classes, audit.images.labels
-    rows = [row for row in doubts.order if doubts.doubtful[row] or doubts.suggested[row] != labels[row]]
+    table = audit.doubtful_labels
     cells = [
-        _cell(
-            audit,
-            row,
-            _where(audit, row),
-            f"rather {classes[doubts.suggested[row]]} ({doubts.probabilities[row].max():.2f})",
-        )
-        for row in rows[:pictures]
+        _cell(audit, row, _where(audit, row), f"rather {suggested} ({audit.doubts.probabilities[row].max():.2f})")
+        for row, suggested in table["suggested"].head(pictures).items()
     ]
-    confident = int(doubts.doubtful.sum())
-    return {"count": len(rows), "confident": confident, "cells": cells, "notes": doubts.notes}
+    return {
+        "count": len(table),
+        "confident": int(table["confident"].sum()),
+        "cells": cells,
+        "notes": audit.doubts.notes,
+    }
 
 
 def _outliers(audit: Audit, pictures: int) -> list[dict[str, Any]]:

@@ -2,11 +2,11 @@
 
 import base64
 import io
+from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 _QUALITY = 82  # of JPEG: no difference is seen at the size of a thumbnail
@@ -22,11 +22,9 @@ def embedded_thumbnail(picture: np.ndarray, side: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def embedded_figure(figure: Figure, dpi: int = 150) -> str:
-    """A figure as a PNG in an address (`data:`) that needs no file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+def embedded_png(file: Path) -> str:
+    """A PNG file as an address (`data:`) that needs no file."""
+    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
 
 
 def template_environment(**settings: Any) -> jinja2.Environment:

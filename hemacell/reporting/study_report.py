@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from hemacell.evaluation.comparison.records import Comparison, RunRecord
-from hemacell.reporting.pages import template_environment
+from hemacell.reporting.pages import embedded_png, template_environment
 from hemacell.reporting.study_answer import answer
 from hemacell.reporting.study_elements import FigureInReport
 from hemacell.reporting.study_sections import sections
@@ -38,7 +37,7 @@ class _Drawn:
     @property
     def embedded(self) -> str:
         """The file as an address that needs no file."""
-        return f"data:image/png;base64,{base64.b64encode(self.path.read_bytes()).decode('ascii')}"
+        return embedded_png(self.path)
 
 
 def write_report(

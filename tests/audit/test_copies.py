@@ -126,6 +126,13 @@ def test_few_pictures(images, count):
     assert find_copies(pixels) == [] and copy_groups([], count) == []
 
 
+def test_pictures_that_are_left_out_hide_no_copies(images):
+    pixels = _squares([images[0], images[1], images[0], images[0]])
+    rows = np.array([1, 2, 3])
+    assert [pair[:2] for pair in find_copies(pixels, rows=rows)] == [(2, 3)]
+    assert [pair[:2] for pair in find_copies(pixels)] == [(0, 2), (0, 3)]
+
+
 def test_hashes_of_other_pictures_are_refused(images):
     with pytest.raises(ValueError, match=r"expected hashes \[3, 256\], found \[2, 256\]"):
         find_copies(_squares(images[:3]), picture_hashes(_squares(images[:2])))

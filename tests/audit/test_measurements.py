@@ -118,3 +118,10 @@ def test_random_splits_raise_no_alarm():
         table = pd.DataFrame({name: rng.normal(0.3, 0.02, 120) for name in MEASURES}).assign(grey=False)
         groups = pd.DataFrame({"group": rng.integers(0, 6, 120)})
         assert not differences(table, groups)["stands_out"].any()
+
+
+def test_pictures_are_measured_in_their_order_and_progress_reaches_their_number():
+    pixels = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (40, 120, 250)])
+    seen = []
+    table = measure(pixels, lambda *at: seen.append(at))
+    assert table["brightness"].tolist() == sorted(table["brightness"]) and seen[-1] == (3, 3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hemacell.data.nucleus import find_nuclei, find_nucleus, optical_density
+from hemacell.data.nucleus import find_nucleus, optical_density
 
 SIDE = 192
 GLASS, RED_CELL, CYTOPLASM, CHROMATIN = (245, 240, 235), (225, 190, 180), (200, 180, 215), (90, 40, 140)
@@ -62,15 +62,6 @@ def test_nothing_is_found_in_an_empty_picture(side, level):
 
 def test_nothing_is_found_where_only_red_cells_lie():
     assert find_nucleus(_picture([], cell=(0, 0, 0))) is None
-
-
-def test_many_pictures_are_measured_in_their_order():
-    pictures = np.stack([_picture([(0.5, 0.5, 0.1)]), np.full((SIDE, SIDE, 3), 240, np.uint8)])
-    calls = []
-    one, none = find_nuclei(pictures, lambda *at: calls.append(at))
-    assert none is None and one is not None
-    assert np.array_equal(one.mask, find_nucleus(pictures[0]).mask)
-    assert calls == [(2, 2)]
 
 
 def test_optical_density_is_the_logarithm_of_glass_over_pixel():
