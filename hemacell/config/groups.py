@@ -37,6 +37,11 @@ Precision = Inherited[
 NumEvals = Inherited[
     Record[Annotated[int, Field(ge=1, description="how often the val metrics are computed and logged")]]
 ]
+DecodedSize = Key[Annotated[int, Field(ge=32, description="side at which decoded images are stored, in pixels")]]
+EncoderSize = Key[
+    Annotated[int, Field(ge=32, multiple_of=16, description="side of the image that the encoders get, in pixels")]
+]
+WbcFolder = Images[Annotated[str, Field(description="name of the folder with the cells, in data of the course layout")]]
 ImageSize = Key[Annotated[int, Field(ge=32, description="side of the image that the cell network gets, in pixels")]]
 Steps = Key[
     Annotated[int, Field(ge=0, description="training steps; 0 for steps_factor x training images ^ steps_exponent")]
@@ -223,11 +228,9 @@ class ClassSettings(CleaningSettings):
 class CropSettings(Settings):
     """What of an image is used, and at which sizes."""
 
-    decoded_size: Key[int] = Field(192, ge=32, description="side at which decoded images are stored, in pixels")
+    decoded_size: DecodedSize = 192
     image_size: ImageSize = 64
-    encoder_size: Key[int] = Field(
-        96, ge=32, multiple_of=16, description="side of the image that the encoders get, in pixels"
-    )
+    encoder_size: EncoderSize = 96
     crop: Key[float] = Field(
         0.55, gt=0, le=1, description="side of the central part of the image that is used, in sides of the image"
     )

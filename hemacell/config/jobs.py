@@ -19,6 +19,8 @@ from hemacell.config.groups import (
     CleaningSettings,
     ComputeSettings,
     CropSettings,
+    DecodedSize,
+    EncoderSize,
     FusionSettings,
     ImageSize,
     JobSettings,
@@ -38,6 +40,7 @@ from hemacell.config.groups import (
     Threads,
     TrainingSettings,
     ViewSettings,
+    WbcFolder,
     WeightDecay,
 )
 from hemacell.config.roles import Display, Execution, Images, Key, Record, Resolved, Role, Varied
@@ -110,7 +113,7 @@ class CellSettings(
 ):
     """The recipe of a cell classifier, and its images: the same for every arm of a study."""
 
-    wbc_folder: Images[str] = Field("WBC_100", description="name of the folder with the cells, in data")
+    wbc_folder: WbcFolder = "WBC_100"
     mask_from: Images[str] = Field(
         "",
         description="another folder in data whose cells and masked copies are added to the training images",
@@ -324,7 +327,7 @@ class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
         description="registered classifier; a bare name means its @champion, on the built-in sample its @sample",
         examples=["models:/hemacell-wbc@champion"],
     )
-    wbc_folder: Images[str] = Field("WBC_100", description="name of the folder with the cells, in the course layout")
+    wbc_folder: WbcFolder = "WBC_100"
     split: Key[Literal["test", "val", "train", "all"]] = Field(
         "test", description="which images, where the folder is divided; all takes them together"
     )
@@ -439,7 +442,7 @@ class ExportSettings(LabelledSettings, StepSettings):
         "models:/hemacell-wbc@champion",
         description="registered classifier; a bare name means its @champion, on the built-in sample its @sample",
     )
-    wbc_folder: Images[str] = Field("WBC_100", description="name of the folder with the cells, in the course layout")
+    wbc_folder: WbcFolder = "WBC_100"
     limit: Limit = 100
     output: Display[str] = Field("", description="file to write as well, .onnx", examples=["cells.onnx"])
     force: Execution[bool] = Field(False, description="run again, and overwrite an output that is something else")
@@ -462,7 +465,7 @@ class AuditSettings(CleaningSettings, ComputeSettings, StepSettings):
     images: Images[Literal["wbc", "camelyon", "prcc"]] = Field(
         "wbc", description="which images in data: labelled cells, labelled patches, or tiles without labels"
     )
-    wbc_folder: Images[str] = Field("WBC_100", description="name of the folder with the cells, in the course layout")
+    wbc_folder: WbcFolder = "WBC_100"
     model: Resolved[str] = Field(
         "",
         description="registered classifier: how far the images lie from what it knows",
@@ -471,10 +474,8 @@ class AuditSettings(CleaningSettings, ComputeSettings, StepSettings):
     encoder: Key[str] = Field(
         "imagenet", description="frozen encoder whose features the doubtful labels are found with", examples=["prcc"]
     )
-    decoded_size: Key[int] = Field(192, ge=32, description="side at which decoded images are stored, in pixels")
-    encoder_size: Key[int] = Field(
-        96, ge=32, multiple_of=16, description="side of the image that the encoder gets, in pixels"
-    )
+    decoded_size: DecodedSize = 192
+    encoder_size: EncoderSize = 96
     crop: Key[float] = Field(
         0.55, gt=0, le=1, description="side of the central part of the image that the encoder gets, in its sides"
     )
