@@ -97,25 +97,6 @@ def prcc_splits(manifest: Manifest, seed: int = SEED) -> Manifest:
     return manifest.with_splits(_divide(manifest, UNLABELLED, seed))
 
 
-def duplicates_across_splits(manifest: Manifest) -> list[list[int]]:
-    """Positions of rows with the very same file in different splits, one list per file; masked copies left out."""
-    return _differing(manifest, "split")
-
-
-def conflicting_labels(manifest: Manifest) -> list[list[int]]:
-    """Positions of rows with the very same file under different labels, one list per file."""
-    return _differing(manifest, "label")
-
-
-def _differing(manifest: Manifest, column: str) -> list[list[int]]:
-    rows: dict[str, list[int]] = defaultdict(list)
-    values = manifest.table[column].tolist()
-    for position, (digest, mask) in enumerate(zip(manifest.table["sha256"], manifest.table["mask"], strict=True)):
-        if not mask:
-            rows[digest].append(position)
-    return [positions for positions in rows.values() if len({values[position] for position in positions}) > 1]
-
-
 def groups_across_splits(manifest: Manifest) -> list[str]:
     """Known groups with images in more than one split, sorted; extra images and masked copies left out."""
     if not known_groups(manifest):

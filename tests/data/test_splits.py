@@ -12,13 +12,11 @@ from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.splits import (
     ALL_THREE,
     apportion,
-    conflicting_labels,
-    duplicates_across_splits,
     official_splits,
     prcc_splits,
     split_counts,
 )
-from tests.reading import read_cells
+from tests.reading import conflicting_labels, duplicates_across_splits, read_cells
 
 
 def _numbers(manifest):

@@ -9,8 +9,8 @@ from hemacell.data.class_names import CLASSES
 from hemacell.data.images import read_mask
 from hemacell.data.sources import sample as drawn
 from hemacell.data.sources.resolve import read_manifest
-from hemacell.data.splits import conflicting_labels, duplicates_across_splits, official_splits
-from tests.reading import read_cells
+from hemacell.data.splits import official_splits
+from tests.reading import conflicting_labels, duplicates_across_splits, read_cells
 
 
 @pytest.fixture
