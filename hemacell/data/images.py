@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.core.threads import available_cores, map_in_threads
+from hemacell.core.threads import READERS, available_cores, map_in_threads
 from hemacell.data.deep import (
     MOST_BITS,
     DeepPixels,
@@ -84,14 +84,19 @@ def bits_in_words(bits: int) -> str:
     return f"files of 16 bits are shown as those of a camera of {bits} bits"
 
 
-def camera_bits(files: Iterable[Path | str]) -> int | None:
+def camera_bits(files: Iterable[Path | str], threads: int = READERS) -> int | None:
     """Depth of the camera that made the 16-bit files of a set: the smallest usual one that holds their largest value.
 
     One depth for all keeps the pictures comparable: a dark one of 12 bits stays dark. None where there is no such file,
     or where all state their depth.
+
+    Args:
+        files: of the set.
+        threads: that read headers. One is several times as fast as many where the files were read just before, and lie
+            in the system's memory; many wait for a slow disk together.
     """
     files = list(files)
-    deep = [file for file, there in zip(files, map_in_threads(_is_deep, files), strict=True) if there]
+    deep = [file for file, there in zip(files, map_in_threads(_is_deep, files, threads), strict=True) if there]
     largest = 0
     for start in range(0, len(deep), _AT_ONCE):
         some = deep[start : start + _AT_ONCE]

@@ -87,7 +87,8 @@ def to_manifest(
     items = _with_groups(items, group, listing.root)
     undivided = "train" if listing.labelled else ""  # `splits` divides these
     rows = _rows(items, "original", masks, undivided) + _rows(extra, "extra", masks, undivided)
-    bits = camera_bits({split_box(item.path)[0] for item in [*items, *extra] if not item.sha256})
+    files = {split_box(item.path)[0] for item in [*items, *extra] if not item.sha256}
+    bits = camera_bits(files, threads=1)  # `_rows` has just read all of them
     if bits:
         account.notes.append(bits_in_words(bits))
     return Manifest.from_rows(rows, names, listing.name, listing.root, account=account, bits=bits)
