@@ -31,6 +31,7 @@ from hemacell.data.subsets import limit
 from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import create_encoder
 from hemacell.encoders.registry import ENCODERS
+from hemacell.framing.description import central_part
 from hemacell.training.loop import LoopSettings, fit
 
 
@@ -54,7 +55,9 @@ def main() -> None:
         cells = decoding.decode(manifest, settings.decoded_size, cache)
         _row("read back", len(cells), lambda: np.asarray(cells.array).copy())
         encoders = {
-            name: create_encoder(ENCODERS[name].source(name).config).with_crop(settings.encoder_size, settings.crop)
+            name: create_encoder(ENCODERS[name].source(name).config).with_crop(
+                settings.encoder_size, central_part(settings)
+            )
             for name in ("prcc", "camelyon")
         }
         part = cells.manifest
@@ -80,7 +83,7 @@ def main() -> None:
                 images,
                 training_augmentation(list(part.table["sha256"]), one_view),
                 size=settings.image_size,
-                crop=settings.crop,
+                crop=central_part(settings),
                 batch_size=settings.batch_size,
                 seed=0,
                 jitter=AugmentationConfig(**settings.jitter),
@@ -95,7 +98,7 @@ def main() -> None:
                     classes=manifest.classes,
                     decoded_size=settings.decoded_size,
                     size=settings.image_size,
-                    crop=settings.crop,
+                    crop=central_part(settings),
                     views=views,
                     encoders=tuple(encoders if used else ()),
                 )

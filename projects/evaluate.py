@@ -57,20 +57,22 @@ def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelle
     tags, doubtful = doubts(labelled.model, labelled.folder, images)
     run.tags(tags)
     model, cells = load_labelled(job, run, labelled, "evaluation", settings.precision, settings.device, settings.crop)
-    report_findings(job, run, cells)
-    found = model.predict_pixels(cells.array, progress=Progress("scoring"))
+    report_findings(job, run, cells.whole)
+    pictures = cells.decoded
+    found = model.predict_pixels(pictures.array, progress=Progress("scoring"))
     evaluation = evaluate_and_log(
         run,
-        cells.manifest,
+        pictures.manifest,
         found.probabilities,
-        cells.array,
+        pictures.array,
         acceptance=acceptance_of(model.config, found),
         grad_cam=GradCAM.if_possible(model),
+        mask_of=cells.mask,
     )
     logger.info(f"evaluate: {units_in_a_sentence(evaluation.groups)}")
     facts = {
-        "images": f"{len(cells)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
-        "crop": f"{model.config.crop:g} of the image's side",
+        "images": f"{len(pictures)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
+        "scale": cells.site.in_words() if cells.site else f"crop {model.config.crop:g} of the image's side",
     }
     compare_with_own_test(run, evaluation, labelled.model, facts, doubtful, settings.resamples)
 

@@ -65,7 +65,8 @@ def _export(job: RunContext[ExportSettings], run: Tracker, labelled: Labelled) -
     from hemacell.tracking.registry.onnx_exports import register_onnx
 
     source = labelled.model
-    model, cells = load_labelled(job, run, labelled, "check")
+    model, images = load_labelled(job, run, labelled, "check")
+    cells = images.decoded
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.onnx"
         logger.info(f"export: writing {source.uri} as ONNX, and checking it on {len(cells)} images")

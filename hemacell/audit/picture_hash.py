@@ -9,14 +9,12 @@ cells share, and the whole is brought to length 1, so that brightness and contra
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from scipy.fft import dct
 from threadpoolctl import threadpool_limits
 
-from hemacell.core.files import atomic_write, disk_error
 from hemacell.core.threads import available_cores
 from hemacell.data.decoding import Decoded
 
@@ -70,27 +68,8 @@ def hashes_of(decoded: Decoded, progress: Progress | None = None) -> np.ndarray:
     Raises:
         UserError: the disk is full or read-only.
     """
-    if decoded.folder is None:
-        return picture_hashes(decoded.array, progress)
-    file = decoded.folder / f"hashes-{HASH_VERSION}.npy"
-    held = _read_back(file)
-    if held is not None and held.shape == (len(decoded), HASH_SIDE**2):
-        return held
-    hashes = picture_hashes(decoded.array, progress)
-    try:
-        with atomic_write(file) as temporary:
-            np.save(temporary, hashes)
-    except OSError as error:
-        raise disk_error(error, f"cannot store the hashes of images in {file}") from error
-    return hashes
-
-
-def _read_back(file: Path) -> np.ndarray | None:
-    """What is stored, or None where it is missing or damaged."""
-    try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
+    name, width = f"hashes-{HASH_VERSION}", HASH_SIDE**2
+    return decoded.derived(name, width, lambda: picture_hashes(decoded.array, progress))
 
 
 def detail(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -54,7 +54,17 @@ def cell_images(
     """
     rows, digests = cells.rows(part), list(part.table["sha256"])
     embeddings = [
-        embed(encoder, cells.array, rows, digests, views, cache, precision, progress(part.name) if progress else None)
+        embed(
+            encoder,
+            cells.array,
+            rows,
+            digests,
+            views,
+            cache,
+            precision,
+            progress(part.name) if progress else None,
+            cells.recipe,
+        )
         for encoder in encoders
     ]
     return CellImages(rows, part.labels, embeddings)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from hemacell.framing.description import Framing, Site
+
 #: Files in a classifier's folder.
 WEIGHTS, DESCRIPTION, ENCODERS = "classifier.safetensors", "classifier.json", "encoders"
 DETECTOR, TRAINED_ON = "ood_detector.safetensors", "training_images.json"
@@ -22,11 +24,15 @@ class ClassifierConfig(BaseModel):
 
     classes: tuple[str, ...]
     decoded_size: int
-    """side to which an image's central square is resized first, in pixels"""
+    """side of a decoded picture in pixels: of the image's central square, or of the framed picture"""
     size: int
     """side of what the cell network sees, in pixels"""
     crop: float
-    """side of the central part that is used, in sides of the image"""
+    """side of the central part of a decoded picture that is used, in its sides"""
+    framing: Framing | None = None
+    """how pictures are framed; None where their central square is decoded as it is"""
+    site: Site | None = None
+    """the laboratory of the training images, where pictures are framed"""
     views: int
     """flips and quarter turns over which a prediction is averaged, 1 to 8"""
     temperature: float = 1.0
@@ -82,3 +88,16 @@ class Predictions(NamedTuple):
     def is_ood(self) -> np.ndarray:
         """bool [N], whether an image is out of distribution."""
         return self.distance > OOD_THRESHOLD
+
+
+class Prediction(NamedTuple):
+    """What a classifier predicts for one image."""
+
+    probabilities: np.ndarray
+    """float [classes], calibrated"""
+    distance: float
+    """from the cells that it knows, in units of the threshold: above 1 the image is out of distribution"""
+    doubt: str = ""
+    """what is wrong with the image, so that it needs review; '' for nothing"""
+    remark: str = ""
+    """what else is to be said of it"""

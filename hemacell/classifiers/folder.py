@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import ValidationError
@@ -41,14 +42,16 @@ def save_folder(folder: Path, model: ClassifierModel, trained_on: Sequence[str])
     return folder
 
 
-def load_folder(folder: Path, precision: str = "float32", device: str = "cpu", crop: float = 0) -> ClassifierModel:
+def load_folder(
+    folder: Path, precision: str = "float32", device: str = "cpu", crop: float | Literal["auto"] = "auto"
+) -> ClassifierModel:
     """Read what `save_folder` wrote, for use: BatchNorms of its encoders are fused into their convolutions.
 
     Args:
         folder: the folder.
         precision: `float32` or `bf16`.
         device: `auto`, `cpu` or `cuda`.
-        crop: side of the central part that is used, in sides of the image; 0 for the model's own.
+        crop: side of what it sees, in sides of the image; `auto` for its own way.
 
     Raises:
         UserError: the folder does not hold a classifier, its method is not installed, or there is no GPU.
@@ -73,4 +76,4 @@ def load_folder(folder: Path, precision: str = "float32", device: str = "cpu", c
         ) from error
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     made = ClassifierModel(config, network, encoders, detector, precision).to(where)
-    return made.with_crop(crop) if crop else made
+    return made if crop == "auto" else made.with_crop(crop)

@@ -17,12 +17,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hemacell.classifiers.central_crop import CentralCrop
-from hemacell.classifiers.description import ClassifierConfig, Predictions
+from hemacell.classifiers.description import ClassifierConfig, Prediction, Predictions
 from hemacell.classifiers.ood import MahalanobisDetector, low_level_features
 from hemacell.data.augmentation import dihedral_views
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.evaluation.checks import MIN_PROBABILITY
+from hemacell.framing.description import Site
+from hemacell.framing.frame import Framed, frame
+from hemacell.framing.site import estimate_site, measured
 
 if TYPE_CHECKING:
     from hemacell.classifiers.cells import CellImages
@@ -105,6 +108,7 @@ class ClassifierModel(nn.Module):
         self.network = network
         self.encoders = nn.ModuleList(encoders)
         self.detector = detector
+        self.site, self.is_site_known = config.site, False
         self.crop = CentralCrop(config.decoded_size, config.size, config.crop)
         # An encoder that sees the same part at the same size as the network shares its input.
         self.encoder_crops = nn.ModuleList(
@@ -133,12 +137,41 @@ class ClassifierModel(nn.Module):
         return self.crop.weights.device
 
     def with_crop(self, crop: float) -> ClassifierModel:
-        """A copy that uses another central part of the images: its side, in sides of the image. Shares no tensor."""
+        """This classifier for images of which it is to see another part: its side, in sides of the image.
+
+        One that frames pictures does so around each nucleus, and shares its network; of another one this is a copy,
+        which shares no tensor.
+        """
+        if self.config.framing:
+            assert self.config.site is not None
+            known = {"diameter": crop / self.config.framing.field, "unit": "share", "error": 0.0, "images": 0}
+            return self.of_site(self.config.site.model_copy(update=known))
         own = copy.deepcopy(self)
         encoders = [encoder.with_crop(encoder.config.input_size, crop) for encoder in own.frozen_encoders]
         config = own.config.model_copy(update={"crop": crop})
         made = ClassifierModel(config, own.network, encoders, own.detector, own.precision)
         return made.to(self.device)
+
+    def of_site(self, site: Site | None) -> ClassifierModel:
+        """This classifier for images of a laboratory, whose scale is known; shares its network and encoders."""
+        made = copy.copy(self)  # of a module: its parts are shared
+        made.site, made.is_site_known = site, True
+        return made
+
+    def of_images(self, images: Sequence[Image.Image]) -> ClassifierModel:
+        """This classifier at the scale of RGB images of one laboratory; itself where it knows or needs none."""
+        if self.is_site_known or self.config.framing is None or not images:
+            return self
+        made = self.of_site(estimate_site([measured(image) for image in images], self.config.site))
+        made.is_site_known = False
+        return made
+
+    def picture(self, image: Image.Image) -> Framed:
+        """What `predict_pixels` takes of an RGB image: uint8 [decoded_size, decoded_size, 3]."""
+        if self.config.framing is None:
+            return Framed(to_square(image, self.config.decoded_size))
+        assert self.site is not None, "a classifier that frames pictures knows the laboratory of its training"
+        return frame(image, self.site, self.config.framing, self.config.decoded_size)
 
     def calibrated(self, detector: MahalanobisDetector, **found: object) -> ClassifierModel:
         """This classifier with its detector and what else calibration found; shares its network and encoders.
@@ -193,8 +226,22 @@ class ClassifierModel(nn.Module):
     # --- arrays of any length, a few images at a time
 
     def predict_images(self, images: Sequence[Image.Image]) -> Predictions:
-        """Predictions for RGB images of any size."""
-        return self.predict_pixels(np.stack([to_square(image, self.config.decoded_size) for image in images]))
+        """Predictions for RGB images of any size, of one laboratory."""
+        made = self.of_images(images)
+        return made.predict_pixels(np.stack([made.picture(image).pixels for image in images]))
+
+    def predict(self, images: Sequence[Image.Image]) -> list[Prediction]:
+        """The prediction for each of RGB images of any size, with what is to be said of it."""
+        return self.predict_framed([self.picture(image) for image in images])
+
+    def predict_framed(self, pictures: Sequence[Framed]) -> list[Prediction]:
+        """The prediction for each of pictures that `picture` made."""
+        found = self.predict_pixels(np.stack([each.pixels for each in pictures]), len(pictures))
+        remark = self.site.remark() if self.site and not self.is_site_known else ""
+        return [
+            Prediction(probabilities, float(distance), each.why, remark)
+            for probabilities, distance, each in zip(*found, pictures, strict=True)
+        ]
 
     @torch.no_grad()
     def predict_pixels(

@@ -55,14 +55,23 @@ CheckpointSelection = Key[
     Annotated[Literal["last", "best"], Field(description="the final averaged weights, or those best on val")]
 ]
 Resamples = Annotated[int, Field(ge=200, description="resamples of the bootstrap behind the intervals")]
+Crop = Key[
+    Annotated[
+        Literal["auto"] | Annotated[float, Field(gt=0, le=1)],
+        Field(
+            description="auto finds the cell, and the scale of its laboratory; a number is the side of the central "
+            "part that is used, in sides of the image",
+            examples=["auto"],
+        ),
+    ]
+]
 OtherCrop = Key[
     Annotated[
-        float,
+        Literal["auto"] | Annotated[float, Field(gt=0, le=3)],
         Field(
-            ge=0,
-            le=1,
-            description="side of the central part of the image that is used, in sides of the image; 0 for the model's",
-            examples=[1.0],
+            description="side of what the classifier sees, in sides of the image; auto finds the scale of these "
+            "images, or takes the crop that the classifier was trained with",
+            examples=["auto"],
         ),
     ]
 ]
@@ -231,8 +240,12 @@ class CropSettings(Settings):
     decoded_size: DecodedSize = 192
     image_size: ImageSize = 64
     encoder_size: EncoderSize = 96
-    crop: Key[float] = Field(
-        0.55, gt=0, le=1, description="side of the central part of the image that is used, in sides of the image"
+    crop: Crop = "auto"
+    field_of_view: Key[float] = Field(
+        1.96, ge=1, le=5, description="with crop=auto: side of what is seen, in median diameters of the nuclei"
+    )
+    glass: Key[Literal["on", "off"]] = Field(
+        "on", description="with crop=auto: divide pixels by the colour of the picture's empty glass"
     )
 
 

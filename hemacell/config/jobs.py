@@ -331,7 +331,7 @@ class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
     split: Key[Literal["test", "val", "train", "all"]] = Field(
         "test", description="which images, where the folder is divided; all takes them together"
     )
-    crop: OtherCrop = 0
+    crop: OtherCrop = "auto"
     resamples: Key[Resamples] = 2000
     precision: Precision = "float32"
 
@@ -392,7 +392,7 @@ class PredictSettings(ComputeSettings, JobSettings):
         examples=["DIR"],
     )
     output: Display[str] = Field("", description="file to write, .csv or .parquet", examples=["cells.csv"])
-    crop: OtherCrop = 0
+    crop: OtherCrop = "auto"
     precision: Key[Literal["float32", "bf16"]] = Field(
         "float32",
         description="float32 agrees to 1e-5 everywhere; bf16 is faster, and its probabilities differ by 0.0003 on "

@@ -15,16 +15,21 @@ import numpy as np
 from PIL import Image
 
 from hemacell.core.errors import UserError
-from hemacell.core.files import atomic_folder, disk_error, require_space
+from hemacell.core.files import atomic_folder, atomic_write, disk_error, require_space
 from hemacell.core.threads import available_cores
 from hemacell.data.boxes import read_mask_path, read_path
 from hemacell.data.images import UnreadableImage, inside, keep_inside, to_square
 from hemacell.data.manifest import SPLITS, Manifest
 
-CACHE_VERSION = 2  # raise it whenever the same files would give other pixels
+CACHE_VERSION = 3  # raise it whenever the same files would give other pixels
 _CHUNK = 256  # images in flight: bounds the memory whatever the number of images
+_WHOLE = "whole {}"  # name of the recipe of `decode`
 
 Progress = Callable[[int, int], None]
+
+
+#: What names a row: the paths of its image and of the mask that is applied to it.
+RowKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class _Recipe:
     size: int
     most: int
     """Pictures of one image, at most."""
-    cut: Callable[[Image.Image], list[np.ndarray]]
+    cut: Callable[[Image.Image, RowKey], tuple[list[np.ndarray], str]]
+    """The pictures, and what is to be said of them; '' for nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +61,10 @@ class Decoded:
     """How unusual files were read -> their number, such as 'the first of 3 pages is used'."""
     folder: Path | None = None
     """Where the array is stored: what else is computed from it may lie there. None for pixels made in memory."""
+    sides: np.ndarray | None = None
+    """int64 [N], shorter side of each row's image (or part of one), in its pixels. None for pixels made in memory."""
+    recipe: str = ""
+    """How the pixels were made of the images, beside their size: '' for the central square."""
 
     def __len__(self) -> int:
         return len(self.array)
@@ -75,17 +85,52 @@ class Decoded:
         except KeyError as error:
             raise ValueError(f"not among the decoded images: {error.args[0][0]}") from None
 
+    def derived(self, name: str, width: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """What is computed of the pixels, [N, width]: stored beside them, and read back ever after.
+
+        Args:
+            name: of the file, with the version of what computes it.
+            width: numbers per picture.
+            compute: gives them.
+
+        Raises:
+            UserError: the disk is full or read-only.
+        """
+        if self.folder is None:
+            return compute()
+        file = self.folder / f"{name}.npy"
+        held = _array_of(file)
+        if held is not None and held.shape == (len(self), width):
+            return held
+        computed = compute()
+        try:
+            with atomic_write(file) as temporary:
+                np.save(temporary, computed)
+        except OSError as error:
+            raise disk_error(error, f"cannot store what is computed of images in {file}") from error
+        return computed
+
     def rows_of_splits(self) -> dict[str, np.ndarray]:
         """Split -> positions of its rows in the array, int64."""
         return {split: np.flatnonzero(self.manifest.table["split"] == split) for split in SPLITS}
+
+
+def _array_of(file: Path) -> np.ndarray | None:
+    """What is stored, or None where it is missing or damaged."""
+    try:
+        return np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
 
 
 class _Result(NamedTuple):
     pieces: list[np.ndarray]
     reason: str
     """Why the image is bad; '' for a good one."""
-    note: str = ""
-    """How an unusual file was read."""
+    notes: tuple[str, ...] = ()
+    """How an unusual file was read, what the recipe says."""
+    side: int = 0
+    """Of the image, in pixels."""
 
 
 def decode(
@@ -111,7 +156,7 @@ def decode(
     Raises:
         UserError: too many unreadable images, a mask of another size than its image, a full or read-only disk.
     """
-    recipe = _Recipe(f"whole {size}", size, most=1, cut=partial(_whole, size=size))
+    recipe = _Recipe(_WHOLE.format(size), size, most=1, cut=partial(_whole, size=size))
     return _stored(manifest, recipe, cache, max_bad, progress)
 
 
@@ -135,16 +180,41 @@ def tile_pieces(
     return _stored(manifest, recipe, cache, max_bad, progress)
 
 
+def decode_pictures(
+    manifest: Manifest,
+    make: Callable[[Image.Image, RowKey], tuple[np.ndarray, str]],
+    recipe: str,
+    size: int,
+    cache: Path,
+    max_bad: float = 0.01,
+    progress: Progress | None = None,
+) -> Decoded:
+    """Like `decode`, with another way to make a picture of an image.
+
+    Args:
+        make: takes an RGB image and its row's paths of image and mask; gives uint8 [size, size, 3] and what is to be
+            said of the picture, '' for nothing. Called in threads.
+        recipe: names `make` with all that decides its result, but for the image: equal names must mean equal pixels.
+        manifest, size, cache, max_bad, progress: see `decode`.
+    """
+
+    def cut(image: Image.Image, key: RowKey) -> tuple[list[np.ndarray], str]:
+        picture, note = make(image, key)
+        return [picture], note
+
+    return _stored(manifest, _Recipe(recipe, size, most=1, cut=cut), cache, max_bad, progress)
+
+
 # --- pixels of one row
 
 
-def _whole(image: Image.Image, size: int) -> list[np.ndarray]:
-    return [to_square(image, size)]
+def _whole(image: Image.Image, key: RowKey, size: int) -> tuple[list[np.ndarray], str]:
+    return [to_square(image, size)], ""
 
 
-def _pieces(image: Image.Image, size: int, per_tile: int) -> list[np.ndarray]:
+def _pieces(image: Image.Image, key: RowKey, size: int, per_tile: int) -> tuple[list[np.ndarray], str]:
     if min(image.size) <= 2 * size:
-        return _whole(image, size)
+        return _whole(image, key, size)
     side = int(np.ceil(np.sqrt(per_tile)))
     across, down = min(side, image.width // size), min(side, image.height // size)
     cells = [(x, y) for y in range(down) for x in range(across)]
@@ -154,10 +224,10 @@ def _pieces(image: Image.Image, size: int, per_tile: int) -> list[np.ndarray]:
         (round((x + 0.5) * image.width / across - size / 2), round((y + 0.5) * image.height / down - size / 2))
         for x, y in (cells[number] for number in chosen)
     ]
-    return [np.asarray(image.crop((left, top, left + size, top + size))) for left, top in corners]
+    return [np.asarray(image.crop((left, top, left + size, top + size))) for left, top in corners], ""
 
 
-def _read(row: tuple[str, str], recipe: _Recipe, manifest: Manifest) -> _Result:
+def _read(row: RowKey, recipe: _Recipe, manifest: Manifest) -> _Result:
     path, mask_path = row
     try:
         image, note = (manifest.read(path), "") if manifest.read else read_path(path, manifest.bits)
@@ -171,7 +241,8 @@ def _read(row: tuple[str, str], recipe: _Recipe, manifest: Manifest) -> _Result:
         if not inside(mask).any():
             return _Result([], "")
         image = keep_inside(image, mask)
-    return _Result(recipe.cut(image), "", note)
+    pieces, said = recipe.cut(image, row)
+    return _Result(pieces, "", tuple(filter(None, (note, said))), min(image.size))
 
 
 # --- the files: <cache>/decoded/<key>/{pixels.npy,rows.json}
@@ -193,14 +264,14 @@ def _stored(manifest: Manifest, recipe: _Recipe, cache: Path, max_bad: float, pr
         held = _read_back(folder)
     if held is None:
         raise UserError(f"{folder} was written and cannot be read back: check the disk, or set HEMACELL_CACHE")
-    array, rows, bad, notes = held
-    named = _with_paths(manifest, bad)
+    named = _with_paths(manifest, held.bad)
     _check_bad(named, len(manifest), max_bad)
-    numbers = np.unique(rows, return_inverse=True)[1].astype(np.int64)
-    return Decoded(array, manifest.select(rows), named, numbers, notes, folder)
+    numbers = np.unique(held.rows, return_inverse=True)[1].astype(np.int64)
+    name = "" if recipe.name == _WHOLE.format(recipe.size) else recipe.name
+    return Decoded(held.array, manifest.select(held.rows), named, numbers, held.notes, folder, held.sides, name)
 
 
-def _keys(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _keys(manifest: Manifest) -> Iterator[RowKey]:
     return zip(manifest.table["path"], manifest.table["mask"], strict=True)
 
 
@@ -217,19 +288,30 @@ def _key(manifest: Manifest, recipe: _Recipe) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:40]
 
 
-def _read_back(folder: Path) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]], dict[str, int]] | None:
+class _Stored(NamedTuple):
+    """What is read back."""
+
+    array: np.ndarray
+    rows: np.ndarray
+    bad: list[tuple[int, str]]
+    notes: dict[str, int]
+    sides: np.ndarray
+
+
+def _read_back(folder: Path) -> _Stored | None:
     """What is stored, or None where it is missing or damaged."""
     try:
         stored = json.loads((folder / "rows.json").read_text())
-        rows = np.array(stored["rows"], dtype=np.int64)
+        rows, sides = (np.array(stored[name], dtype=np.int64) for name in ("rows", "sides"))
         bad = [(row, reason) for row, reason in stored["bad"]]
         notes, shape = dict(stored["notes"]), tuple(stored["shape"])
         if shape[0] == 0:  # an empty file cannot be mapped
-            return np.zeros(shape, np.uint8), rows, bad, notes
+            return _Stored(np.zeros(shape, np.uint8), rows, bad, notes, sides)
         array = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError):
         return None
-    return (array, rows, bad, notes) if array.shape == shape and len(rows) == len(array) else None
+    whole = array.shape == shape and len(rows) == len(sides) == len(array)
+    return _Stored(array, rows, bad, notes, sides) if whole else None
 
 
 def _write(manifest: Manifest, recipe: _Recipe, folder: Path, max_bad: float, progress: Progress | None) -> None:
@@ -238,6 +320,7 @@ def _write(manifest: Manifest, recipe: _Recipe, folder: Path, max_bad: float, pr
     with atomic_folder(folder, lambda there: _read_back(there) is not None) as temporary:
         require_space(temporary, len(manifest) * recipe.most * size * size * 3)
         rows: list[int] = []
+        sides: list[int] = []
         bad: list[tuple[int, str]] = []
         notes: Counter[str] = Counter()
         with open(temporary / "pixels.npy", "wb") as file:
@@ -245,18 +328,18 @@ def _write(manifest: Manifest, recipe: _Recipe, folder: Path, max_bad: float, pr
             for number, result in enumerate(_results(manifest, recipe, progress)):
                 if result.reason:
                     bad.append((number, result.reason))
-                if result.note:
-                    notes[result.note] += 1
+                notes.update(result.notes)
                 for piece in result.pieces:
                     file.write(np.ascontiguousarray(piece).tobytes())
                     rows.append(number)
+                    sides.append(result.side)
             # The header is as long for any count: numpy leaves room for it to grow.
             file.seek(0)
             _write_header(file, (len(rows), size, size, 3))
             file.flush()
             os.fsync(file.fileno())
         _check_bad(_with_paths(manifest, bad), len(manifest), max_bad)
-        stored = {"shape": [len(rows), size, size, 3], "rows": rows, "bad": bad, "notes": notes}
+        stored = {"shape": [len(rows), size, size, 3], "rows": rows, "sides": sides, "bad": bad, "notes": notes}
         (temporary / "rows.json").write_text(json.dumps(stored))
 
 

@@ -36,7 +36,11 @@ def square_mask(mask: str, image: str, size: int) -> np.ndarray:
         UserError: the mask has another size than its image.
         UnreadableImage: it cannot be read, or nothing is inside.
     """
-    square = mask_to_square(inside(read_mask_path(mask, path_size(image))), size)
-    if not square.any():
+    return checked_mask(mask_to_square(inside(read_mask_path(mask, path_size(image))), size))
+
+
+def checked_mask(mask: np.ndarray) -> np.ndarray:
+    """A mask with something inside. Raises UnreadableImage for an empty one."""
+    if not mask.any():
         raise UnreadableImage("is empty")
-    return square
+    return mask

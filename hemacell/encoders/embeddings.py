@@ -58,6 +58,7 @@ def embed(
     cache: Path,
     precision: str = "bf16",
     progress: Callable[[int, int], None] | None = None,
+    recipe: str = "",
 ) -> np.ndarray:
     """Embeddings of views of images.
 
@@ -65,11 +66,12 @@ def embed(
         encoder: the frozen encoder.
         pixels: uint8 [M, H, W, 3], decoded images (a memory map will do).
         rows: int64 [N], which of them.
-        digests: N digests of images, the keys; equal digests must mean equal pixels.
+        digests: N digests of images, the keys; equal digests must mean equal pixels, of one recipe.
         views: which views.
         cache: the folder for computed embeddings; an `embeddings` folder in it is used. Processes may share it.
         precision: `bf16` (autocast) or `float32`.
         progress: called with (views computed, views missing at the start).
+        recipe: how the pixels were made of the images, as in `Decoded.recipe`.
 
     Returns:
         float32 [N, views.count, encoder.width].
@@ -81,6 +83,7 @@ def embed(
         "recipe": CACHE_VERSION,
         "encoder": encoder_digest(encoder),
         "pixels": pixels.shape[1:],
+        "made": recipe,
         "precision": precision,
         "threads": torch.get_num_threads(),
     }

@@ -25,7 +25,7 @@ from hemacell.data.sources.base import SourceOptions
 from hemacell.data.sources.resolve import read_manifest
 from hemacell.data.subsets import limit
 from hemacell.jobs.context import RunContext
-from hemacell.jobs.images import decode, log_images, report_unreadable
+from hemacell.jobs.images import decode, decode_cells, log_images, report_unreadable
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
 from hemacell.tracking.runs.existing import read_file
@@ -157,7 +157,8 @@ def distances_from(job: Job, decoded: Decoded, found: AuditInputs) -> Distances 
 
     device = set_up(job)
     model = load_folder(fetch(found.model, job.cache), "float32", device.type)
-    images = decode(job, found.images, model.config.decoded_size)
+    config = model.config
+    images = decode_cells(job, found.images, config.framing, config.decoded_size, known=config.site).decoded
     return Distances(found.model.uri, model.distances(images.array[images.rows(decoded.manifest)]))
 
 

@@ -30,12 +30,14 @@ from hemacell.evaluation.classification import Evaluation
 from hemacell.evaluation.groups import number_of_groups, units_in_a_sentence
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
+from hemacell.framing.decoding import FramedImages
+from hemacell.framing.description import central_part, framing_of
 from hemacell.jobs.context import RunContext
 from hemacell.jobs.copies import report_findings
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
-from hemacell.jobs.images import decode, log_images, log_training_images
+from hemacell.jobs.images import decode_cells, log_images, log_site, log_training_images
 from hemacell.jobs.training import train
-from hemacell.jobs.wbc_inputs import Images, divided_images
+from hemacell.jobs.wbc_inputs import Images, divided_images, with_scale
 from hemacell.reporting import model_card
 from hemacell.reporting.model_card import Score
 from hemacell.reporting.reliability_words import reliability_in_words
@@ -66,10 +68,15 @@ Job = RunContext[WbcSettings]
 class LoadedCells:
     """The decoded images of a draw, without those that cannot be read."""
 
-    decoded: Decoded
+    pictures: FramedImages
     manifest: Manifest
     parts: Mapping[str, Manifest]
     """`train`, `val` and `test`"""
+
+    @property
+    def decoded(self) -> Decoded:
+        """The pictures as the classifier sees them."""
+        return self.pictures.decoded
 
 
 def load_cells(job: Job, run: Tracker, images: Images, manifest: Manifest) -> LoadedCells:
@@ -89,13 +96,16 @@ def load_cells(job: Job, run: Tracker, images: Images, manifest: Manifest) -> Lo
     run.tags({DRAW_DIGEST: drawn.digest, DRAW_LABELS: labels, DRAW_GROUPS: groups})
     if groups:
         logger.info(f"{job.name}: the draw has {labels} images of {groups} groups")
-    decoded = decode(job, images.everything, job.settings.decoded_size)
-    report_findings(job, run, decoded, divided_images(job.settings, images))
+    settings, divided = job.settings, divided_images(job.settings, images)
+    pictures = decode_cells(job, images.everything, framing_of(settings), settings.decoded_size, of=with_scale(divided))
+    log_site(run, pictures)
+    report_findings(job, run, pictures.whole, divided)
+    decoded = pictures.decoded
     readable = manifest.readable(decoded.manifest)
     parts = {split: readable.part(split) for split in SPLITS}
     log_training_images(job, run, manifest, decoded, decoded.rows(parts["train"]))
     calibration_split(parts["val"].labels, known_groups(parts["val"]))  # too few are reported before the training
-    return LoadedCells(decoded, readable, parts)
+    return LoadedCells(pictures, readable, parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +125,7 @@ def embed_cells(
     run.model_inputs([spec.uri for spec in specs if spec.model])
     run.tags({f"{ENCODER}{spec.slug}": spec.uri for spec in specs})
     settings = job.settings
-    loaded = load_encoders(specs, job.cache, settings.encoder_size, settings.crop)
+    loaded = load_encoders(specs, job.cache, settings.encoder_size, central_part(settings))
     encoders = {spec.slug: encoder.to(device) for spec, encoder in zip(specs, loaded, strict=True)}
 
     def embedded(split: str, part: Manifest, views: StoredViews) -> CellImages:
@@ -129,7 +139,7 @@ def embed_cells(
     images = {
         split: embedded(split, part, stored if split == "train" else turns) for split, part in cells.parts.items()
     }
-    return EmbeddedCells(cells.decoded, cells.manifest, cells.parts, encoders, images)
+    return EmbeddedCells(cells.pictures, cells.manifest, cells.parts, encoders, images)
 
 
 def fit_method(
@@ -141,7 +151,9 @@ def fit_method(
         classes=cells.manifest.classes,
         decoded_size=settings.decoded_size,
         size=settings.image_size,
-        crop=settings.crop,
+        crop=central_part(settings),
+        framing=framing_of(settings),
+        site=cells.pictures.site,
         views=settings.tta_views,
         encoders=tuple(cells.encoders),
         method=settings.method,
@@ -225,17 +237,19 @@ def evaluate_once(
         acceptance=acceptance_of(model.config, found),
         grad_cam=GradCAM.if_possible(model),
         intervals=True,
+        mask_of=lambda row: cells.pictures.mask(cells.images["test"].rows[row]),
     )
     return Tested(found, test, _evaluate_external(job, run, external, model, steps) if external else None)
 
 
 def _evaluate_external(job: Job, run: Tracker, external: Manifest, model: ClassifierModel, steps: int) -> Evaluation:
     """The classifier on another laboratory's images, at a crop of their own."""
-    settings = job.settings
     log_images(run, external, "external")
-    decoded = decode(job, external, settings.decoded_size)
-    cropped = model.with_crop(settings.external_crop or settings.crop)
-    found = cropped.predict_pixels(decoded.array)
+    config = model.config
+    pictures = decode_cells(job, external, config.framing, config.decoded_size, known=config.site)
+    log_site(run, pictures, "external")
+    decoded = pictures.decoded
+    found = model.predict_pixels(decoded.array)
     return evaluate_and_log(
         run,
         decoded.manifest,
@@ -243,9 +257,10 @@ def _evaluate_external(job: Job, run: Tracker, external: Manifest, model: Classi
         decoded.array,
         split="external",
         step=steps,
-        acceptance=acceptance_of(cropped.config, found),
-        grad_cam=GradCAM.if_possible(cropped),
+        acceptance=acceptance_of(config, found),
+        grad_cam=GradCAM.if_possible(model),
         intervals=True,
+        mask_of=pictures.mask,
     )
 
 
@@ -304,6 +319,7 @@ def _right_of_champion(job: Job, folder: Path, own: Decoded, val: Manifest) -> d
     unseen = val.select((~val.table["sha256"].isin(trained_on(folder))).to_numpy())
     if not len(unseen):
         return {}
-    cells = decode(job, own.manifest, champion.config.decoded_size)
+    config = champion.config
+    cells = decode_cells(job, own.manifest, config.framing, config.decoded_size, known=config.site).decoded
     found = champion.predict_pixels(np.asarray(cells.array[cells.rows(unseen)]))
     return right_by_image(unseen, found.probabilities)

@@ -23,6 +23,8 @@ from hemacell.core.cache import cache_dir
 from hemacell.core.progress import Progress
 from hemacell.core.text import counted
 from hemacell.data.decoding import decode
+from hemacell.data.nucleus import SIDE
+from hemacell.framing.description import framing_of
 from hemacell.tracking.schema import CONFLICTS, COPIES_FIGURE, DUPLICATES
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ def without_duplicates(settings: CellSettings, manifest: Manifest, corrections: 
     from hemacell.audit.cleaning import with_corrections, without_copies
 
     cache = cache_dir()
-    decoded = decode(manifest, settings.decoded_size, cache, settings.max_bad, Progress("decoding"))
+    size = SIDE if framing_of(settings) else settings.decoded_size  # as the training decodes their central squares
+    decoded = decode(manifest, size, cache, settings.max_bad, Progress("decoding"))
     images, copies = decoded.manifest, copies_among(decoded)
     if corrections is not None:
         images, copies = with_corrections(images, copies, corrections)

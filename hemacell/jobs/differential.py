@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hemacell.config.base import canonical_text
 from hemacell.evaluation.metrics import confusion_counts
 from hemacell.jobs.extra_files import ExtraFiles
 from hemacell.tracking.registry.lookup import RegisteredModel
@@ -46,8 +47,8 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
         run=run.run_id,
         sample=job.model.data_kind == "sample",
         confusion=tested,
-        crop=asked.crop or config.crop,
-        own_crop=config.crop,
+        crop=canonical_text(asked.crop),
+        own_crop="auto" if config.framing or asked.crop == "auto" else canonical_text(config.crop),
         confidence_threshold=config.confidence_threshold,
         calibration="" if config.shows_target_risk else config.calibration_in_words(),
     )

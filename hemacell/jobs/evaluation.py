@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 from hemacell.core.errors import UserError
 from hemacell.data.groups import known_groups
 from hemacell.data.images import UnreadableImage
-from hemacell.data.masks import square_mask
 from hemacell.evaluation.classification import Acceptance, Evaluation, evaluate
 from hemacell.evaluation.groups import resampled_units, units_in_a_sentence
 from hemacell.evaluation.predictions import Predictions
@@ -49,6 +48,7 @@ def evaluate_and_log(
     acceptance: Acceptance | None = None,
     grad_cam: GradCAM | None = None,
     intervals: bool = False,
+    mask_of: Callable[[int], np.ndarray] | None = None,
 ) -> Evaluation:
     """Compute all scores of a classifier on labelled images, and log them with their figures and the predictions.
 
@@ -63,6 +63,7 @@ def evaluate_and_log(
         grad_cam: shows beside each mistake what supported the prediction. Where images have a mask, the share of these
             maps that lies inside is measured, on at most `MOST_MASKED` of them.
         intervals: whether to compute the intervals of the scores.
+        mask_of: the mask of an image, by its row, as it lies in its picture; see `FramedImages.mask`.
     """
     from hemacell.reporting.evaluation_figures import evaluation_figures
 
@@ -76,7 +77,9 @@ def evaluate_and_log(
         np.asarray(probabilities, dtype=np.float32),
         known_groups(manifest),
     )
-    inside = _saliency_inside_masks(manifest, found.predicted, pixels, grad_cam) if grad_cam else {}
+    inside = (
+        _saliency_inside_masks(manifest, found.predicted, pixels, grad_cam, mask_of) if grad_cam and mask_of else {}
+    )
     evaluation = evaluate(found, acceptance, intervals, inside)
     saliency = (lambda rows: grad_cam(pixels[rows], found.predicted[rows])) if grad_cam else None
     figures = evaluation_figures(evaluation, pixels, saliency, grad_cam.crop if grad_cam else 1.0)
@@ -164,7 +167,11 @@ def compare_with_own_test(
 
 
 def _saliency_inside_masks(
-    manifest: Manifest, predicted: np.ndarray, pixels: np.ndarray, grad_cam: GradCAM
+    manifest: Manifest,
+    predicted: np.ndarray,
+    pixels: np.ndarray,
+    grad_cam: GradCAM,
+    mask_of: Callable[[int], np.ndarray],
 ) -> dict[str, float]:
     """From `saliency_metrics`; empty where no image has a mask."""
     from hemacell.classifiers.grad_cam import crop_mask
@@ -175,7 +182,7 @@ def _saliency_inside_masks(
     # The rows are sorted by content, which is a random order.
     for row in [row for row, file in enumerate(files) if file][:MOST_MASKED]:
         try:
-            masks[row] = square_mask(files[row], manifest.table["path"].iat[row], pixels.shape[1])
+            masks[row] = mask_of(row)
         except (UnreadableImage, UserError) as error:
             problems.append(str(error) if isinstance(error, UserError) else f"{files[row]}: {error}")
     if problems:

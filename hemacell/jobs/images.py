@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from hemacell.core.progress import Progress
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.schema import BAD_IMAGES, CHANNEL_STAT, SKIPPED
+from hemacell.tracking.schema import BAD_IMAGES, CHANNEL_STAT, SITE, SKIPPED
 
 if TYPE_CHECKING:
     import numpy as np
 
     from hemacell.data.decoding import Decoded
     from hemacell.data.manifest import Manifest
+    from hemacell.framing.decoding import FramedImages
+    from hemacell.framing.description import Framing, Site
     from hemacell.jobs.context import RunContext
 
 logger = logging.getLogger(__name__)
@@ -24,6 +26,75 @@ def decode(job: RunContext[Any], manifest: Manifest, size: int) -> Decoded:
     from hemacell.data.decoding import decode
 
     return decode(manifest, size, job.cache, job.settings.max_bad, progress=Progress("decoding"))
+
+
+def decode_cells(
+    job: RunContext[Any],
+    manifest: Manifest,
+    framing: Framing | None,
+    size: int,
+    *,
+    site: Site | None = None,
+    known: Site | None = None,
+    of: Manifest | None = None,
+) -> FramedImages:
+    """Decode cells as a classifier sees them.
+
+    Args:
+        job: its settings and cache are used.
+        manifest: the images.
+        framing: how they are framed; None for their central squares.
+        size: side of the pictures, in pixels.
+        site: their laboratory; None estimates it.
+        known: the laboratory of a training, which few images may be of; see `estimate_site`.
+        of: those of the images whose nuclei give the scale; None for all.
+
+    Raises:
+        UserError: too many cannot be read, or no nucleus is found in any and no laboratory is known.
+    """
+    from hemacell.core.errors import UserError
+    from hemacell.framing.decoding import FramedImages, decode_framed, measure_images
+    from hemacell.framing.site import estimate_site
+
+    if framing is None:
+        decoded = decode(job, manifest, size)
+        return FramedImages(decoded, decoded)
+    small, found = measure_images(manifest, job.cache, job.settings.max_bad, Progress)
+    if site is None:
+        rows = range(len(small)) if of is None else small.rows(of.readable(small.manifest))
+        try:
+            site = estimate_site([found[row] for row in rows], known)
+        except ValueError as error:
+            raise UserError(
+                f"{manifest.root}: no nucleus is found in any of the images, which gives them their scale: expected "
+                "single stained cells; type crop=1.0 to use the whole images"
+            ) from error
+    return decode_framed(small, found, site, framing, size, job.cache, Progress("framing"))
+
+
+def log_site(run: Tracker, images: FramedImages, what: str = "") -> None:
+    """Say and tag at which scale images are seen, and warn where they have two or it is uncertain.
+
+    Args:
+        run: the open run.
+        images: as `decode_cells` gives them.
+        what: the images, such as `external/lisc`; '' for those of the run.
+    """
+    from hemacell.framing.site import two_scales
+
+    if images.site is None:
+        return
+    run.tags({SITE.format(f".{what.replace('/', '.')}" if what else ""): images.site.in_words()})
+    name = f"{what}: " if what else ""
+    logger.info(f"{name}scale: {images.site.in_words()}")
+    if remark := images.site.remark():
+        logger.warning(f"{name}{remark}; give more images of this laboratory")
+    if scales := two_scales(images.measured, images.site):
+        small, large = map(images.site.size_in_words, scales)
+        logger.warning(
+            f"{name}the images have two scales, and one is used for all: nuclei are {small} wide in some, {large} in "
+            "others; give the images of each microscope or magnification separately"
+        )
 
 
 def log_images(run: Tracker, manifest: Manifest, context: str) -> None:

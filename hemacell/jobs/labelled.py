@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hemacell.config.jobs import EvaluateSettings, ExportSettings
 from hemacell.core.errors import UserError
@@ -13,7 +13,7 @@ from hemacell.data.sources.base import SourceOptions
 from hemacell.data.sources.labelled import labelled_images
 from hemacell.data.subsets import limit
 from hemacell.jobs.context import RunContext
-from hemacell.jobs.images import decode, log_images, report_unreadable
+from hemacell.jobs.images import decode_cells, log_images, log_site, report_unreadable
 from hemacell.tracking.registry.classifiers import classes_of, find_classifier
 from hemacell.tracking.registry.lookup import RegisteredModel, fetch
 from hemacell.tracking.runs.tracker import Tracker
@@ -21,7 +21,7 @@ from hemacell.tracking.schema import MODEL_DATA_KIND
 
 if TYPE_CHECKING:
     from hemacell.classifiers.model import ClassifierModel
-    from hemacell.data.decoding import Decoded
+    from hemacell.framing.decoding import FramedImages
 
 Job = RunContext[EvaluateSettings] | RunContext[ExportSettings]
 
@@ -57,8 +57,8 @@ def load_labelled(
     context: str,
     precision: str = "float32",
     device: str = "cpu",
-    crop: float = 0,
-) -> tuple[ClassifierModel, Decoded]:
+    crop: float | Literal["auto"] = "auto",
+) -> tuple[ClassifierModel, FramedImages]:
     """Load the classifier, decode the images for it, and record both as inputs of the run.
 
     Args:
@@ -78,8 +78,10 @@ def load_labelled(
     run.tags({MODEL_DATA_KIND: found.model.data_kind})
     log_images(run, found.images, context)
     model = load_folder(found.folder, precision, device, crop)
-    cells = decode(job, found.images, model.config.decoded_size)
-    report_unreadable(run, cells)
-    if not len(cells):
+    config, site = model.config, model.site if model.is_site_known else None
+    cells = decode_cells(job, found.images, config.framing, config.decoded_size, site=site, known=config.site)
+    report_unreadable(run, cells.decoded)
+    if not len(cells.decoded):
         raise UserError(f"{found.images.root}: none of its {len(found.images)} images can be read; check the files")
-    return model, cells
+    log_site(run, cells)
+    return model.of_site(cells.site), cells

@@ -79,13 +79,15 @@ class PredictJob:
 
     @cached_property
     def predictor(self) -> ClassifierModel:
-        """The classifier, as the settings ask for it."""
+        """The classifier, as the settings ask for it, at the scale of these images."""
         from hemacell.classifiers.folder import load_folder
         from hemacell.core.threads import set_threads
+        from hemacell.prediction.predict_images import at_their_scale
 
         set_threads(self.threads)
         asked = self.settings
-        return load_folder(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.crop)
+        made = load_folder(fetch(self.model, cache_dir()), asked.precision, asked.device, asked.crop)
+        return at_their_scale(made, self.inputs)
 
     @cached_property
     def config(self) -> ClassifierConfig:
@@ -236,6 +238,8 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
     progress = Progress("classifying")
     classifier = job.predictor
     logger.info(job.inputs.summary())
+    if classifier.site:
+        logger.info(f"their laboratory: {classifier.site.in_words()}")
     if not job.config.shows_target_risk:
         logger.warning(job.config.calibration_in_words())
     if job.settings.explain:

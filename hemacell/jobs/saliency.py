@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hemacell.jobs.extra_files import ExtraFiles
 from hemacell.prediction.output import read_output
-from hemacell.prediction.read_ahead import read_ahead, read_square
+from hemacell.prediction.read_ahead import read_ahead, read_image
 from hemacell.prediction.summary import first_to_review
 from hemacell.tracking.runs.tracker import FIGURE_DPI, Tracker
 
@@ -34,7 +35,12 @@ def log_saliency(job: PredictJob, run: Tracker) -> None:
     config = predictor.config
     chosen = first_to_review(read_output(job.output), job.settings.explain)
     paths = (job.inputs.path(row) for row in chosen["row"])
-    squares = list(read_ahead(paths, lambda path: read_square(path, config.decoded_size, job.inputs.bits), _AHEAD))
+
+    def read(path: Path | None) -> np.ndarray | str:
+        image = read_image(path, job.inputs.bits)
+        return image if isinstance(image, str) else predictor.picture(image).pixels
+
+    squares = list(read_ahead(paths, read, _AHEAD))
     gone = [number for number, square in enumerate(squares) if isinstance(square, str)]
     if gone:
         logger.warning(f"{len(gone)} images cannot be read any more and are not shown; the first: {squares[gone[0]]}")

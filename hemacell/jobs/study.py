@@ -12,10 +12,11 @@ from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
 from hemacell.config.roles import Role
 from hemacell.config.run_names import draw_or_fold, percent
 from hemacell.execution.executor import get_executor
+from hemacell.framing.description import framing_of
 from hemacell.jobs.context import RunContext, start_job
 from hemacell.jobs.copies import report_findings
-from hemacell.jobs.images import decode, log_images
-from hemacell.jobs.wbc_inputs import CellInputs, Images, draw_images, find_inputs, image_settings
+from hemacell.jobs.images import decode_cells, log_images
+from hemacell.jobs.wbc_inputs import CellInputs, Images, draw_images, find_inputs, image_settings, with_scale
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
@@ -169,13 +170,15 @@ def record_images(study: Study, parent: Tracker) -> None:
 
 def decode_images(study: Study, parent: Tracker) -> None:
     """Decode before the workers start, which would all do it at once, and say what is wrong with the images."""
-    wanted = {
-        (manifest.digest, arm.job.settings.decoded_size): manifest
-        for arm in study.arms
-        for manifest in (arm.inputs.images.everything, arm.inputs.images.external)
-        if manifest is not None
-    }
-    for (_, size), manifest in wanted.items():
-        decoded = decode(study.job, manifest, size)
-        if manifest is study.images.everything:
-            report_findings(study.job, parent, decoded, study.images.kept)
+    done = set()
+    for arm in study.arms:
+        settings, images = arm.job.settings, arm.inputs.images
+        key = (images.everything.digest, framing_of(settings), settings.decoded_size)
+        if key in done:
+            continue
+        done.add(key)
+        pictures = decode_cells(study.job, images.everything, *key[1:], of=with_scale(images.kept))
+        if images.everything is study.images.everything:
+            report_findings(study.job, parent, pictures.whole, study.images.kept)
+        if images.external is not None:
+            decode_cells(study.job, images.external, *key[1:], known=pictures.site)

@@ -139,6 +139,15 @@ def divided_images(settings: WbcSettings, images: Images) -> Manifest:
     return corrected(divided, Path(settings.labels).expanduser(), all_there=False) if settings.labels else divided
 
 
+def with_scale(divided: Manifest) -> Manifest | None:
+    """The images whose nuclei give the scale: those of train, whatever the draw, without masked copies.
+
+    None where the images are not divided yet.
+    """
+    own = (divided.table["split"] == "train") & (divided.table["source"] == "original")
+    return divided.select(own.to_numpy()) if own.any() else None
+
+
 def draw_images(settings: WbcSettings, images: Images, root: Path) -> Manifest:
     """The images of one draw: a part of the training images, all others as they are."""
     from hemacell.data.subsets import draw

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from hemacell.prediction.table import Prediction, predict_readable, prediction_table
+from hemacell.classifiers.description import Prediction
+from hemacell.prediction.table import predict_readable, prediction_table
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from PIL.Image import Image
 
@@ -27,8 +27,12 @@ class Predictor(Protocol):
     @property
     def confidence_threshold(self) -> float: ...
 
-    def predict_images(self, images: list[Image]) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities float32 [N, C] and distances float32 [N]."""
+    def of_images(self, images: list[Image]) -> Predictor:
+        """The same for images of the laboratory that these are of, at their scale."""
+        ...
+
+    def predict(self, images: list[Image]) -> Iterable[Prediction]:
+        """The prediction for each."""
         ...
 
 
@@ -36,7 +40,7 @@ def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.D
     """Classify images and lay the predictions out as a table, one row each, in the order given.
 
     Args:
-        predictor: the classifier.
+        predictor: the classifier; the scale is that of the first chunk, where none is known.
         pictures: RGB pictures, or a reason where one could not be read; consumed in chunks.
 
     Returns:
@@ -44,7 +48,9 @@ def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.D
     """
     predictions: list[Prediction | str] = []
     for chunk in chunks(pictures):
-        predictions += predict_readable(chunk, predictor.predict_images)
+        if not predictions:
+            predictor = predictor.of_images([each for each in chunk if not isinstance(each, str)])
+        predictions += predict_readable(chunk, predictor.predict)
     return prediction_table(predictor.classes, predictor.confidence_threshold, predictions)
 
 

@@ -7,22 +7,25 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
+from hemacell.classifiers.description import Prediction
+from hemacell.framing.frame import Framed
+from hemacell.framing.site import Measured, estimate_site, measured
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts
-from hemacell.prediction.read_ahead import read_ahead, read_square
-from hemacell.prediction.table import Prediction, predict_readable, prediction_table
+from hemacell.prediction.read_ahead import read_ahead, read_image
+from hemacell.prediction.table import predict_readable, prediction_table
 
 if TYPE_CHECKING:  # torch takes seconds to import; the network's sources are part of the job's key anyway
     from hemacell.classifiers.model import ClassifierModel
 
 BATCHES_A_PART = 8
+_SCALE_IMAGES = 200  # that the scale is estimated from: their median is off by 2 %
 _AHEAD = 2  # batches that are read while the network works
 
 
@@ -54,7 +57,7 @@ def classify(
     An image is always in the same batch: predictions do not depend on where the work was interrupted, to the bit.
 
     Args:
-        classifier: the classifier.
+        classifier: the classifier, at the scale of these images (see `at_their_scale`).
         inputs: N images.
         parts: of N rows, a whole number of batches a part.
         model: the address of the classifier, for the last column.
@@ -71,19 +74,41 @@ def classify(
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
     notes: list[str] = []
-    read = partial(read_square, size=classifier.config.decoded_size, bits=inputs.bits, note=notes.append)
+
+    def read(path: Path | None) -> Framed | str:
+        image = read_image(path, inputs.bits, notes.append)
+        return image if isinstance(image, str) else classifier.picture(image)
+
     paths = (inputs.path(row) for number in missing for row in parts.span(number))
     with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
         for number in missing:
             rows, predictions = parts.span(number), list[Prediction | str]()
             while len(predictions) < len(rows):
                 few = list(islice(pictures, min(batch, len(rows) - len(predictions))))
-                predictions += predict_readable(few, lambda some: classifier.predict_pixels(np.stack(some), len(some)))
+                predictions += predict_readable(few, classifier.predict_framed)
                 done += len(few)
                 if progress:
                     progress(done, total)
             parts.write(number, _table(classifier, inputs, rows, predictions, model))
     return Speed(done - begun, time.perf_counter() - started, dict(Counter(notes)))
+
+
+def at_their_scale(classifier: ClassifierModel, inputs: Inputs) -> ClassifierModel:
+    """The classifier for the laboratory that images are of, whose scale is that of some of them, evenly spread."""
+    if classifier.is_site_known or classifier.config.framing is None:
+        return classifier
+    step = max(1, len(inputs) // _SCALE_IMAGES)
+    paths = (inputs.path(row) for row in range(0, len(inputs), step))
+    with closing(read_ahead(paths, lambda path: _measured(path, inputs.bits), ahead=_SCALE_IMAGES)) as found:
+        site = estimate_site([each for each in found if each], classifier.config.site)
+    made = classifier.of_site(site)
+    made.is_site_known = False
+    return made
+
+
+def _measured(path: Path | None, bits: int | None) -> Measured | None:
+    image = read_image(path, bits)
+    return None if isinstance(image, str) else measured(image)
 
 
 def _table(

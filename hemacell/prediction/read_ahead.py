@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from PIL.Image import Image
 
 from hemacell.data.boxes import read_path, split_box
 from hemacell.data.images import UnreadableImage, to_square
@@ -45,12 +46,10 @@ def read_ahead(
                 future.cancel()
 
 
-def read_square(
-    path: Path | None, size: int, bits: int | None = None, note: Callable[[str], object] | None = None
-) -> np.ndarray | str:
-    """An image file, or a box in one (see `boxes`), as a classifier takes it: uint8 [size, size, 3].
+def read_image(path: Path | None, bits: int | None = None, note: Callable[[str], object] | None = None) -> Image | str:
+    """An image file, or a box in one (see `boxes`), as an RGB image; or the reason why it cannot be read.
 
-    Or the reason why it cannot be read. `note` is called with what is to be said of one that can (see `Picture`).
+    `note` is called with what is to be said of one that can (see `Picture`).
     """
     if path is None:
         return "no path is given"
@@ -63,10 +62,16 @@ def read_square(
             if file.stat().st_size > MOST_BYTES:
                 return f"has more than {MOST_BYTES // 2**30} GiB"
         picture = read_path(str(path), bits)
-        if note and picture.note:
-            note(picture.note)
-        return to_square(picture.image, size)
     except UnreadableImage as error:
         return str(error)
     except (OSError, ValueError) as error:  # an impossible name, a folder without permission
         return f"cannot be opened: {getattr(error, 'strerror', None) or error}"
+    if note and picture.note:
+        note(picture.note)
+    return picture.image
+
+
+def read_square(path: Path | None, size: int, bits: int | None = None) -> np.ndarray | str:
+    """The central square of an image file, or of a box in one, as uint8 [size, size, 3]; or why it cannot be read."""
+    image = read_image(path, bits)
+    return image if isinstance(image, str) else to_square(image, size)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from hemacell.classifiers.description import OOD_THRESHOLD
+from hemacell.classifiers.description import OOD_THRESHOLD, Prediction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,30 +16,21 @@ if TYPE_CHECKING:
 Picture = TypeVar("Picture")
 
 
-class Prediction(NamedTuple):
-    """What a classifier predicts for one image."""
-
-    probabilities: np.ndarray
-    """float [classes], calibrated"""
-    distance: float
-    """from the cells that it knows, in units of the threshold: above 1 the image is out of distribution"""
-
-
 def predict_readable(
-    pictures: Iterable[Picture | str], predict: Callable[[list[Picture]], tuple[np.ndarray, np.ndarray]]
+    pictures: Iterable[Picture | str], predict: Callable[[list[Picture]], Iterable[Prediction]]
 ) -> list[Prediction | str]:
     """Predict images some of which could not be read.
 
     Args:
         pictures: images, or the reason why one could not be read.
-        predict: gives probabilities [N, classes] and distances [N] of N > 0 images.
+        predict: gives the predictions of N > 0 images, in order.
 
     Returns:
         The prediction for each, in the same order; a reason stays as it is.
     """
     pictures = list(pictures)
     readable = [each for each in pictures if not isinstance(each, str)]
-    predicted = iter(map(Prediction, *predict(readable)) if readable else ())
+    predicted = iter(predict(readable) if readable else ())
     return [each if isinstance(each, str) else next(predicted) for each in pictures]
 
 
@@ -60,8 +51,9 @@ def prediction_table(
 
     Returns:
         `class`, `probability` (of that class), `p_<Class>` for every class, `needs_review` and `why`. A prediction
-        needs review where its probability is low, and where the image is out of distribution. An image that could not
-        be read has an empty class, NaN for all probabilities, `needs_review` and the reason.
+        needs review where its probability is low, where the image is out of distribution, and where something is wrong
+        with it, such as that no nucleus is found. An image that could not be read has an empty class, NaN for all
+        probabilities, `needs_review` and the reason.
     """
     import pandas as pd
 
@@ -86,4 +78,7 @@ def _row(classes: Sequence[str], confidence_threshold: float, prediction: Predic
         reasons.append("too few val cells to accept any prediction without review")
     elif probability < confidence_threshold:
         reasons.append(f"probability {probability:.2f} is below {confidence_threshold:.2f}")
-    return [classes[best], probability, *map(float, prediction.probabilities), bool(reasons), "; ".join(reasons)]
+    if prediction.doubt:
+        reasons.append(prediction.doubt)
+    why = "; ".join([*reasons, *filter(None, [prediction.remark])])
+    return [classes[best], probability, *map(float, prediction.probabilities), bool(reasons), why]

@@ -43,8 +43,8 @@ class Origin:
     """whether the classifier was trained on drawn images"""
     confusion: NDArray[np.int64] | None
     """of the classifier's own test, int [C, C]: rows true, columns predicted"""
-    crop: float
-    own_crop: float
+    crop: str
+    own_crop: str
     """the crop of these images, and that of the classifier's test"""
     confidence_threshold: float
     calibration: str = ""
@@ -186,8 +186,8 @@ def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
         found += doubts(classes, origin.confusion)
     if origin.crop != origin.own_crop:
         found.append(
-            f"These images were cropped with crop={origin.crop:g}, those of the classifier's test with "
-            f"{origin.own_crop:g}: its errors may differ."
+            f"These images were cropped with crop={origin.crop}, those of the classifier's test with "
+            f"{origin.own_crop}: its errors may differ."
         )
     if origin.calibration:
         found.append(f"{origin.calibration[0].upper()}{origin.calibration[1:]}.")

@@ -96,5 +96,5 @@ def test_pixels_in_memory_and_a_full_disk(folder, tmp_path, monkeypatch):
     decoded = decode(read_cells(folder), 32, tmp_path / "cache")
     assert np.array_equal(hashes_of(replace(decoded, folder=None)), picture_hashes(decoded.array))
     monkeypatch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(UserError, match="the disk is full: cannot store the hashes"):
+    with pytest.raises(UserError, match="the disk is full: cannot store what is computed"):
         hashes_of(decoded)

@@ -2,14 +2,16 @@
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from hemacell.classifiers.description import Prediction
 from hemacell.core.errors import UserError
+from hemacell.data.images import to_square
+from hemacell.framing.frame import Framed
 from hemacell.prediction.inputs import read_inputs
 from hemacell.prediction.output import check_output, folder_of, in_words, open_parts, read_output
 from hemacell.prediction.predict_images import classify
@@ -21,18 +23,22 @@ class Network:
     """Tells light from dark, and its last digits depend on the size of the batch."""
 
     classes, confidence_threshold = ("Dark", "Light"), 0.6
-    config = SimpleNamespace(decoded_size=8)
 
     def __init__(self, stop_after: int = 10**9) -> None:
         self.left = stop_after
 
-    def predict_pixels(self, pixels, batch=64):
+    def picture(self, image):
+        return Framed(to_square(image, 8))
+
+    def predict_framed(self, pictures):
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
+        pixels = np.stack([each.pixels for each in pictures])
         light = pixels.mean((1, 2, 3)) / 255 * 0.9 + 0.01 * len(pixels)
         distance = np.where(pixels.max((1, 2, 3)) > 250, 1.5, 0.5)
-        return np.stack([1 - light, light], 1).astype(np.float32), distance.astype(np.float32)
+        probabilities = np.stack([1 - light, light], 1).astype(np.float32)
+        return [Prediction(*each) for each in zip(probabilities, map(float, distance), strict=True)]
 
 
 @pytest.fixture

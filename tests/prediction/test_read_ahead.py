@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemacell.prediction.read_ahead import read_ahead, read_square
+from hemacell.classifiers.description import Prediction
+from hemacell.prediction.read_ahead import read_ahead, read_image, read_square
 from hemacell.prediction.table import predict_readable
 
 
@@ -63,8 +64,8 @@ def test_files_that_are_no_image_have_a_reason(tmp_path, monkeypatch):
     assert read_square(None, 16) == "no path is given"
     notes = []
     Image.new("RGBA", (20, 20), (90, 60, 30, 0)).save(tmp_path / "clear.png")
-    assert (read_square(tmp_path / "clear.png", 16, note=notes.append) == (90, 60, 30)).all()
-    assert read_square(good, 16, note=notes.append).shape == (16, 16, 3)
+    assert read_image(tmp_path / "clear.png", note=notes.append).getpixel((0, 0)) == (90, 60, 30)
+    assert read_image(good, note=notes.append).size == Image.open(good).size
     assert notes == ["transparent everywhere: the colours below are shown"]
     assert read_square(good, 16).shape == (16, 16, 3)
     bomb = tmp_path / "bomb.png"
@@ -77,7 +78,7 @@ def test_files_that_are_no_image_have_a_reason(tmp_path, monkeypatch):
 def test_reasons_stay_in_their_places():
     def predict(pictures):
         light = np.stack(pictures).mean((1, 2, 3), dtype=np.float32)
-        return np.stack([light, light], 1), light / 2
+        return [Prediction(np.array([each, each]), each / 2) for each in light]
 
     pictures = [np.full((4, 4, 3), 7, np.uint8), "has zero size", np.full((4, 4, 3), 9, np.uint8)]
     first, reason, last = predict_readable(pictures, predict)

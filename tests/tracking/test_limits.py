@@ -116,7 +116,7 @@ def test_a_few_images_are_computed_by_one_thread_and_the_number_is_set_again(reg
     own, seen = loaded.unwrap_python_model(), []
     usual = own.threads = torch.get_num_threads() + 1  # two or more, on any machine
     before = torch.get_num_threads()
-    network, name = (own.predictor, "predict_images") if model == "classifier" else (own, "_embed")
+    network, name = (own.predictor, "predict") if model == "classifier" else (own, "_embed")
     compute = getattr(network, name)
     monkeypatch.setattr(network, name, lambda images: (seen.append(torch.get_num_threads()), compute(images))[1])
     try:

@@ -15,6 +15,7 @@ import tifffile
 from PIL import Image
 
 import hemacell
+from hemacell.classifiers.description import Prediction
 from hemacell.core.errors import UserError
 from hemacell.prediction.in_memory import CHUNK, predict_table
 from hemacell.tracking import registry
@@ -113,9 +114,12 @@ class Brightness:
 
     classes, confidence_threshold = ("bright", "dark"), 0.0
 
-    def predict_images(self, images):
-        share = np.array([np.asarray(image).mean() / 255 for image in images], np.float32)
-        return np.stack([share, 1 - share], 1), np.zeros(len(images), np.float32)
+    def of_images(self, images):
+        return self
+
+    def predict(self, images):
+        shares = [np.asarray(image).mean() / 255 for image in images]
+        return [Prediction(np.array([share, 1 - share], np.float32), 0.0) for share in shares]
 
 
 def test_files_of_16_bits_that_are_given_together_are_shown_in_one_depth(tmp_path):
@@ -250,9 +254,12 @@ def test_pictures_are_decoded_a_few_at_a_time():
     class Counter:
         classes, confidence_threshold = ("A", "B"), 0.5
 
-        def predict_images(self, images):
+        def of_images(self, images):
+            return self
+
+        def predict(self, images):
             alive.append(len(images))
-            return np.tile(np.array([[0.25, 0.75]], np.float32), (len(images), 1)), np.zeros(len(images), np.float32)
+            return [Prediction(np.array([0.25, 0.75], np.float32), 0.0) for _ in images]
 
     table = predict_table(Counter(), ("unread" if i % 10 == 0 else picture(i) for i in range(2 * CHUNK + 5)))
     assert len(table) == 2 * CHUNK + 5 and max(alive) < CHUNK

@@ -37,6 +37,7 @@ class Fusion(Method):
         from hemacell.classifiers.warm_start import warm_start
         from hemacell.data.augmentation import AugmentationConfig
         from hemacell.data.balance import balanced, class_weights
+        from hemacell.framing.description import central_part
 
         settings, labels = context.settings, data.train.labels
         positions, sampler_weights = balanced(labels, settings.balance)
@@ -53,7 +54,7 @@ class Fusion(Method):
             data.val,
             training_augmentation(digests, self.stored_views(settings, len(labels))),
             size=settings.image_size,
-            crop=settings.crop,
+            crop=central_part(settings),
             batch_size=settings.batch_size,
             seed=settings.seed,
             jitter=AugmentationConfig(**settings.jitter),

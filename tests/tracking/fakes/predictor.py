@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hemacell.classifiers.description import Prediction
+
 
 class Redness:
     def __init__(self, folder: Path) -> None:
@@ -13,11 +15,14 @@ class Redness:
         self.confidence_threshold = settings["confidence_threshold"]
         self.sharpness = settings["sharpness"]
 
-    def predict_images(self, images):
+    def of_images(self, images):
+        return self
+
+    def predict(self, images):
         red = np.array([np.asarray(image, np.float32)[..., 0].mean() / 255 for image in images])
         p = 1 / (1 + np.exp(-self.sharpness * (red - 0.5)))
         blue = np.array([np.asarray(image, np.float32)[..., 2].mean() / 255 for image in images])
-        return np.stack([p, 1 - p], axis=1).astype(np.float32), 2 * blue.astype(np.float32)
+        return [Prediction(np.array([q, 1 - q], np.float32), float(far)) for q, far in zip(p, 2 * blue, strict=True)]
 
 
 def load_folder(folder: Path) -> Redness:

@@ -1,0 +1,118 @@
+"""A picture as classifiers see it: the cell in the middle, at the scale of its laboratory, over white glass.
+
+Laboratories differ in magnification, in how tightly cells are cut out, and in the colour of their light. The centre is
+each picture's own, the scale its laboratory's (`hemacell.framing.site`); pixels are divided by the colour of the
+picture's glass, which is what a microscopist's white balance does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemacell.framing.description import MARGIN, Framing, Site
+from hemacell.framing.site import Measured, measured
+
+FRAMING_VERSION = 1
+"""Raise it whenever the same pictures would be framed in another way."""
+NO_NUCLEUS = "no nucleus is found: the middle of the picture is used"
+
+Picture = NDArray[np.uint8]
+
+
+class Framed(NamedTuple):
+    """A picture for a classifier."""
+
+    pixels: Picture
+    """uint8 [S, S, 3]"""
+    why: str = ""
+    """What is wrong with it; '' where the cell was found."""
+
+
+class Window(NamedTuple):
+    """A square part of a picture, which may reach over its border; lengths in pixels of the file."""
+
+    left: float
+    top: float
+    side: float
+
+
+def window_of(size: tuple[int, int], center: tuple[float, float] | None, site: Site, framing: Framing) -> Window:
+    """The part of a picture that is framed: around the nucleus, or around its middle where none is found.
+
+    Args:
+        size: (width, height) in pixels.
+        center: of the nucleus, as in `Measured`.
+        site: the picture's laboratory.
+        framing: how much of the surroundings is shown.
+    """
+    square = min(size)
+    x, y = center or (0.5, 0.5)
+    side = framing.field * MARGIN * site.share(square) * square
+    left = (size[0] - square) / 2 + x * square - side / 2
+    top = (size[1] - square) / 2 + y * square - side / 2
+    return Window(left, top, side)
+
+
+def frame(image: Image.Image, site: Site, framing: Framing, size: int, known: Measured | None = None) -> Framed:
+    """Frame an RGB image.
+
+    Args:
+        image: of any size, a cell near its middle.
+        site: its laboratory.
+        framing: how.
+        size: side of the result, in pixels.
+        known: what `measured` gave for this image; measured here where it is None.
+    """
+    found = known or measured(image)
+    pixels = cut(image, window_of(image.size, found.center, site, framing), size)
+    if framing.glass:
+        pixels = over_white(pixels, np.asarray(found.glass))
+    return Framed(pixels, "" if found.center else NO_NUCLEUS)
+
+
+def cut(image: Image.Image, window: Window, size: int) -> Picture:
+    """The part of an image as uint8 [size, size] or [size, size, C], bilinear with antialiasing.
+
+    What lies outside of the image mirrors it.
+    """
+    if (factor := int(window.side / size / 2)) > 1:  # bounds the time and memory of large pictures
+        image = image.reduce(factor)
+        window = Window(*(value / factor for value in window))
+    reach = np.ceil(window.side / size)  # of the filter, where it shrinks
+    starts = [int(np.floor(value - reach)) for value in (window.left, window.top)]
+    ends = [int(np.ceil(value + window.side + reach)) for value in (window.left, window.top)]
+    columns, rows = (
+        _mirrored(np.arange(start, end), length) for start, end, length in zip(starts, ends, image.size, strict=True)
+    )
+    inner = np.asarray(image.crop((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)))
+    around = Image.fromarray(inner[np.ix_(rows - rows.min(), columns - columns.min())])
+    x, y = window.left - starts[0], window.top - starts[1]
+    box = (x, y, x + window.side, y + window.side)
+    return np.asarray(around.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def cut_mask(mask: NDArray[np.bool_], window: Window, size: int) -> NDArray[np.float32]:
+    """The part of a mask, bool [H, W], as float32 [size, size]: the share of each pixel inside; 0 outside of it."""
+    left, top = int(np.floor(window.left)), int(np.floor(window.top))
+    side = int(np.ceil(window.side)) + 1
+    around = Image.fromarray(mask.astype(np.float32)).crop((left, top, left + side, top + side))
+    x, y = window.left - left, window.top - top
+    box = (x, y, x + window.side, y + window.side)
+    return np.asarray(around.resize((size, size), Image.Resampling.BOX, box=box))
+
+
+def over_white(pixels: Picture, glass: NDArray[np.float64]) -> Picture:
+    """Pixels uint8 [..., 3] divided by the colour of the glass, 0 to 255; what is brighter becomes white."""
+    levels = np.arange(256)[:, None] * 255 / np.maximum(glass, 1)
+    table = np.minimum(np.round(levels), 255).astype(np.uint8)
+    return np.stack([table[pixels[..., channel], channel] for channel in range(3)], -1)
+
+
+def _mirrored(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Places along a side of `length` pixels; those outside are mirrored at the border, as often as it takes."""
+    inside = places % (2 * length)
+    return np.minimum(inside, 2 * length - 1 - inside)
