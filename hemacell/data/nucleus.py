@@ -60,24 +60,38 @@ class Nucleus:
         return places[ConvexHull(places).vertices] / len(self.mask)
 
     @cached_property
+    def box(self) -> tuple[slice, slice]:
+        """The rows and columns of `mask` that it lies in."""
+        (found,) = ndimage.find_objects(self.mask.view(np.uint8))
+        return found
+
+    @cached_property
     def diameter(self) -> float:
         """Diameter of the disc of the same area."""
         return float(np.sqrt(4 / np.pi * self.mask.mean()))
 
-    @cached_property
+    @property
     def center(self) -> tuple[float, float]:
         """Centroid of the convex hull."""
-        after = np.roll(self.hull, -1, axis=0)
-        cross = self.hull[:, 0] * after[:, 1] - self.hull[:, 1] * after[:, 0]
-        x, y = ((self.hull + after) * cross[:, None]).sum(0) / (3 * cross.sum())
-        return float(x), float(y)
+        return self._hull_moments[1:]
 
     @cached_property
     def hull_diameter(self) -> float:
         """Diameter of the disc of the same area as the convex hull."""
+        return float(np.sqrt(4 / np.pi * self._hull_moments[0]))
+
+    @cached_property
+    def _hull_moments(self) -> tuple[float, float, float]:
+        """Area and centroid (x, y) of the hull."""
         x, y = self.hull.T
-        area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
-        return float(np.sqrt(4 / np.pi * area))
+        next_x, next_y = np.append(x[1:], x[0]), np.append(y[1:], y[0])
+        cross = x * next_y - next_x * y
+        twice = cross.sum()
+        return (
+            float(abs(twice) / 2),
+            float((x + next_x) @ cross / (3 * twice)),
+            float((y + next_y) @ cross / (3 * twice)),
+        )
 
     @property
     def cell_diameter(self) -> float:
@@ -172,13 +186,20 @@ def _threshold(absorbed: NDArray[np.float32]) -> float:
     return max(highest, _LEAST_ABSORBED)
 
 
+def framed(mask: Bools, width: int) -> Bools:
+    """A mask with a frame of False; `numpy.pad` takes many times as long for a small one."""
+    framed = np.zeros((mask.shape[0] + 2 * width, mask.shape[1] + 2 * width), bool)
+    framed[width:-width, width:-width] = mask
+    return framed
+
+
 def _opened(mask: Bools) -> Bools:
     """`scipy.ndimage.binary_opening` of a mask by a disc of five pixels, a square without its corners.
 
     The disc is two rectangles on each other, so that runs of three and of five pixels do, in a fifth of the time.
     """
-    eroded = _over_disc(np.pad(mask, 2), np.logical_and)
-    return _over_disc(np.pad(eroded, 2), np.logical_or)
+    eroded = _over_disc(framed(mask, 2), np.logical_and)
+    return _over_disc(framed(eroded, 2), np.logical_or)
 
 
 def _over_disc(mask: Bools, join: np.ufunc) -> Bools:
@@ -218,7 +239,7 @@ def _with_lobes(mask: Bools, excess: NDArray[np.float32]) -> Bools:
 def _filled(mask: Bools) -> Bools:
     """A mask without its holes."""
     (box,) = ndimage.find_objects(mask.view(np.uint8))
-    outside, _ = ndimage.label(np.pad(~mask[box], 1, constant_values=True))
+    outside, _ = ndimage.label(~framed(mask[box], 1))
     filled = mask.copy()
     filled[box] = (outside != outside[0, 0])[1:-1, 1:-1]
     return filled
