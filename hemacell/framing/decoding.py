@@ -17,14 +17,14 @@ from hemacell.data.manifest import Manifest
 from hemacell.data.masks import checked_mask, square_mask
 from hemacell.data.nucleus import SIDE
 from hemacell.framing.description import Framing, Site
-from hemacell.framing.frame import FRAMING_VERSION, cut_mask, frame, window_of
+from hemacell.framing.frame import FRAMING_VERSION, cut_mask, frame, stain_gain, window_of
 from hemacell.framing.site import Measured, measured_square
 
 Progress = Callable[[int, int], None]
 #: Gives what a step reports its progress to.
 Reports = Callable[[str], Progress]
 
-_COLUMNS = 6  # of what is stored: x, y, diameter, red, green, blue
+_COLUMNS = 9  # of what is stored: x, y, diameter, glass and density in red, green, blue
 _NOWHERE = (np.nan, np.nan)
 _CHUNK = 256  # pictures between two reports of progress
 
@@ -79,8 +79,8 @@ def measure_images(
     report = progress("finding nuclei") if progress else None
     numbers = small.derived(f"nuclei-{FRAMING_VERSION}", _COLUMNS, lambda: _numbers(small, report))
     return small, [
-        Measured((x, y) if diameter else None, diameter, (red, green, blue), side)
-        for (x, y, diameter, red, green, blue), side in zip(numbers.tolist(), small.sides.tolist(), strict=True)
+        Measured((x, y) if diameter else None, diameter, (r, g, b), (dr, dg, db), side)
+        for (x, y, diameter, r, g, b, dr, dg, db), side in zip(numbers.tolist(), small.sides.tolist(), strict=True)
     ]
 
 
@@ -108,19 +108,19 @@ def decode_framed(
     def make(image: Image.Image, key: RowKey) -> tuple[np.ndarray, str]:
         return frame(image, site, framing, size, of_row[key])
 
-    scale = site.model_dump(include={"diameter", "unit"})
-    recipe = f"framed {FRAMING_VERSION} {framing.model_dump_json()} {scale}"
+    scale, gain = site.model_dump(include={"diameter", "unit"}), stain_gain(site, framing).round(6).tolist()
+    recipe = f"framed {FRAMING_VERSION} {framing.model_dump_json(exclude={'density'})} {scale} {gain}"
     decoded = decode_pictures(small.manifest, make, recipe, size, cache, 1.0, progress)
     return FramedImages(decoded, small, site, framing, found)
 
 
 def _numbers(small: Decoded, progress: Progress | None) -> np.ndarray:
-    """What is measured of each small picture, float64 [N, 6]; NaN for what is not found."""
+    """What is measured of each small picture, float64 [N, 9]; NaN for what is not found."""
     numbers = np.full((len(small), _COLUMNS), np.nan)
     for start in range(0, len(small), _CHUNK):
         part = slice(start, start + _CHUNK)
         some = map_in_threads(lambda square: measured_square(square, 0), small.array[part], available_cores())
-        numbers[part] = [(*(each.center or _NOWHERE), each.diameter, *each.glass) for each in some]
+        numbers[part] = [(*(each.center or _NOWHERE), each.diameter, *each.glass, *each.density) for each in some]
         if progress:
             progress(min(start + _CHUNK, len(small)), len(small))
     return numbers

@@ -25,11 +25,14 @@ class Framing(BaseModel):
     field: float
     """side of what the networks see, in median diameters of the laboratory's nuclei"""
     glass: bool = True
-    """whether pixels are divided by the colour of the glass"""
+    """whether pixels are divided by the colour of the picture's glass"""
+    density: tuple[float, float, float] | None = None
+    """to which the laboratory's median density of nuclei is scaled, red, green, blue, such as that of the training
+    laboratory; None leaves the stain as it is"""
 
 
 class Site(BaseModel):
-    """The scale and glass of a laboratory."""
+    """The scale, glass and stain of a laboratory."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,6 +47,8 @@ class Site(BaseModel):
     """standard error of the diameter's logarithm, about a share of it"""
     glass: tuple[float, float, float]
     """median colour of the empty glass, red, green, blue, 0 to 255"""
+    density: tuple[float, float, float]
+    """median of the nuclei's mean optical densities (natural logarithm), red, green, blue"""
 
     def share(self, side: int) -> float:
         """The diameter in sides of a picture whose central square has `side` pixels."""
@@ -69,6 +74,11 @@ class Site(BaseModel):
 def framing_of(settings: CropSettings) -> Framing | None:
     """How settings frame pictures; None where their central part is used as it is."""
     return Framing(field=settings.field_of_view, glass=settings.glass == "on") if settings.crop == "auto" else None
+
+
+def as_trained(framing: Framing | None, site: Site | None) -> Framing | None:
+    """How a classifier frames pictures that was trained on those of a laboratory: stained like these."""
+    return framing.model_copy(update={"density": site.density}) if framing and site else None
 
 
 def central_part(settings: CropSettings) -> float:

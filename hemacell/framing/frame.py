@@ -1,8 +1,9 @@
 """A picture as classifiers see it: the cell in the middle, at the scale of its laboratory, over white glass.
 
-Laboratories differ in magnification, in how tightly cells are cut out, and in the colour of their light. The centre is
-each picture's own, the scale its laboratory's (`hemacell.framing.site`); pixels are divided by the colour of the
-picture's glass, which is what a microscopist's white balance does.
+Laboratories differ in magnification, in how tightly cells are cut out, in the colour of their light, and in how dark
+they stain. The centre is each picture's own, the scale its laboratory's (`hemacell.framing.site`); pixels are divided by the
+colour of the picture's glass, which is what a microscopist's white balance does, and optical densities are multiplied
+for each colour channel so that the laboratory's nuclei are as dark as those of the training.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from hemacell.framing.site import Measured, measured
 
 FRAMING_VERSION = 1
 """Raise it whenever the same pictures would be framed in another way."""
+MOST_GAIN = 4.5
+"""Of optical densities: noise in the palest stains is not enlarged further."""
 NO_NUCLEUS = "no nucleus is found: the middle of the picture is used"
 
 Picture = NDArray[np.uint8]
@@ -69,9 +72,8 @@ def frame(image: Image.Image, site: Site, framing: Framing, size: int, known: Me
     """
     found = known or measured(image)
     pixels = cut(image, window_of(image.size, found.center, site, framing), size)
-    if framing.glass:
-        pixels = over_white(pixels, np.asarray(found.glass))
-    return Framed(pixels, "" if found.center else NO_NUCLEUS)
+    glass = np.asarray(found.glass if framing.glass else (255, 255, 255))
+    return Framed(recoloured(pixels, glass, stain_gain(site, framing)), "" if found.center else NO_NUCLEUS)
 
 
 def cut(image: Image.Image, window: Window, size: int) -> Picture:
@@ -105,10 +107,23 @@ def cut_mask(mask: NDArray[np.bool_], window: Window, size: int) -> NDArray[np.f
     return np.asarray(around.resize((size, size), Image.Resampling.BOX, box=box))
 
 
-def over_white(pixels: Picture, glass: NDArray[np.float64]) -> Picture:
-    """Pixels uint8 [..., 3] divided by the colour of the glass, 0 to 255; what is brighter becomes white."""
-    levels = np.arange(256)[:, None] * 255 / np.maximum(glass, 1)
-    table = np.minimum(np.round(levels), 255).astype(np.uint8)
+def stain_gain(site: Site, framing: Framing) -> NDArray[np.float64]:
+    """By what the optical densities of a laboratory are multiplied, float64 [3], at most a factor of `MOST_GAIN`."""
+    if framing.density is None:
+        return np.ones(3)
+    return np.clip(np.divide(framing.density, site.density), 1 / MOST_GAIN, MOST_GAIN)
+
+
+def recoloured(pixels: Picture, glass: NDArray[np.floating], gain: NDArray[np.float64]) -> Picture:
+    """Pixels over white glass, with other optical densities.
+
+    Args:
+        pixels: uint8 [..., 3].
+        glass: its colour [3], 0 to 255, by which pixels are divided; what is brighter becomes white.
+        gain: of the densities [3].
+    """
+    share = np.arange(256)[:, None] / np.maximum(glass, 1)
+    table = np.round(255 * np.minimum(share, 1) ** gain).astype(np.uint8)
     return np.stack([table[pixels[..., channel], channel] for channel in range(3)], -1)
 
 

@@ -1,4 +1,4 @@
-"""A laboratory, or site: how large cells are in its pictures and what colour its glass has, estimated from pictures.
+"""A laboratory, or site: how large its cells are, how dark its stain, what colour its glass has; from its pictures.
 
 The scale is the median diameter of the nuclei. A picture's own nucleus would be a poor scale: lymphocytes would look as
 large as monocytes, and their size is what tells them apart.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemacell.data.images import to_square
-from hemacell.data.nucleus import SIDE, glass_colour, nucleus_of
+from hemacell.data.nucleus import SIDE, glass_colour, nucleus_of, optical_density
 from hemacell.framing.description import Site, Unit
 
 _WITHIN = 0.2  # standard deviation of the logarithm of nuclei's diameters in one laboratory: 0.16 to 0.26 in four
@@ -24,9 +24,13 @@ _MEDIAN = np.sqrt(np.pi / 2)  # standard error of a median over that of a mean, 
 _ENOUGH = 8  # nuclei, from which on the spread of this laboratory is used, and pixels are compared with shares
 _CLEARLY = 0.8  # times the spread in shares: pixels are the laboratory's unit
 _STEP = 0.02  # of the logarithm: a few pictures more leave the scale as it is, and with it all that is stored
+_LEAST_DENSITY = 0.02
 _TWO_SCALES = 1.55  # times as large; the halves of one laboratory's nuclei differ by a factor of 1.23 to 1.45
 _GAP = 2.4  # and by so many standard deviations within the halves
 _SMALL_GROUP = 0.1  # of the pictures, below which they are single outliers
+
+
+NO_DENSITY = (0.0, 0.0, 0.0)
 
 
 class Measured(NamedTuple):
@@ -38,6 +42,8 @@ class Measured(NamedTuple):
     """of the nucleus, in sides of that square; 0 where none is found"""
     glass: tuple[float, float, float]
     """colour of the empty glass, red, green, blue, 0 to 255"""
+    density: tuple[float, float, float]
+    """mean optical density of the nucleus over that glass, red, green, blue; 0 where none is found"""
     side: int
     """of that square, in pixels of the file"""
 
@@ -51,12 +57,19 @@ def measured_square(square: NDArray[np.uint8], side: int) -> Measured:
     """Measure the central square of an image, uint8 [SIDE, SIDE, 3], which had `side` pixels."""
     glass = glass_colour(square)
     nucleus = nucleus_of(square, glass)
-    colour = (float(glass[0]), float(glass[1]), float(glass[2]))
-    return Measured(nucleus.center, nucleus.diameter, colour, side) if nucleus else Measured(None, 0.0, colour, side)
+    if nucleus is None:
+        return Measured(None, 0.0, _colour(glass), NO_DENSITY, side)
+    density = optical_density(square[nucleus.mask][None], glass).mean((0, 1))
+    return Measured(nucleus.center, nucleus.diameter, _colour(glass), _colour(density), side)
+
+
+def _colour(values: NDArray[np.floating]) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def estimate_site(pictures: Sequence[Measured], known: Site | None = None) -> Site:
-    """Estimate a laboratory's scale and glass from its pictures.
+    """Estimate a laboratory's scale, glass and stain from its pictures.
 
     The scale is the median of the logarithm of diameters, in shares of the picture or in pixels of the file, whichever
     varies less. Of few pictures it is uncertain. Where a laboratory is known, such as that of a training, the pictures
@@ -84,13 +97,14 @@ def estimate_site(pictures: Sequence[Measured], known: Site | None = None) -> Si
     if known is not None:
         same = known.diameter if known.unit == unit else known.share(round(float(np.exp(np.median(sides)))))
         scale, error = _with_known(scale, error, float(np.log(same)))
-    red, green, blue = np.median([each.glass for each in found], axis=0).round()
+    density = np.maximum(np.median([each.density for each in found], axis=0), _LEAST_DENSITY)
     return Site(
         images=len(found),
         diameter=float(f"{np.exp(_STEP * round(scale / _STEP)):.4g}"),
         unit=unit,
         error=float(f"{error:.2g}"),
-        glass=(float(red), float(green), float(blue)),
+        glass=_colour(np.median([each.glass for each in found], axis=0).round()),
+        density=_colour(np.exp(_STEP * np.round(np.log(density) / _STEP)).round(4)),
     )
 
 

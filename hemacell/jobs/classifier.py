@@ -31,7 +31,7 @@ from hemacell.evaluation.groups import number_of_groups, units_in_a_sentence
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
 from hemacell.framing.decoding import FramedImages
-from hemacell.framing.description import central_part, framing_of
+from hemacell.framing.description import as_trained, central_part, framing_of
 from hemacell.jobs.context import RunContext
 from hemacell.jobs.copies import report_findings
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
@@ -152,7 +152,7 @@ def fit_method(
         decoded_size=settings.decoded_size,
         size=settings.image_size,
         crop=central_part(settings),
-        framing=framing_of(settings),
+        framing=as_trained(framing_of(settings), cells.pictures.site),
         site=cells.pictures.site,
         views=settings.tta_views,
         encoders=tuple(cells.encoders),

@@ -7,12 +7,13 @@ from hemacell.framing.description import Site
 from hemacell.framing.site import Measured, estimate_site, two_scales
 
 PALE = (250.0, 240.0, 230.0)
-KNOWN = Site(images=5000, diameter=0.3, unit="share", error=0.003, glass=PALE)
+STAIN = (0.95, 1.5, 0.4)
+KNOWN = Site(images=5000, diameter=0.3, unit="share", error=0.003, glass=PALE, density=STAIN)
 
 
 def of(diameters, sides=200) -> list[Measured]:
     return [
-        Measured((0.5, 0.5), float(diameter), PALE, int(side))
+        Measured((0.5, 0.5), float(diameter), PALE, STAIN, int(side))
         for diameter, side in np.broadcast(np.asarray(diameters, float), sides)
     ]
 
@@ -22,9 +23,10 @@ def spread(median: float, count: int = 100, sigma: float = 0.2, seed: int = 0) -
 
 
 def test_the_scale_is_the_median_of_the_nuclei_and_the_rest_does_not_count():
-    lost = Measured(None, 0.0, (1.0, 2.0, 3.0), 200)
+    lost = Measured(None, 0.0, (1.0, 2.0, 3.0), (0.0, 0.0, 0.0), 200)
     site = estimate_site([*of([0.1, 0.2, 0.9]), lost])
     assert site.images == 3 and site.unit == "share" and site.glass == PALE
+    assert site.density == pytest.approx(STAIN, rel=0.011)
     assert site.diameter == pytest.approx(0.2, rel=0.011)  # in steps of 2 %
     assert site.share(50) == site.share(500) == site.diameter
     with pytest.raises(ValueError, match="no nucleus"):
@@ -61,7 +63,7 @@ def test_a_few_pictures_are_of_the_known_laboratory_unless_they_speak_against_it
 
 
 def test_the_known_laboratory_may_have_other_units():
-    pixels = Site(images=900, diameter=60, unit="pixels", error=0.01, glass=PALE)
+    pixels = Site(images=900, diameter=60, unit="pixels", error=0.01, glass=PALE, density=STAIN)
     site = estimate_site(of([0.3], 200), pixels)
     assert site.unit == "pixels" and site.diameter == pytest.approx(60, rel=0.011)
 
