@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from hemacell.cli import main
-from hemacell.config.jobs import JOBS
+from hemacell.config.jobs import JOBS, WbcSettings
+from hemacell.core.errors import UserError
+from hemacell.data.sources.base import SourceOptions
 from tests.projects.conftest import small_disk
 from tests.reading import read_cells, without_account
 
@@ -235,10 +237,14 @@ def test_an_external_folder_without_classes(refused, course):
     assert "external: jtsc: no class folders with images in" in refused("wbc", external=f"jtsc:{course}/pRCC_nolabel")
 
 
-def test_an_external_folder_whose_name_has_a_colon(refused, course, monkeypatch):
-    (course / "lisc:2008").mkdir()
-    monkeypatch.chdir(course)
-    assert "type external=NAME:lisc:2008" in refused("wbc", external="lisc:2008")
+def test_an_external_folder_whose_name_has_a_colon(tmp_path, monkeypatch):
+    from hemacell.jobs.wbc_inputs import _read_laboratories
+
+    (tmp_path / "lisc:2008").mkdir()
+    monkeypatch.chdir(tmp_path)
+    settings = WbcSettings.from_strings({"external": "lisc:2008"})
+    with pytest.raises(UserError, match="for the folder lisc:2008 type external=NAME:lisc:2008"):
+        _read_laboratories(settings, ["A", "B"], SourceOptions())
 
 
 def test_an_encoder_that_cannot_be_pretrained(refused, course):
