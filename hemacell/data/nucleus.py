@@ -33,7 +33,6 @@ _CENTRAL = 0.25  # spread of the weight of the centre, in sides
 _LOBE_AREA = 0.05  # of the main part
 _LOBE_STAIN = 0.6  # of what the main part absorbs above the threshold; red cells lie just above it
 _LOBE_GAP = 0.8  # of the radius of what is found so far
-_DISC = np.hypot(*np.mgrid[-2:3, -2:3]) < 2.3
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -52,31 +51,47 @@ class Nucleus:
     @cached_property
     def hull(self) -> Floats:
         """float64 [K, 2], the corners of its convex hull, in order: around the pixels, not only their centres."""
-        edge = self.mask ^ ndimage.binary_erosion(self.mask)
-        rows, columns = np.nonzero(edge)
-        places = np.stack([columns, rows], 1)[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-        places = places.reshape(-1, 2).astype(np.float64)
+        # The first and the last pixel of each row are enough.
+        rows = np.flatnonzero(self.mask.any(1))
+        first = self.mask[rows].argmax(1)
+        end = len(self.mask) - self.mask[rows, ::-1].argmax(1)
+        columns = np.concatenate([first, first, end, end])
+        places = np.stack([columns, np.tile(np.concatenate([rows, rows + 1]), 2)], 1).astype(np.float64)
         return places[ConvexHull(places).vertices] / len(self.mask)
+
+    @cached_property
+    def box(self) -> tuple[slice, slice]:
+        """The rows and columns of `mask` that it lies in."""
+        (found,) = ndimage.find_objects(self.mask.view(np.uint8))
+        return found
 
     @cached_property
     def diameter(self) -> float:
         """Diameter of the disc of the same area."""
         return float(np.sqrt(4 / np.pi * self.mask.mean()))
 
-    @cached_property
+    @property
     def center(self) -> tuple[float, float]:
         """Centroid of the convex hull."""
-        after = np.roll(self.hull, -1, axis=0)
-        cross = self.hull[:, 0] * after[:, 1] - self.hull[:, 1] * after[:, 0]
-        x, y = ((self.hull + after) * cross[:, None]).sum(0) / (3 * cross.sum())
-        return float(x), float(y)
+        return self._hull_moments[1:]
 
     @cached_property
     def hull_diameter(self) -> float:
         """Diameter of the disc of the same area as the convex hull."""
+        return float(np.sqrt(4 / np.pi * self._hull_moments[0]))
+
+    @cached_property
+    def _hull_moments(self) -> tuple[float, float, float]:
+        """Area and centroid (x, y) of the hull."""
         x, y = self.hull.T
-        area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
-        return float(np.sqrt(4 / np.pi * area))
+        next_x, next_y = np.append(x[1:], x[0]), np.append(y[1:], y[0])
+        cross = x * next_y - next_x * y
+        twice = cross.sum()
+        return (
+            float(abs(twice) / 2),
+            float((x + next_x) @ cross / (3 * twice)),
+            float((y + next_y) @ cross / (3 * twice)),
+        )
 
     @property
     def cell_diameter(self) -> float:
@@ -99,16 +114,15 @@ def find_nucleus(picture: Pictures) -> Nucleus | None:
 
 def nucleus_of(small: Pictures, glass: Floats) -> Nucleus | None:
     """`find_nucleus` in a picture from `shrunk` over glass of this colour."""
-    absorbed = _absorbed(optical_density(small, glass))
+    absorbed = _absorbed(small, glass)
     threshold = _threshold(absorbed)
     # What is narrower than the disc is no nucleus.
-    mask = ndimage.binary_opening(absorbed > threshold, _DISC)
+    mask = _opened(absorbed > threshold)
     if mask.any():
         mask = _with_lobes(mask, absorbed - threshold)
     if mask.mean() < _LEAST_AREA:
         return None
-    mask = ndimage.binary_fill_holes(mask)
-    return Nucleus(mask, glass)
+    return Nucleus(_filled(mask), glass)
 
 
 def shrunk(picture: Pictures) -> Pictures:
@@ -120,10 +134,12 @@ def shrunk(picture: Pictures) -> Pictures:
 
 def glass_colour(picture: Pictures) -> Floats:
     """The colour of the empty glass, float64 [3], 0 to 255: the median of the palest fifth of uint8 [H, W, 3]."""
-    pixels = picture.reshape(-1, 3)
-    lowest = pixels.min(1)
-    count = max(1, round(_GLASS * len(pixels)))
-    return np.median(pixels[np.argpartition(-lowest.astype(np.int16), count - 1)[:count]], axis=0).astype(np.float64)
+    red, green, blue = np.moveaxis(picture, -1, 0)
+    lowest = np.minimum(np.minimum(red, green), blue)
+    count = max(1, round(_GLASS * lowest.size))
+    paler = np.cumsum(np.bincount(lowest.ravel(), minlength=256)[::-1])[::-1]  # pixels of each level and above
+    palest = lowest >= np.flatnonzero(paler >= count)[-1]
+    return np.array([_median(channel[palest]) for channel in (red, green, blue)])
 
 
 def optical_density(picture: Pictures, glass: Floats) -> NDArray[np.float32]:
@@ -131,26 +147,68 @@ def optical_density(picture: Pictures, glass: Floats) -> NDArray[np.float32]:
 
     A pixel has one grey level at least.
     """
+    density = np.empty(picture.shape, np.float32)
+    for channel, of_level in enumerate(_densities(glass)):
+        density[..., channel] = of_level[picture[..., channel]]
+    return density
+
+
+def _densities(glass: Floats) -> NDArray[np.float32]:
+    """The optical density of each grey level, float32 [3, 256], over glass of this colour."""
     levels = np.log(np.maximum(np.arange(256), 1))
-    density = np.log(np.maximum(glass, 1)) - levels[picture]
-    return np.maximum(density, 0).astype(np.float32)
+    return np.maximum(np.log(np.maximum(glass, 1))[:, None] - levels, 0).astype(np.float32)
 
 
-def _absorbed(density: NDArray[np.float32]) -> NDArray[np.float32]:
+def _median(levels: Pictures) -> float:
+    """The median of grey levels uint8 [N]; counted, as that is several times as fast as sorting."""
+    below = np.cumsum(np.bincount(levels))
+    return float(np.searchsorted(below, [(below[-1] - 1) // 2, below[-1] // 2], side="right").mean())
+
+
+def _absorbed(picture: Pictures, glass: Floats) -> NDArray[np.float32]:
     """What chromatin absorbs in each place, float32 [H, W], at most 1, slightly blurred."""
-    red, green, blue = np.moveaxis(density, -1, 0)
-    chromatin = red ** (1 - _GREEN) * green**_GREEN
-    absorbed = (1 - np.exp(-chromatin)) - _BLUE * (1 - np.exp(-blue))
-    return ndimage.gaussian_filter(absorbed, _BLUR * len(density) / SIDE)
+    red, green, blue = _densities(glass)
+    # powers are computed once for each grey level
+    chromatin = (red ** (1 - _GREEN))[picture[..., 0]] * (green**_GREEN)[picture[..., 1]]
+    absorbed = (1 - np.exp(-chromatin)) - (_BLUE * (1 - np.exp(-blue)))[picture[..., 2]]
+    return ndimage.gaussian_filter(absorbed, _BLUR * len(picture) / SIDE)
 
 
 def _threshold(absorbed: NDArray[np.float32]) -> float:
     """The lower end of the highest of three classes."""
+    low, high = float(absorbed.min()), float(absorbed.max())
+    width = max(high - low, 1e-6) / _BINS
+    counts = np.bincount(((absorbed - low) / width).astype(np.intp).clip(0, _BINS - 1).ravel(), minlength=_BINS)
     try:
-        highest = float(threshold_multiotsu(absorbed, 3, nbins=_BINS)[-1])
+        highest = float(threshold_multiotsu(classes=3, hist=(counts, low + (np.arange(_BINS) + 0.5) * width))[-1])
     except ValueError:  # fewer than three values in the whole picture
         return float("inf")
     return max(highest, _LEAST_ABSORBED)
+
+
+def framed(mask: Bools, width: int) -> Bools:
+    """A mask with a frame of False; `numpy.pad` takes many times as long for a small one."""
+    framed = np.zeros((mask.shape[0] + 2 * width, mask.shape[1] + 2 * width), bool)
+    framed[width:-width, width:-width] = mask
+    return framed
+
+
+def _opened(mask: Bools) -> Bools:
+    """`scipy.ndimage.binary_opening` of a mask by a disc of five pixels, a square without its corners.
+
+    The disc is two rectangles on each other, so that runs of three and of five pixels do, in a fifth of the time.
+    """
+    eroded = _over_disc(framed(mask, 2), np.logical_and)
+    return _over_disc(framed(eroded, 2), np.logical_or)
+
+
+def _over_disc(mask: Bools, join: np.ufunc) -> Bools:
+    """The pixels of the disc around each pixel, joined; the result lacks two pixels on each side."""
+    three = join(join(mask[:-2], mask[1:-1]), mask[2:])
+    five = join(join(three[:-2], three[1:-1]), three[2:])
+    narrow = three[1:-1]
+    wide = join(join(narrow[:, :-4], narrow[:, 1:-3]), join(join(narrow[:, 2:-2], narrow[:, 3:-1]), narrow[:, 4:]))
+    return join(wide, join(join(five[:, 1:-3], five[:, 2:-2]), five[:, 3:-1]))
 
 
 def _with_lobes(mask: Bools, excess: NDArray[np.float32]) -> Bools:
@@ -161,19 +219,30 @@ def _with_lobes(mask: Bools, excess: NDArray[np.float32]) -> Bools:
     parts, count = ndimage.label(mask, np.ones((3, 3)))
     if count == 1:
         return mask
-    numbers = np.arange(1, count + 1)
-    areas, means = ndimage.sum_labels(mask, parts, numbers), ndimage.mean(excess, parts, numbers)
-    main = int(np.argmax(ndimage.sum_labels(_central(len(mask)) * excess, parts, numbers)))
+    flat = parts.ravel()
+    areas = np.bincount(flat)[1:]
+    means = np.bincount(flat, excess.ravel())[1:] / areas
+    main = int(np.argmax(np.bincount(flat, (_central(len(mask)) * excess).ravel())[1:]))
     lobes = set(np.flatnonzero((areas >= _LOBE_AREA * areas[main]) & (means >= _LOBE_STAIN * means[main]))) - {main}
     found = parts == main + 1
     while lobes:
-        gaps = ndimage.minimum(ndimage.distance_transform_edt(~found), parts, numbers)
-        nearest = min(lobes, key=gaps.__getitem__)
+        away = ndimage.distance_transform_edt(~found)
+        gaps = {lobe: away[parts == lobe + 1].min() for lobe in lobes}
+        nearest = min(gaps, key=gaps.__getitem__)
         if gaps[nearest] > _LOBE_GAP * np.sqrt(found.sum() / np.pi):
             break
         found |= parts == nearest + 1
         lobes.remove(nearest)
     return found
+
+
+def _filled(mask: Bools) -> Bools:
+    """A mask without its holes."""
+    (box,) = ndimage.find_objects(mask.view(np.uint8))
+    outside, _ = ndimage.label(~framed(mask[box], 1))
+    filled = mask.copy()
+    filled[box] = (outside != outside[0, 0])[1:-1, 1:-1]
+    return filled
 
 
 def _central(side: int) -> Floats:
