@@ -28,6 +28,7 @@ from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.evaluation.classification import Evaluation
 from hemacell.evaluation.groups import number_of_groups, units_in_a_sentence
+from hemacell.evaluation.laboratories import TEST, split_of
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
 from hemacell.framing.decoding import FramedImages
@@ -35,7 +36,7 @@ from hemacell.framing.description import as_trained, central_part, framing_of
 from hemacell.jobs.context import RunContext
 from hemacell.jobs.copies import report_findings
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
-from hemacell.jobs.images import decode_cells, log_images, log_site, log_training_images
+from hemacell.jobs.images import decode_cells, log_images, log_site, log_training_images, report_unreadable
 from hemacell.jobs.training import train
 from hemacell.jobs.wbc_inputs import Images, divided_images, with_scale
 from hemacell.reporting import model_card
@@ -215,18 +216,23 @@ class Tested:
 
     predictions: Predictions
     test: Evaluation
-    external: Evaluation | None
+    external: Mapping[str, Evaluation]
+    """`external/lisc` -> on the images of that laboratory"""
 
     def scores(self) -> dict[str, Mapping[str, float]]:
-        """`test`, and `external` where there is another laboratory."""
-        found = {"test": self.test.scores}
-        return found | {"external": self.external.scores} if self.external else found
+        """Of `test`, and of each other laboratory."""
+        return {TEST: self.test.scores, **{split: each.scores for split, each in self.external.items()}}
 
 
 def evaluate_once(
-    job: Job, run: Tracker, cells: EmbeddedCells, model: ClassifierModel, external: Manifest | None, steps: int
+    job: Job,
+    run: Tracker,
+    cells: EmbeddedCells,
+    model: ClassifierModel,
+    laboratories: Mapping[str, Manifest],
+    steps: int,
 ) -> Tested:
-    """Score the calibrated classifier on the test images and on another laboratory's, and log all that they show."""
+    """Score the calibrated classifier on the test images and on other laboratories', and log all that they show."""
     found = model.predict_embedded(cells.decoded.array, cells.images["test"])
     test = evaluate_and_log(
         run,
@@ -239,29 +245,38 @@ def evaluate_once(
         intervals=True,
         mask_of=lambda row: cells.pictures.mask(cells.images["test"].rows[row]),
     )
-    return Tested(found, test, _evaluate_external(job, run, external, model, steps) if external else None)
+    external: dict[str, Evaluation] = {}
+    for name, images in laboratories.items():
+        external |= _evaluate_external(job, run, name, images, model, steps)
+    return Tested(found, test, external)
 
 
-def _evaluate_external(job: Job, run: Tracker, external: Manifest, model: ClassifierModel, steps: int) -> Evaluation:
-    """The classifier on another laboratory's images, at a crop of their own."""
-    log_images(run, external, "external")
+def _evaluate_external(
+    job: Job, run: Tracker, name: str, images: Manifest, model: ClassifierModel, steps: int
+) -> dict[str, Evaluation]:
+    """The classifier on the images of another laboratory, in each of the `WAYS`: `external/lisc` -> scores."""
+    log_images(run, images, split_of(name))
     config = model.config
-    pictures = decode_cells(job, external, config.framing, config.decoded_size, known=config.site)
-    log_site(run, pictures, "external")
+    pictures = decode_cells(job, images, config.framing, config.decoded_size, known=config.site)
     decoded = pictures.decoded
-    found = model.predict_pixels(decoded.array)
-    return evaluate_and_log(
-        run,
-        decoded.manifest,
-        found.probabilities,
-        decoded.array,
-        split="external",
-        step=steps,
-        acceptance=acceptance_of(config, found),
-        grad_cam=GradCAM.if_possible(model),
-        intervals=True,
-        mask_of=pictures.mask,
-    )
+    report_unreadable(run, decoded, split_of(name))
+    log_site(run, pictures, split_of(name))
+    found: dict[str, Evaluation] = {}
+    for split, classifier in {split_of(name): model}.items():  # another way of scoring is one more entry
+        predicted = classifier.predict_pixels(decoded.array)
+        found[split] = evaluate_and_log(
+            run,
+            decoded.manifest,
+            predicted.probabilities,
+            decoded.array,
+            split=split,
+            step=steps,
+            acceptance=acceptance_of(classifier.config, predicted),
+            grad_cam=GradCAM.if_possible(classifier),
+            intervals=True,
+            mask_of=pictures.mask,
+        )
+    return found
 
 
 def register_classifier(

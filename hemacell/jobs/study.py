@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
 from hemacell.config.roles import Role
 from hemacell.config.run_names import draw_or_fold, percent
+from hemacell.evaluation.laboratories import split_of
 from hemacell.execution.executor import get_executor
-from hemacell.framing.description import framing_of
+from hemacell.framing.description import as_trained, framing_of
 from hemacell.jobs.context import RunContext, start_job
 from hemacell.jobs.copies import report_findings
 from hemacell.jobs.images import decode_cells, log_images
@@ -164,8 +165,8 @@ def resume_stopped(study: Study) -> Study:
 def record_images(study: Study, parent: Tracker) -> None:
     """Record the images as inputs of the study's run."""
     log_images(parent, study.images.everything, "study")
-    if study.images.external is not None:
-        log_images(parent, study.images.external, "external")
+    for name, images in study.images.external.items():
+        log_images(parent, images, split_of(name))
 
 
 def decode_images(study: Study, parent: Tracker) -> None:
@@ -173,12 +174,14 @@ def decode_images(study: Study, parent: Tracker) -> None:
     done = set()
     for arm in study.arms:
         settings, images = arm.job.settings, arm.inputs.images
-        key = (images.everything.digest, framing_of(settings), settings.decoded_size)
+        how = (framing_of(settings), settings.decoded_size)
+        key = (images.everything.digest, *how)
         if key in done:
             continue
         done.add(key)
-        pictures = decode_cells(study.job, images.everything, *key[1:], of=with_scale(images.kept))
+        pictures = decode_cells(study.job, images.everything, *how, of=with_scale(images.kept))
         if images.everything is study.images.everything:
             report_findings(study.job, parent, pictures.whole, study.images.kept)
-        if images.external is not None:
-            decode_cells(study.job, images.external, *key[1:], known=pictures.site)
+        stained = as_trained(framing_of(settings), pictures.site)
+        for manifest in images.external.values():
+            decode_cells(study.job, manifest, stained, settings.decoded_size, known=pictures.site)
