@@ -1,9 +1,9 @@
 """A picture as classifiers see it: the cell in the middle, at the scale of its laboratory, over white glass.
 
 Laboratories differ in magnification, in how tightly cells are cut out, in the colour of their light, and in how dark
-they stain. The centre is each picture's own, the scale its laboratory's (`hemacell.framing.site`); pixels are divided by the
-colour of the picture's glass, which is what a microscopist's white balance does, and optical densities are multiplied
-for each colour channel so that the laboratory's nuclei are as dark as those of the training.
+they stain. The centre is each picture's own, the scale its laboratory's (`hemacell.framing.site`). Pixels are divided
+by the colour of the picture's glass, which is what a microscopist's white balance does. Optical densities are
+multiplied, for each colour channel, so that the laboratory's nuclei are as dark as those of the training.
 """
 
 from __future__ import annotations
