@@ -19,15 +19,23 @@ from hemacell.data.augmentation import (
     identity_augmentation,
     random_augmentation,
 )
+from hemacell.data.stacked import Pixels
 from hemacell.encoders.embeddings import StoredViews
 from hemacell.training.batches import BatchOrder
 from hemacell.training.loop import Row
 from hemacell.training.tasks.classification import ClassificationTask
 
 
-def training_augmentation(digests: Sequence[str], views: StoredViews) -> Augmentations:
-    """Parameters of the stored views of N images, the k-th of the i-th image at k * N + i."""
-    return concatenate([views.of(digests, number) for number in range(views.count)])
+def training_augmentation(digests: Sequence[str], views: StoredViews, others: int = 0) -> Augmentations:
+    """Parameters of the stored views of N images, the k-th of the i-th image at k * N + i.
+
+    Args:
+        digests: of the images.
+        views: that are stored of each.
+        others: number of images that follow, of which the stored views are the image as it is.
+    """
+    as_they_are = [identity_augmentation(others)] if others else []
+    return concatenate([part for number in range(views.count) for part in (views.of(digests, number), *as_they_are)])
 
 
 @dataclass(eq=False)
@@ -38,7 +46,7 @@ class CellTask(ClassificationTask):
     same view turned any way and jittered a little, so that it never sees the same pixels twice.
     """
 
-    pixels: np.ndarray
+    pixels: Pixels
     """uint8 [M, H, W, 3], all decoded images"""
     train: CellImages
     val: CellImages

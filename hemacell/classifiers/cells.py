@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hemacell.classifiers.site_statistics import statistics_of
 from hemacell.data.decoding import Decoded
 from hemacell.data.manifest import Manifest
 from hemacell.encoders.embeddings import StoredViews, embed
@@ -22,6 +23,9 @@ class CellImages:
     """int64 [N]"""
     embeddings: Sequence[np.ndarray]
     """for each encoder float32 [N, views, width]"""
+    laboratories: np.ndarray | None = None
+    """int64 [N], 0 for the laboratory itself, from 1 on for synthetic ones; None where there are none. The views of a
+    cell in a synthetic laboratory are one picture, by turns with embeddings brought to the laboratory itself and not"""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -30,7 +34,45 @@ class CellImages:
         """Some of the cells, int64 positions; a cell may come more than once."""
         if np.array_equal(positions, np.arange(len(self))):
             return self
-        return CellImages(self.rows[positions], self.labels[positions], [each[positions] for each in self.embeddings])
+        laboratories = None if self.laboratories is None else self.laboratories[positions]
+        embeddings = [each[positions] for each in self.embeddings]
+        return CellImages(self.rows[positions], self.labels[positions], embeddings, laboratories)
+
+    @property
+    def own(self) -> np.ndarray:
+        """bool [N], which cells are of the laboratory itself."""
+        return np.ones(len(self), bool) if self.laboratories is None else self.laboratories == 0
+
+
+def with_laboratories(
+    cells: CellImages, labels: np.ndarray, laboratories: np.ndarray, embeddings: Sequence[np.ndarray], offset: int
+) -> CellImages:
+    """Training cells, followed by cells in synthetic laboratories.
+
+    A classifier meets another laboratory in two ways: with embeddings that are standardised by that laboratory's own
+    statistics, where these are known, or by those of the training. It learns from both.
+
+    Args:
+        cells: N cells.
+        labels: int64 [M], of the others.
+        laboratories: int64 [M], their laboratories, from 0.
+        embeddings: of the others, for each encoder float32 [M, width].
+        offset: where the rows of the others begin in the pixels.
+    """
+    joined = []
+    for own, other in zip(cells.embeddings, embeddings, strict=True):
+        known = statistics_of(own)
+        both = np.repeat(other[:, None], own.shape[1], 1)
+        for number in np.unique(laboratories):
+            part = laboratories == number
+            both[part, ::2] = statistics_of(other[part, None]).shrunk(known).bring(both[part, ::2], known)
+        joined.append(np.concatenate([own, both]))
+    return CellImages(
+        np.concatenate([cells.rows, offset + np.arange(len(labels))]),
+        np.concatenate([cells.labels, labels]),
+        joined,
+        np.concatenate([np.zeros(len(cells), np.int64), 1 + laboratories]),
+    )
 
 
 def cell_images(

@@ -104,6 +104,10 @@ class FusedClassifier(PixelClassifier):
             projection.fit(each)
 
     @property
+    def standardisers(self) -> list[Standardise]:
+        return list(self._projections)
+
+    @property
     def _projections(self) -> list[Projection]:
         return list(self.projections)  # type: ignore[arg-type]
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hemacell.classifiers.central_crop import CentralCrop
 from hemacell.classifiers.description import ClassifierConfig, Prediction, Predictions
 from hemacell.classifiers.ood import MahalanobisDetector, low_level_features
+from hemacell.classifiers.standardise import Standardise
 from hemacell.data.augmentation import dihedral_views
 from hemacell.data.images import to_square
 from hemacell.encoders.frozen import FrozenEncoder
@@ -35,6 +36,14 @@ _VIEWS_AT_ONCE = 64  # more are not quicker, and need more memory
 
 class CellClassifier(nn.Module, ABC):
     """What a method learns: from pixels and embeddings to logits. Its `state_dict` is all that is stored of it."""
+
+    @property
+    def standardisers(self) -> list[Standardise]:
+        """What standardises the embedding of each encoder, in order: another laboratory has its own numbers there.
+
+        A method that has none cannot be adapted to another laboratory.
+        """
+        return []
 
     @abstractmethod
     def logits(self, images: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
@@ -173,6 +182,11 @@ class ClassifierModel(nn.Module):
         assert self.site is not None, "a classifier that frames pictures knows the laboratory of its training"
         return frame(image, self.site, self.config.framing, self.config.decoded_size)
 
+    def with_network(self, network: CellClassifier) -> ClassifierModel:
+        """This classifier with another network of the same method; shares its encoders and detector."""
+        made = ClassifierModel(self.config, network, self.frozen_encoders, self.detector, self.precision)
+        return made.to(self.device)
+
     def calibrated(self, detector: MahalanobisDetector, **found: object) -> ClassifierModel:
         """This classifier with its detector and what else calibration found; shares its network and encoders.
 
@@ -275,6 +289,20 @@ class ClassifierModel(nn.Module):
             return self._low_level_features(self.crop(scaled), [crop(scaled) for crop in self.encoder_crops])
 
         return self._over(pixels, rows, features)
+
+    @torch.no_grad()
+    def embed_pixels(self, pixels: np.ndarray, progress: Callable[[int, int], None] | None = None) -> list[np.ndarray]:
+        """Embeddings of decoded images and their turns, for each encoder float32 [N, `config.views`, width]."""
+        views = self.config.views
+        found: list[list[Tensor]] = [[] for _ in self.encoders]
+        for part in _parts(len(pixels), max(1, _VIEWS_AT_ONCE // views)):
+            scaled = _scaled(self._tensor(pixels, part))
+            for encoder, crop, into in zip(self.encoders, self.encoder_crops, found, strict=True):
+                with self._autocast():
+                    into.append(encoder(dihedral_views(crop(scaled), views)).float().unflatten(0, (views, -1)))
+            if progress:
+                progress(min(part.stop, len(pixels)), len(pixels))
+        return [torch.cat(each, 1).transpose(0, 1).cpu().numpy() for each in found]
 
     @torch.no_grad()
     def from_embeddings(self, pixels: np.ndarray, rows: np.ndarray, embeddings: Sequence[np.ndarray]) -> np.ndarray:

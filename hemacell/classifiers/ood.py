@@ -117,6 +117,11 @@ class MahalanobisDetector(nn.Module):
         tensors = self.state_dict() | {"threshold": torch.tensor(threshold, dtype=torch.float64)}
         return MahalanobisDetector(**tensors)
 
+    def with_least_threshold(self, features: np.ndarray, rate: float) -> MahalanobisDetector:
+        """The same detector, with a higher threshold where more than a share `rate` of these cells lies beyond it."""
+        other = self.with_false_positive_rate(features, rate)
+        return other if float(other.threshold) > float(self.threshold) else self
+
     def forward(self, features: Tensor) -> Tensor:
         standard = ((features - self.center) / self.scale).clamp(-CLIP_SIGMA, CLIP_SIGMA)
         squares = [((standard - mean) @ self.whitening).square().sum(1) for mean in self.means]

@@ -242,7 +242,7 @@ class CropSettings(Settings):
     encoder_size: EncoderSize = 96
     crop: Crop = "auto"
     field_of_view: Key[float] = Field(
-        1.96, ge=1, le=5, description="with crop=auto: side of what is seen, in median diameters of the nuclei"
+        1.6, ge=1, le=5, description="with crop=auto: side of what is seen, in median diameters of the nuclei"
     )
     glass: Key[Literal["on", "off"]] = Field(
         "on", description="with crop=auto: divide pixels by the colour of the picture's empty glass"
@@ -291,6 +291,21 @@ class ViewSettings(AugmentationSettings):
     def jitter(self) -> dict[str, Any]:
         """The fields of an `AugmentationConfig` for what the cell network gets on top of a stored view."""
         return self._amounts("jitter")
+
+
+class SyntheticSettings(Settings):
+    """Laboratories made by code, in which the training cells are shown too (`hemacell.framing.synthetic`)."""
+
+    synthetic_laboratories: Key[int] = Field(
+        40,
+        ge=0,
+        description="laboratories made by code in which training cells are shown too, with crop=auto and method=fusion",
+        examples=[20],
+    )
+    synthetic_images: Key[int] = Field(200, ge=2, description="training cells in each of them, at most")
+    synthetic_share: Key[float] = Field(
+        0.5, ge=0, le=1, description="share of the training cells in a batch that are of these laboratories"
+    )
 
 
 class FusionSettings(Settings):

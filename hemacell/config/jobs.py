@@ -37,6 +37,7 @@ from hemacell.config.groups import (
     StepSettings,
     StepsExponent,
     StepsFactor,
+    SyntheticSettings,
     Threads,
     TrainingSettings,
     ViewSettings,
@@ -106,6 +107,7 @@ class CamelyonSettings(ClassSettings, AugmentationSettings, PretrainingSettings)
 class CellSettings(
     CalibrationSettings,
     FusionSettings,
+    SyntheticSettings,
     OptimiserSettings,
     ViewSettings,
     CropSettings,

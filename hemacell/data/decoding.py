@@ -227,10 +227,19 @@ def _pieces(image: Image.Image, key: RowKey, size: int, per_tile: int) -> tuple[
     return [np.asarray(image.crop((left, top, left + size, top + size))) for left, top in corners], ""
 
 
+def read_row(manifest: Manifest, row: int) -> Image.Image:
+    """The RGB image of a row, without its mask applied. Raises UnreadableImage."""
+    return _image(manifest, manifest.table["path"].iat[row])[0]
+
+
+def _image(manifest: Manifest, path: str) -> tuple[Image.Image, str]:
+    return (manifest.read(path), "") if manifest.read else read_path(path, manifest.bits)
+
+
 def _read(row: RowKey, recipe: _Recipe, manifest: Manifest) -> _Result:
     path, mask_path = row
     try:
-        image, note = (manifest.read(path), "") if manifest.read else read_path(path, manifest.bits)
+        image, note = _image(manifest, path)
     except UnreadableImage as error:
         return _Result([], str(error))
     if mask_path:

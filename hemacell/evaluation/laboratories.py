@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 TEST = "test"
-EXTERNAL = "external"
+EXTERNAL, ADAPTED = "external", "external_adapted"
 
 #: How other laboratories' images are scored -> what follows a laboratory's name in words. Another way is one more
 #: entry here and where it is computed (`jobs.classifier`): files, comparisons, notes and reports follow.
-WAYS = {EXTERNAL: ""}
+WAYS = {EXTERNAL: "", ADAPTED: ", adapted without labels"}
 
 #: With what the names of scores begin.
 PREFIXES = (f"{TEST}/", *(f"{way}/" for way in WAYS))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from hemacell.classifiers.adaptation import adapted
 from hemacell.classifiers.calibration import Calibration, calibrate, calibration_split
 from hemacell.classifiers.cells import CellImages, cell_images
 from hemacell.classifiers.description import DESCRIPTION, ClassifierConfig, Predictions
@@ -24,11 +25,12 @@ from hemacell.core.progress import Progress
 from hemacell.data.decoding import Decoded
 from hemacell.data.groups import known_groups
 from hemacell.data.manifest import SPLITS, Manifest
+from hemacell.data.stacked import Pixels
 from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.evaluation.classification import Evaluation
 from hemacell.evaluation.groups import number_of_groups, units_in_a_sentence
-from hemacell.evaluation.laboratories import TEST, split_of
+from hemacell.evaluation.laboratories import ADAPTED, TEST, split_of
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
 from hemacell.framing.decoding import FramedImages
@@ -37,6 +39,7 @@ from hemacell.jobs.context import RunContext
 from hemacell.jobs.copies import report_findings
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
 from hemacell.jobs.images import decode_cells, log_images, log_site, log_training_images, report_unreadable
+from hemacell.jobs.laboratories import in_synthetic_laboratories
 from hemacell.jobs.training import train
 from hemacell.jobs.wbc_inputs import Images, divided_images, with_scale
 from hemacell.reporting import model_card
@@ -116,7 +119,9 @@ class EmbeddedCells(LoadedCells):
     encoders: Mapping[str, FrozenEncoder]
     """slug -> encoder, on its device"""
     images: Mapping[str, CellImages]
-    """of each part"""
+    """of each part; those of `train` followed by cells in synthetic laboratories, where the method learns from these"""
+    pixels: Pixels
+    """of all of them"""
 
 
 def embed_cells(
@@ -140,7 +145,12 @@ def embed_cells(
     images = {
         split: embedded(split, part, stored if split == "train" else turns) for split, part in cells.parts.items()
     }
-    return EmbeddedCells(cells.pictures, cells.manifest, cells.parts, encoders, images)
+    pixels: Pixels = cells.decoded.array
+    if METHODS[settings.method].learns_from_laboratories:
+        images["train"], pixels = in_synthetic_laboratories(
+            job, cells.pictures, cells.parts["train"], images["train"], list(encoders.values())
+        )
+    return EmbeddedCells(cells.pictures, cells.manifest, cells.parts, encoders, images, pixels)
 
 
 def fit_method(
@@ -169,9 +179,8 @@ def fit_method(
         lambda task, network, steps: train(job, run, task, network, steps),
         registry.fetch(start, job.cache) if start else None,
     )
-    data = TrainingData(
-        cells.decoded.array, cells.images["train"], cells.images["val"], list(train_part.table["sha256"])
-    )
+    digests = list(train_part.table["sha256"])
+    data = TrainingData(cells.pixels, cells.images["train"], cells.images["val"], digests)
     fitted = METHODS[settings.method].fit(data, context)
     count = sum(parameter.numel() for parameter in fitted.network.parameters())
     run.text(f"{fitted.network}\n\ntrained: {count:,} parameters\n", MODEL_SUMMARY)
@@ -262,7 +271,11 @@ def _evaluate_external(
     report_unreadable(run, decoded, split_of(name))
     log_site(run, pictures, split_of(name))
     found: dict[str, Evaluation] = {}
-    for split, classifier in {split_of(name): model}.items():  # another way of scoring is one more entry
+    ways = {split_of(name): model}  # another way of scoring is one more entry
+    if model.network.standardisers:
+        progress = Progress(f"adapting to {name}")
+        ways[split_of(name, ADAPTED)] = adapted(model, decoded.array, progress)
+    for split, classifier in ways.items():
         predicted = classifier.predict_pixels(decoded.array)
         found[split] = evaluate_and_log(
             run,

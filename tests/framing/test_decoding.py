@@ -1,6 +1,7 @@
 """Sets of images, framed: measured once, stored by what decides the pixels, masks in the same place."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def test_every_picture_is_that_of_its_file(cells, tmp_path):
     images = decode_framed(small, found, site, FRAMING, 48, tmp_path)
     assert images.decoded.manifest.names == small.manifest.names
     for row in range(0, len(images.decoded), 7):
-        image = read_rgb(images.decoded.manifest.table["path"].iat[row])
+        image = read_rgb(Path(images.decoded.manifest.table["path"].iat[row]))
         assert found[row] == measured(image)
         assert np.array_equal(images.decoded.array[row], frame(image, site, FRAMING, 48).pixels)
 
@@ -67,7 +68,7 @@ def test_masks_lie_where_their_pictures_do(cells, tmp_path):
     file = tmp_path / "mask.png"
     row = 5
     path = cells.table["path"].iat[row]
-    grey = np.asarray(read_rgb(path).convert("L"))
+    grey = np.asarray(read_rgb(Path(path)).convert("L"))
     Image.fromarray(np.where(grey < np.quantile(grey, 0.1), 255, 0).astype(np.uint8)).save(file)
     table = cells.table.copy()
     table.loc[row, "own_mask"] = str(file)

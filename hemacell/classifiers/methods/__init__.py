@@ -26,7 +26,6 @@ from hemacell.core.provenance import code_digest, sources_digest
 from hemacell.core.registry import Registry
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import nn
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from hemacell.classifiers.description import ClassifierConfig
     from hemacell.classifiers.model import CellClassifier
     from hemacell.config.jobs import WbcSettings
+    from hemacell.data.stacked import Pixels
     from hemacell.encoders.embeddings import StoredViews
     from hemacell.training.loop import Task, Trained
 
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 class TrainingData:
     """What a method learns from: labelled cells of one draw."""
 
-    pixels: np.ndarray
-    """uint8 [M, S, S, 3], all decoded images; a memory map"""
+    pixels: Pixels
+    """uint8 [M, S, S, 3], all decoded images; from memory maps"""
     train: CellImages
-    """the labelled training cells, with the embeddings of `Method.stored_views`"""
+    """the labelled training cells, with the embeddings of `Method.stored_views`; in synthetic laboratories, too"""
     val: CellImages
     """the val cells, for metrics during training; not to be learnt from"""
     sha256: Sequence[str]
-    """digests of the training images, in the order of `train`"""
+    """digests of the training images, in the order of `train`; without those in synthetic laboratories"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +86,8 @@ class Method(ABC):
     name: ClassVar[str] = ""
     needs_encoders: ClassVar[bool] = True
     can_warm_start: ClassVar[bool] = False
+    learns_from_laboratories: ClassVar[bool] = False
+    """Whether it learns from training cells in synthetic laboratories too."""
 
     def check(self, settings: WbcSettings) -> None:
         """Check, before anything is loaded, that the method can do what the settings ask for.

@@ -41,6 +41,10 @@ class NearestNeighbours(CellClassifier):
         self.register_buffer("stored", torch.zeros(images, sum(widths)))
         self.register_buffer("targets", torch.zeros(images, classes))
 
+    @property
+    def standardisers(self) -> list[Standardise]:
+        return list(self.standardise)  # type: ignore[arg-type]
+
     def features(self, embeddings: Sequence[Tensor]) -> Tensor:
         """For each encoder [N, width] -> directions float32 [N, sum of widths] of length 1.
 

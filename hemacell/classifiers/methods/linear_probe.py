@@ -35,6 +35,10 @@ class LinearProbe(CellClassifier):
         self.standardise = nn.ModuleList(map(Standardise, widths))
         self.linear = nn.Linear(sum(widths), classes)
 
+    @property
+    def standardisers(self) -> list[Standardise]:
+        return list(self.standardise)  # type: ignore[arg-type]
+
     def features(self, embeddings: Sequence[Tensor]) -> Tensor:
         """For each encoder [N, width] -> [N, sum of widths], standardised."""
         return torch.cat([scale(each) for scale, each in zip(self.standardise, embeddings, strict=True)], 1)
