@@ -40,8 +40,7 @@ def _jobs(steps: int) -> list[tuple[str, str, dict[str, object]]]:
         ("wbc encoders=none", "wbc", {**wbc, "encoders": "none"}),
         ("wbc method=linear_probe", "wbc", {**wbc, "encoders": "imagenet", "method": "linear_probe"}),
         ("wbc method=knn", "wbc", {**wbc, "encoders": "imagenet", "method": "knn"}),
-        # the sample as another laboratory, seen at another crop: encoders and network move together
-        ("wbc external", "wbc", {**wbc, "external": "SAMPLE/WBC_100", "external_crop": 0.9}),
+        ("wbc external", "wbc", {**wbc, "external": "sample:SAMPLE/WBC_100"}),
         ("wbc bf16", "wbc", {**wbc, "precision": "bf16", "seed": 1}),
         ("wbc float32", "wbc", {**wbc, "precision": "float32", "seed": 2}),
         ("evaluate", "evaluate", {"model": SAMPLE_MODEL, "crop": 0.8}),

@@ -11,9 +11,9 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from hemacell.evaluation.comparison.compare import compare
+from hemacell.evaluation.comparison.grid import splits_of
 from hemacell.evaluation.comparison.table import results_table
 from hemacell.reporting.study_facts import study_facts
 from hemacell.reporting.study_report import write_report
@@ -31,9 +31,7 @@ def main() -> None:
     read = time.perf_counter()
     repeated = itertools.islice(itertools.cycle(records), asked.runs)
     many = [replace(each, draw=each.draw + 1000 * (number // len(records))) for number, each in enumerate(repeated)]
-    splits: list[Literal["test", "external"]] = ["test"]
-    if all(record.external for record in many):
-        splits.append("external")
+    splits = splits_of(many, least=len(many))
     comparisons = [compare(many, split=split) for split in splits]
     compared = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -123,7 +123,7 @@ def test_committed_pictures_are_of_drawn_cells_or_of_results():
 def study(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with one tiny study, scored on another folder too."""
     own = Store(tmp_path_factory.mktemp("notebooks"), sample.parent)
-    own.run("study", external=sample / "WBC_100" / "test")
+    own.run("study", external=f"other:{sample}/WBC_100/test")
     return own
 
 
@@ -172,7 +172,7 @@ def test_compare_shows_the_newest_study(study):
     assert "none against random-prcc at 10 %: " in text["another-baseline-figure"]
     assert "F1 of Basophil" in text["one-class-figure"]
     assert "always wrong with none and always right with random-prcc" in text["images-table"]
-    assert "random-prcc against none" in text["external-figure"]
+    assert " other images:" in text["external-figure"] and "random-prcc against none" in text["external-figure"]
     drawn = set(of_cells(notebook, "image/png")) - {"images-figure"}  # there may be no such image
     figures = {"label-efficiency", "paired-differences", "class-gains", "confusion"}
     assert drawn == figures | {"another-baseline-figure", "one-class-figure", "external-figure"}

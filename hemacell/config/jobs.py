@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hemacell.config.arms import Arm, parse_arms
 from hemacell.config.base import example_text
@@ -43,6 +43,7 @@ from hemacell.config.groups import (
     WbcFolder,
     WeightDecay,
 )
+from hemacell.config.laboratories import parse_laboratories
 from hemacell.config.roles import Display, Execution, Images, Key, Record, Resolved, Role, Varied
 from hemacell.core.errors import UserError
 
@@ -134,15 +135,27 @@ class CellSettings(
         examples=[5],
     )
     external: Resolved[str] = Field(
-        "", description="another laboratory's folder of class folders, scored too", examples=["DIR"]
+        "",
+        description="other laboratories' images, scored too: NAME:DIR with commas between; NAME stands in the metrics",
+        examples=["lisc:DIR"],
     )
-    external_crop: Key[float] = Field(0, ge=0, le=1, description="crop for external; 0 for the same", examples=[1.0])
 
     @model_validator(mode="after")
     def _two_folds(self) -> Self:
         if self.folds == 1:
             raise ValueError("folds: expected 2 or more, found 1; type folds=5, or leave it out for one test split")
         return self
+
+    @field_validator("external")
+    @classmethod
+    def _named_laboratories(cls, text: str) -> str:
+        parse_laboratories(text)
+        return text
+
+    @property
+    def laboratories(self) -> dict[str, str]:
+        """Name of each other laboratory -> its folder, as it was typed."""
+        return parse_laboratories(self.external)
 
     def for_pretraining(self, of: type[PretrainingSettings]) -> dict[str, Any]:
         """What is handed to a job that pretrains an encoder which is needed and not registered yet: name -> value.

@@ -48,7 +48,7 @@ class Evaluation:
         return number_of_groups(self.predictions.groups)
 
     def metrics(self) -> dict[str, float]:
-        """All numbers by the names that are logged behind `test/` or `external/`."""
+        """All numbers by the names that are logged behind `test/` or `external/lisc/`."""
         limits = {f"{name}_low": low for name, (low, _) in self.intervals.items()}
         limits |= {f"{name}_high": high for name, (_, high) in self.intervals.items()}
         return {**self.scores, **self.reliability, **self.saliency, **limits}

@@ -46,7 +46,7 @@ class Metric(Generic[Function]):
     """One score of a classifier."""
 
     name: str
-    """as logged, behind `test/` or `external/`"""
+    """as logged, behind `test/` or `external/lisc/`"""
     label: str
     """in figures and tables"""
     function: Function
@@ -156,7 +156,7 @@ def nll(labels: NDArray[np.int64], probabilities: Floats) -> float:
 
 
 def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, float]:
-    """All registered scores of a classifier, under the names that are logged behind `test/` or `external/`.
+    """All registered scores of a classifier, under the names that are logged behind `test/` or `external/lisc/`.
 
     A score that the labels leave undefined is left out; nothing is ever NaN. In particular, where a class has no
     image among the labels (another laboratory's folder may lack one):

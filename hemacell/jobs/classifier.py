@@ -28,12 +28,13 @@ from hemacell.encoders.embeddings import StoredViews
 from hemacell.encoders.frozen import FrozenEncoder
 from hemacell.evaluation.classification import Evaluation
 from hemacell.evaluation.groups import number_of_groups, units_in_a_sentence
+from hemacell.evaluation.laboratories import TEST, split_of
 from hemacell.evaluation.metrics import classification_metrics
 from hemacell.evaluation.paired import right_by_image
 from hemacell.jobs.context import RunContext
 from hemacell.jobs.copies import report_findings
 from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
-from hemacell.jobs.images import decode, log_images, log_training_images
+from hemacell.jobs.images import decode, log_images, log_training_images, report_unreadable
 from hemacell.jobs.training import train
 from hemacell.jobs.wbc_inputs import Images, divided_images
 from hemacell.reporting import model_card
@@ -203,18 +204,23 @@ class Tested:
 
     predictions: Predictions
     test: Evaluation
-    external: Evaluation | None
+    external: Mapping[str, Evaluation]
+    """`external/lisc` -> on the images of that laboratory"""
 
     def scores(self) -> dict[str, Mapping[str, float]]:
-        """`test`, and `external` where there is another laboratory."""
-        found = {"test": self.test.scores}
-        return found | {"external": self.external.scores} if self.external else found
+        """Of `test`, and of each other laboratory."""
+        return {TEST: self.test.scores, **{split: each.scores for split, each in self.external.items()}}
 
 
 def evaluate_once(
-    job: Job, run: Tracker, cells: EmbeddedCells, model: ClassifierModel, external: Manifest | None, steps: int
+    job: Job,
+    run: Tracker,
+    cells: EmbeddedCells,
+    model: ClassifierModel,
+    laboratories: Mapping[str, Manifest],
+    steps: int,
 ) -> Tested:
-    """Score the calibrated classifier on the test images and on another laboratory's, and log all that they show."""
+    """Score the calibrated classifier on the test images and on other laboratories', and log all that they show."""
     found = model.predict_embedded(cells.decoded.array, cells.images["test"])
     test = evaluate_and_log(
         run,
@@ -226,27 +232,34 @@ def evaluate_once(
         grad_cam=GradCAM.if_possible(model),
         intervals=True,
     )
-    return Tested(found, test, _evaluate_external(job, run, external, model, steps) if external else None)
+    external: dict[str, Evaluation] = {}
+    for name, images in laboratories.items():
+        external |= _evaluate_external(job, run, name, images, model, steps)
+    return Tested(found, test, external)
 
 
-def _evaluate_external(job: Job, run: Tracker, external: Manifest, model: ClassifierModel, steps: int) -> Evaluation:
-    """The classifier on another laboratory's images, at a crop of their own."""
-    settings = job.settings
-    log_images(run, external, "external")
-    decoded = decode(job, external, settings.decoded_size)
-    cropped = model.with_crop(settings.external_crop or settings.crop)
-    found = cropped.predict_pixels(decoded.array)
-    return evaluate_and_log(
-        run,
-        decoded.manifest,
-        found.probabilities,
-        decoded.array,
-        split="external",
-        step=steps,
-        acceptance=acceptance_of(cropped.config, found),
-        grad_cam=GradCAM.if_possible(cropped),
-        intervals=True,
-    )
+def _evaluate_external(
+    job: Job, run: Tracker, name: str, images: Manifest, model: ClassifierModel, steps: int
+) -> dict[str, Evaluation]:
+    """The classifier on the images of another laboratory, in each of the `WAYS`: `external/lisc` -> scores."""
+    log_images(run, images, split_of(name))
+    decoded = decode(job, images, job.settings.decoded_size)
+    report_unreadable(run, decoded, split_of(name))
+    found: dict[str, Evaluation] = {}
+    for split, classifier in {split_of(name): model}.items():  # another way of scoring is one more entry
+        predicted = classifier.predict_pixels(decoded.array)
+        found[split] = evaluate_and_log(
+            run,
+            decoded.manifest,
+            predicted.probabilities,
+            decoded.array,
+            split=split,
+            step=steps,
+            acceptance=acceptance_of(classifier.config, predicted),
+            grad_cam=GradCAM.if_possible(classifier),
+            intervals=True,
+        )
+    return found
 
 
 def register_classifier(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.core.text import slug
@@ -16,6 +17,8 @@ from hemacell.tracking.schema import ANSWER
 if TYPE_CHECKING:
     from hemacell.evaluation.comparison.records import RunRecord
     from hemacell.tracking.runs.tracker import Tracker
+
+logger = logging.getLogger(__name__)
 
 
 def log_comparison(
@@ -40,6 +43,7 @@ def log_comparison(
         UserError: the runs cannot be compared, or the folder cannot be written.
     """
     from hemacell.evaluation.comparison.compare import compare
+    from hemacell.evaluation.comparison.grid import splits_of
     from hemacell.evaluation.comparison.table import results_table
     from hemacell.evaluation.metrics import study_metrics
     from hemacell.reporting.study_answer import answer
@@ -47,9 +51,11 @@ def log_comparison(
     from hemacell.reporting.study_report import write_report
 
     chosen = _baseline(records, baseline)
-    splits: list[Literal["test", "external"]] = ["test"]
-    if all(record.external for record in records):
-        splits.append("external")
+    splits = splits_of(records, least=len(records))
+    for split in splits_of(records):
+        if split not in splits:
+            lacking = sum(split not in record.external for record in records)
+            logger.warning(f"{split} is not compared: {lacking} of {len(records)} runs have no predictions on it")
     comparisons = [
         compare(records, baseline=chosen, split=split, resamples=resamples, permutations=permutations)
         for split in splits

@@ -57,7 +57,7 @@ def evaluate_and_log(
         manifest: N labelled images.
         probabilities: float [N, C], calibrated.
         pixels: uint8 [N, S, S, 3], the decoded images.
-        split: `test` or `external`: the prefix of the metrics.
+        split: `test` or `external/lisc`: the prefix of the metrics.
         step: of the metrics.
         acceptance: what decides which predictions are accepted without review; None for a model that is not calibrated.
         grad_cam: shows beside each mistake what supported the prediction. Where images have a mask, the share of these

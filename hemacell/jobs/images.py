@@ -32,11 +32,18 @@ def log_images(run: Tracker, manifest: Manifest, context: str) -> None:
     Args:
         run: to record with.
         manifest: the images.
-        context: what they are used for, such as `training` or `external`.
+        context: what they are used for, such as `training` or `external/lisc`.
     """
     run.data_input(manifest.digest32, manifest.name, str(manifest.root), manifest.counts(), context)
     if manifest.account.skipped:
-        run.text(manifest.account.to_csv(), SKIPPED.format(f"-{context}" if context == "external" else ""))
+        run.text(manifest.account.to_csv(), SKIPPED.format(_of_laboratory(context)))
+
+
+def _of_laboratory(context: str) -> str:
+    """What sets the names of a laboratory's files apart: `-external-lisc`; '' for a run's own images."""
+    from hemacell.evaluation.laboratories import is_elsewhere
+
+    return f"-{context.replace('/', '-')}" if is_elsewhere(context) else ""
 
 
 def log_training_images(
@@ -56,17 +63,24 @@ def log_training_images(
         _log_channel_stats(run, decoded.array[train])
 
 
-def report_unreadable(run: Tracker, decoded: Decoded) -> None:
-    """Say how unusual files were read; warn of images that could not be, and log them with the reasons."""
+def report_unreadable(run: Tracker, decoded: Decoded, context: str = "training") -> None:
+    """Say how unusual files were read; warn of images that could not be, and log them with the reasons.
+
+    Args:
+        run: the open run.
+        decoded: the images.
+        context: as for `log_images`.
+    """
     for note, count in decoded.notes.items():
         logger.info(f"{count} images: {note}")
     if not decoded.bad:
         return
     path, reason = decoded.bad[0]
+    file = BAD_IMAGES.format(_of_laboratory(context))
     logger.warning(
-        f"{len(decoded.bad)} images could not be read and are left out (bad_images.txt); the first: {path}: {reason}"
+        f"{len(decoded.bad)} images could not be read and are left out ({file}); the first: {path}: {reason}"
     )
-    run.text("".join(f"{' '.join(path.splitlines())}\t{reason}\n" for path, reason in decoded.bad), BAD_IMAGES)
+    run.text("".join(f"{' '.join(path.splitlines())}\t{reason}\n" for path, reason in decoded.bad), file)
 
 
 def _log_channel_stats(run: Tracker, pixels: np.ndarray) -> None:

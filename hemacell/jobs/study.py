@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hemacell.config.jobs import CellSettings, StudySettings, WbcSettings
 from hemacell.config.roles import Role
 from hemacell.config.run_names import draw_or_fold, percent
+from hemacell.evaluation.laboratories import split_of
 from hemacell.execution.executor import get_executor
 from hemacell.jobs.context import RunContext, start_job
 from hemacell.jobs.copies import report_findings
@@ -163,8 +164,8 @@ def resume_stopped(study: Study) -> Study:
 def record_images(study: Study, parent: Tracker) -> None:
     """Record the images as inputs of the study's run."""
     log_images(parent, study.images.everything, "study")
-    if study.images.external is not None:
-        log_images(parent, study.images.external, "external")
+    for name, images in study.images.external.items():
+        log_images(parent, images, split_of(name))
 
 
 def decode_images(study: Study, parent: Tracker) -> None:
@@ -172,8 +173,7 @@ def decode_images(study: Study, parent: Tracker) -> None:
     wanted = {
         (manifest.digest, arm.job.settings.decoded_size): manifest
         for arm in study.arms
-        for manifest in (arm.inputs.images.everything, arm.inputs.images.external)
-        if manifest is not None
+        for manifest in (arm.inputs.images.everything, *arm.inputs.images.external.values())
     }
     for (_, size), manifest in wanted.items():
         decoded = decode(study.job, manifest, size)

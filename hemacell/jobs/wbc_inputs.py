@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hemacell.config.jobs import CellSettings, WbcSettings
 from hemacell.config.roles import Role
+from hemacell.core.errors import UserError
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
+    from hemacell.data.sources.base import SourceOptions
     from hemacell.jobs.context import RunContext
     from hemacell.tracking.registry.encoders import EncoderSpec
     from hemacell.tracking.registry.lookup import RegisteredModel
@@ -25,8 +27,8 @@ class Images(NamedTuple):
 
     everything: Manifest
     """The cells with their splits; with `folds`, not divided yet."""
-    external: Manifest | None
-    """Another laboratory's cells."""
+    external: Mapping[str, Manifest]
+    """Name of each other laboratory -> its cells."""
     kept: Manifest
     """The cells without those that `drop` leaves out."""
 
@@ -55,15 +57,17 @@ class CellInputs:
         from hemacell.classifiers.methods import method_digest
         from hemacell.data.groups import groups_digest
         from hemacell.data.masks import masks_digest
+        from hemacell.evaluation.laboratories import split_of
 
         if self.missing:
             return ""
         inputs = {spec.slug: replace(spec, seed=job.settings.seed).identity for spec in self.encoders}
         inputs |= {"data": manifest.digest, "masks": masks_digest(manifest.part("test"))}
         inputs |= {"method": method_digest(job.settings.method), "groups": groups_digest(manifest)}
-        if (external := self.images.external) is not None:
-            inputs |= {"external": external.digest, "external masks": masks_digest(external)}
-            inputs["external groups"] = groups_digest(external)
+        for name, other in self.images.external.items():
+            split = split_of(name)
+            inputs |= {split: other.digest, f"{split} masks": masks_digest(other)}
+            inputs[f"{split} groups"] = groups_digest(other)
         return job.key(inputs | {"init_from": self.start.model_id if self.start else ""})
 
 
@@ -90,7 +94,7 @@ def find_inputs(
 
 
 def read_images(settings: CellSettings, root: Path) -> Images:
-    """The cells with their splits, and the other laboratory's folder, as the settings name them.
+    """The cells with their splits, and those of other laboratories, as the settings name them.
 
     Raises:
         UserError: a folder is missing or holds no images.
@@ -98,7 +102,6 @@ def read_images(settings: CellSettings, root: Path) -> Images:
     from hemacell.data.corrections import corrected
     from hemacell.data.folds import pooled
     from hemacell.data.sources.base import SourceOptions
-    from hemacell.data.sources.labelled import ALL, labelled_images
     from hemacell.data.sources.resolve import read_manifest
     from hemacell.data.splits import official_splits
     from hemacell.data.subsets import limit
@@ -117,9 +120,26 @@ def read_images(settings: CellSettings, root: Path) -> Images:
     if settings.limit:
         everything = limit(everything, settings.limit)
     kept = without_duplicates(settings, everything, corrections) if settings.drop == "duplicates" else everything
-    other = settings.external
-    external = labelled_images(Path(other), everything.classes, ALL, named) if other else None
-    return Images(everything, external, kept)
+    return Images(everything, _read_laboratories(settings, everything.classes, named), kept)
+
+
+def _read_laboratories(settings: CellSettings, classes: Sequence[str], options: SourceOptions) -> dict[str, Manifest]:
+    from hemacell.data.sources.labelled import ALL, labelled_images
+
+    found = {}
+    for name, folder in settings.laboratories.items():
+        root = Path(folder).expanduser()
+        whole = Path(f"{name}:{folder}")
+        if whole.exists() and not root.exists():
+            raise UserError(
+                f"external: expected a folder after the name {name}, found none at {folder}; for the folder {whole} "
+                f"type external=NAME:{whole}"
+            )
+        try:
+            found[name] = labelled_images(root, classes, ALL, options)
+        except UserError as error:
+            raise UserError(f"external: {name}: {error}") from error
+    return found
 
 
 def divided_images(settings: WbcSettings, images: Images) -> Manifest:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hemacell.evaluation.comparison.grid import splits_of
 from hemacell.evaluation.comparison.records import RunRecord
+from hemacell.evaluation.laboratories import TEST, set_words
 
 
 def study_facts(run_id: str, records: Sequence[RunRecord]) -> dict[str, str]:
@@ -33,7 +35,7 @@ def study_facts(run_id: str, records: Sequence[RunRecord]) -> dict[str, str]:
     facts = {
         "data.kind": all_of("data.kind"),
         "data": folders("data"),
-        "external": folders("external"),
+        "other laboratories": ", ".join(sorted(set_words(split) for split in splits_of(records) if split != TEST)),
         "training images": f"{len({record.train_digest for record in records})} different sets",
         "encoders": ", ".join(f"{name}: {uri}" for name, uri in sorted(encoders.items())),
         "sources": all_of("git.commit") + (" (with changes)" if "true" in all_of("git.dirty") else ""),

@@ -51,7 +51,7 @@ def write_report(
 
     Args:
         folder: made where it is missing; files of the same names are replaced.
-        comparisons: on the test images, and after it, where there is one, on another laboratory's.
+        comparisons: on the test images, and after it on those of each other laboratory.
         runs: the runs, for the training curves and the list of runs.
         facts: label -> text, shown near the end. `data.kind` with `sample` in it puts a banner on top.
         table: a row a run, for results.csv.

@@ -13,10 +13,12 @@ from hemacell.evaluation.comparison.words import (
     label_efficiency_in_words,
     listed,
     named,
+    number_of_images,
     p_words,
     signed,
 )
 from hemacell.evaluation.groups import units_in_a_sentence
+from hemacell.evaluation.laboratories import set_words
 from hemacell.evaluation.metrics import metric_label, study_metrics
 from hemacell.reporting.figures.registry import STUDY_FIGURES, StudyFigure
 from hemacell.reporting.study_answer import answer
@@ -226,8 +228,9 @@ def _majority_baseline(comparison: Comparison) -> Section:
 
 
 def _external(comparison: Comparison, first: Comparison, runs: Sequence[RunRecord]) -> Section:
+    name = comparison.split.replace("/", "-")
     paragraphs = [
-        f"The same classifiers on {comparison.images:,} images of another laboratory, which were not used for "
+        f"The same classifiers on {number_of_images(comparison)} of another laboratory, which were not used for "
         "training, calibration or any choice.",
         *answer(comparison),
         *(f"Warning: {warning}." for warning in comparison.warnings if warning not in first.warnings),
@@ -236,11 +239,12 @@ def _external(comparison: Comparison, first: Comparison, runs: Sequence[RunRecor
     if len(comparison.arms) > 1:
         tables.append(_differences_table(comparison))
     figures = [
-        _figure(each, comparison, runs, "external_")
+        _figure(each, comparison, runs, f"{name}_")
         for each in STUDY_FIGURES.values()
         if each.external and each.applies(comparison)
     ]
-    return Section("external", "Another laboratory", tuple(paragraphs), tuple(figures), tuple(tables))
+    heading = f"Another laboratory: {set_words(comparison.split)}"
+    return Section(name, heading, tuple(paragraphs), tuple(figures), tuple(tables))
 
 
 def _method(comparison: Comparison) -> Section:

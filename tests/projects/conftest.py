@@ -186,10 +186,20 @@ def other_laboratory(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def pipeline(new_store, other_laboratory: Path):
+def laboratories(other_laboratory: Path) -> str:
+    """Two other laboratories: `near`, with all classes, and `far_away`, with two of them, no masks and an odd file."""
+    far = other_laboratory.parent / "Far_away"
+    for name in CLASSES[:2]:
+        shutil.copytree(other_laboratory / name, far / name)
+    (far / CLASSES[0] / "notes.txt").write_text("no image")
+    return f"near:{other_laboratory},{far}"
+
+
+@pytest.fixture(scope="session")
+def pipeline(new_store, laboratories: str):
     """One tiny real run of every entry point by `mlflow run`: (store, what each printed)."""
     store = new_store("pipeline")
-    cells = {"fraction": 0.5, "external": other_laboratory}
+    cells = {"fraction": 0.5, "external": laboratories}
     printed = {
         "prcc": store.mlflow_run("prcc"),
         "camelyon": store.mlflow_run("camelyon"),

@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from hemacell.cli import main
-from hemacell.config.jobs import JOBS
+from hemacell.config.jobs import JOBS, WbcSettings
+from hemacell.core.errors import UserError
+from hemacell.data.sources.base import SourceOptions
 from tests.projects.conftest import small_disk
 from tests.reading import read_cells, without_account
 
@@ -213,7 +215,10 @@ def test_a_mask_of_another_size(refused, course):
     [
         ("wbc_folder", "WBC_10", "did you mean WBC_100?"),
         ("mask_from", "WBC_JTSC", "expected a folder WBC_JTSC"),
-        ("external", "/no/such/laboratory", "no such folder: /no/such/laboratory"),
+        ("external", "/no/such/laboratory", "external: laboratory: no such folder: /no/such/laboratory"),
+        ("external", "lisc:/no/such/laboratory", "external: lisc: no such folder: /no/such/laboratory"),
+        ("external", "LISC 2:/data", "external: expected a name of at most 40 letters, digits and ._-"),
+        ("external", "/a/test,/b/test", "type for example external=first:/a/test,second:/b/test"),
         ("encoders", "prc", "unknown encoder 'prc'; did you mean prcc?"),
         ("encoders", "imagenet,imagenet", "expected each encoder once"),
         ("encoders", "models:/hemacell-prcc-encoder/1", "nothing is registered yet"),
@@ -229,7 +234,17 @@ def test_a_name(refused, setting, value, words):
 
 
 def test_an_external_folder_without_classes(refused, course):
-    assert "no class folders with images in" in refused("wbc", external=course / "pRCC_nolabel")
+    assert "external: jtsc: no class folders with images in" in refused("wbc", external=f"jtsc:{course}/pRCC_nolabel")
+
+
+def test_an_external_folder_whose_name_has_a_colon(tmp_path, monkeypatch):
+    from hemacell.jobs.wbc_inputs import _read_laboratories
+
+    (tmp_path / "lisc:2008").mkdir()
+    monkeypatch.chdir(tmp_path)
+    settings = WbcSettings.from_strings({"external": "lisc:2008"})
+    with pytest.raises(UserError, match="for the folder lisc:2008 type external=NAME:lisc:2008"):
+        _read_laboratories(settings, ["A", "B"], SourceOptions())
 
 
 def test_an_encoder_that_cannot_be_pretrained(refused, course):

@@ -48,7 +48,8 @@ def test_it_ends_well_and_says_so_in_clear_words(pipeline, job):
 def test_the_screen_shows_the_scores_at_the_end(pipeline):
     store, printed = pipeline
     table = printed["wbc"].stdout
-    assert "macro_f1" in table and "test " in table and "external " in table
+    assert "macro_f1" in table and "test " in table and "external/near " in table
+    assert "external/far_away " in table
     end = printed["main"].stdout + printed["main"].stderr
     assert "encoders=prcc,camelyon" in end and "encoders=none" in end
     assert f"mlflow ui --backend-store-uri {store.uri}" in end
@@ -78,9 +79,9 @@ def test_the_runs_of_mlflow_run_point_to_the_results(pipeline):
 
 
 @pytest.mark.parametrize("job", ["prcc", "camelyon", "wbc", "main"])
-def test_parameters_are_every_setting_in_canonical_text(pipeline, other_laboratory, job):
+def test_parameters_are_every_setting_in_canonical_text(pipeline, laboratories, job):
     store, _ = pipeline
-    given = {"fraction": 0.5, "external": str(other_laboratory)} if job == "wbc" else {}
+    given = {"fraction": 0.5, "external": laboratories} if job == "wbc" else {}
     assert result_of(store, job).data.params == store.settings(job, **given).canonical()
 
 
@@ -92,7 +93,8 @@ def test_parameters_are_every_setting_in_canonical_text(pipeline, other_laborato
         (
             "wbc",
             scores("test", CLASSES)
-            | scores("external", CLASSES)
+            | scores("external/near", CLASSES)
+            | scores("external/far_away", CLASSES[:2])
             | {"val/accuracy", "val/macro_f1", "test/cam_inside", "test/cam_inside_by_chance", "test/cam_images"},
         ),
     ],
@@ -118,13 +120,15 @@ def test_metrics(pipeline, job, wanted):
         ("camelyon", {"confusion_matrix.png", "roc.png", "loss_curves.png", "predictions.json"}),
         (
             "wbc",
-            {"loss_curves.png", "predictions.json", "external/predictions.json"}
+            {"loss_curves.png", "distances.png", "skipped-external-far_away.csv"}
             | {
                 folder + name
-                for folder in ("", "external/")
-                for name in ("confusion_matrix.png", "per_class.png", "reliability.png", "mistakes.png")
-            }
-            | {"risk_coverage.png", "external/risk_coverage.png", "distances.png"},
+                for folder in ("", "external/near/", "external/far_away/")
+                for name in (
+                    *("confusion_matrix.png", "per_class.png", "reliability.png", "mistakes.png", "risk_coverage.png"),
+                    "predictions.json",
+                )
+            },
         ),
     ],
 )
@@ -138,7 +142,7 @@ def test_pictures_and_files(pipeline, job, wanted):
             assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n", name
 
 
-@pytest.mark.parametrize("prefix", ["test", "external"])
+@pytest.mark.parametrize("prefix", ["test", "external/near"])
 def test_how_far_answers_can_be_relied_on_is_logged(pipeline, prefix):
     """From the probabilities as they were logged, and the limits as they were registered."""
     store, _ = pipeline
@@ -185,7 +189,7 @@ def test_the_card_says_how_good_it_is_and_what_it_is_not_for(pipeline):
     assert {f"ood_images/{kind}" for kind in ("noise", "other_stain", "photograph")} <= set(run.data.metrics)
 
 
-@pytest.mark.parametrize("prefix", ["test", "external"])
+@pytest.mark.parametrize("prefix", ["test", "external/near"])
 def test_the_predictions_are_those_of_the_metrics(pipeline, prefix, other_laboratory):
     store, _ = pipeline
     run = result_of(store, "wbc")
@@ -196,7 +200,7 @@ def test_the_predictions_are_those_of_the_metrics(pipeline, prefix, other_labora
     for name, value in again.items():
         assert run.data.metrics[f"{prefix}/{name}"] == pytest.approx(value, abs=1e-6)
     np.testing.assert_allclose(predictions.probabilities.sum(1), 1, atol=1e-5)
-    if prefix == "external":
+    if prefix == "external/near":
         assert len(predictions) == 15 and all((other_laboratory / name).is_file() for name in predictions.images)
 
 
@@ -210,7 +214,7 @@ def test_tags_and_data_inputs(pipeline, job):
     if (Path(__file__).parents[2] / ".git").exists():
         assert len(tags["git.commit"]) == 40 and tags["git.dirty"] in ("true", "false")
     inputs = {each.tags[0].value: each.dataset for each in run.inputs.dataset_inputs}
-    assert set(inputs) == ({"training", "external"} if job == "wbc" else {"training"})
+    assert set(inputs) == ({"training", "external/near", "external/far_away"} if job == "wbc" else {"training"})
     assert inputs["training"].digest == tags["data.digest"][:32]
     sizes = json.loads(inputs["training"].profile)
     assert all(sizes[f"{split}_images"] > 0 for split in ("train", "val", "test"))

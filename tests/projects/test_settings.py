@@ -257,32 +257,35 @@ def test_init_wants_a_classifier(pipeline):
         store.run("wbc", encoders=("none",), init_from="models:/hemacell-prcc-encoder/1")
 
 
-def test_external_field_is_what_the_other_laboratorys_cells_are_seen_at(own, other_laboratory, with_detector):
+def test_what_is_wrong_with_a_laboratorys_images_is_logged(own, other_laboratory, with_detector, tmp_path):
     from hemacell.classifiers.model import ClassifierModel
     from hemacell.data.sources.labelled import labelled_images
     from hemacell.jobs.classifier import _evaluate_external
     from tests.small_classifiers import small_config, small_network
 
+    folder = shutil.copytree(other_laboratory, tmp_path / "LISC")
+    (folder / CLASSES[0] / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (folder / CLASSES[0] / "notes.txt").write_text("no image")
     config = small_config(classes=CLASSES, decoded_size=64, size=32, crop=0.5, views=1, confidence_threshold=0.5)
     model = with_detector(ClassifierModel(config, small_network(config, []), []))
-    external = labelled_images(other_laboratory, CLASSES, split="all")
-
-    def answers(**given: object) -> str:
-        logged: dict[str, str] = {}
-        run = SimpleNamespace(
-            metrics=lambda *_: None,
-            tags=lambda *_: None,
-            data_input=lambda *_: None,
-            figure=lambda *_: None,
-            artifact=lambda path, name: logged.update({name: Path(path).read_text()}),
-        )
-        job = SimpleNamespace(settings=own.settings("wbc", **given), cache=own.cache)
-        _evaluate_external(job, run, external, model, 1)
-        return logged["external/predictions.json"]
-
-    same, wide = answers(crop=0.5), answers(crop=0.5, external_crop=1.0)
-    assert same != wide
-    assert wide == answers(crop=1.0)
+    images = labelled_images(folder, CLASSES, split="all")
+    logged: dict[str, str] = {}
+    contexts: list[str] = []
+    run = SimpleNamespace(
+        metrics=lambda *_: None,
+        tags=lambda found: logged.update(found),
+        data_input=lambda *given: contexts.append(given[-1]),
+        figure=lambda *_: None,
+        text=lambda text, name: logged.update({name: text}),
+        artifact=lambda path, name: logged.update({name: Path(path).read_text()}),
+    )
+    job = SimpleNamespace(settings=own.settings("wbc", crop=0.5, max_bad=0.5), cache=own.cache)
+    found = _evaluate_external(job, run, "lisc", images, model, 1)
+    assert list(found) == contexts == ["external/lisc"] and len(found["external/lisc"].predictions) == 15
+    assert "torn.png" in logged["bad_images-external-lisc.txt"]
+    assert "notes.txt" in logged["skipped-external-lisc.csv"]
+    assert '"split": "external/lisc"' in logged["external/lisc/predictions.json"]
+    assert "images" in logged["intervals.external/lisc"]
 
 
 def test_the_full_budget_of_a_study_is_that_of_wbc():

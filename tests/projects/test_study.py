@@ -47,12 +47,12 @@ def finish(own, folder, *options, code=0, job="study", **given) -> str:
 
 
 @pytest.fixture(scope="module")
-def study(new_store, other_laboratory):
+def study(new_store, laboratories):
     """One study by `mlflow run`, the same command again, and what both printed."""
     own = new_store("study")
-    dry = own.mlflow_run("study", external=other_laboratory, dry_run=True)
-    first = own.mlflow_run("study", external=other_laboratory)
-    again = own.mlflow_run("study", external=other_laboratory)
+    dry = own.mlflow_run("study", external=laboratories, dry_run=True)
+    first = own.mlflow_run("study", external=laboratories)
+    again = own.mlflow_run("study", external=laboratories)
     for done in (dry, first, again):
         assert done.returncode == 0, done.stderr
     return own, dry, first, again
@@ -81,7 +81,8 @@ def test_every_run_is_a_child_that_compares_well(study):
     assert {c.info.experiment_id for c in children} == {run.info.experiment_id}
     assert own.client.get_experiment(run.info.experiment_id).name == "hemacell-study"
     for child in children:
-        assert child.data.metrics["test/macro_f1"] >= 0 and "external/macro_f1" in child.data.metrics
+        assert child.data.metrics["test/macro_f1"] >= 0
+        assert {"external/near/macro_f1", "external/far_away/macro_f1"} <= set(child.data.metrics)
         assert child.data.tags["threads"] == "1"
         assert "step" not in child.data.metrics, "it is the axis, and would head the comparison page"
     # runs of a study register nothing
@@ -106,11 +107,12 @@ def test_what_lies_on_the_run_of_the_study(study):
     run = result(own)
     files = own.files(run.info.run_id)
     assert {"report.html", "report.md", "results.csv", "runs.json", "answer.txt"} <= set(files)
-    assert any(name.startswith("figures/") and name.endswith(".png") for name in files)
+    assert {f"figures/external-{name}_label_efficiency.png" for name in ("near", "far_away")} <= set(files)
     assert "sample" in files["report.html"].read_text().lower()
     assert len(json.loads(files["runs.json"].read_text())) == 8
     inputs = {each.tags[0].value: each.dataset for each in run.inputs.dataset_inputs}
-    assert set(inputs) == {"study", "external"} and inputs["study"].digest == run.data.tags["data.digest"][:32]
+    assert set(inputs) == {"study", "external/near", "external/far_away"} and "skipped-external-far_away.csv" in files
+    assert inputs["study"].digest == run.data.tags["data.digest"][:32]
     rows = table(own, run.info.run_id)
     for arm, slug in (("none", "none"), ("random-prcc", "random-prcc")):
         for fraction in (0.1, 1.0):
@@ -127,18 +129,18 @@ def test_the_same_command_again_computes_nothing(study):
     assert len(own.runs("tags.`hemacell.job` = 'study'")) == 1
 
 
-def test_nothing_to_do_needs_no_torch(study, tmp_path, other_laboratory):
+def test_nothing_to_do_needs_no_torch(study, tmp_path, laboratories):
     own, *_ = study
-    printed = finish(own, tmp_path, "-X", "importtime", external=other_laboratory)
+    printed = finish(own, tmp_path, "-X", "importtime", external=laboratories)
     imported = {line.split("|")[-1].strip().split(".")[0] for line in printed.splitlines()}
     assert "mlflow" in imported and not imported & {"torch", "torchvision", "timm", "matplotlib"}
 
 
-def test_another_study_takes_over_the_runs_that_it_shares(study, tmp_path, other_laboratory):
+def test_another_study_takes_over_the_runs_that_it_shares(study, tmp_path, laboratories):
     own, *_ = study
     before = {run.info.run_id for run in own.runs("tags.`hemacell.job` = 'wbc'")}
     arms = "random-prcc; fast: encoders=none, learning_rate=0.01; none"
-    printed = finish(own, tmp_path, external=other_laboratory, arms=arms, fractions="0.1")
+    printed = finish(own, tmp_path, external=laboratories, arms=arms, fractions="0.1")
     assert "6 runs, 4 done, 2 to compute" in printed
     run = result(own)
     added = {run.info.run_id for run in own.runs("tags.`hemacell.job` = 'wbc'")} - before

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from hemacell.evaluation.comparison.compare import compare
+from hemacell.evaluation.comparison.grid import splits_of
 from hemacell.evaluation.comparison.table import results_table
 from hemacell.evaluation.comparison.words import arm_words
 from hemacell.reporting.study_answer import answer
@@ -66,15 +67,17 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def runs(make_runs):
-    """Three arms with a control, of which one has no run with the most labels; and another laboratory."""
-    made = make_runs(("none", "imagenet", "camelyon"), ("0.01", "0.1", "1.0"), draws=3, images=200, external=80)
+    """Three arms with a control, of which one has no run with the most labels; and two other laboratories."""
+    amounts, names = ("0.01", "0.1", "1.0"), ("lisc", "jtsc")
+    arms = ("none", "imagenet", "camelyon")
+    made = make_runs(arms, amounts, draws=3, images=200, external=80, laboratories=names)
     return [replace(run, val_images=1029) for run in made if (run.arm, run.amount) != ("imagenet", "1.0")]
 
 
 @pytest.fixture(scope="module")
 def comparisons(runs):
     few = {"resamples": 200, "permutations": 199}
-    return [compare(runs, split=split, **few) for split in ("test", "external")]
+    return [compare(runs, split=split, **few) for split in splits_of(runs)]
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +174,8 @@ def test_sections_come_in_the_order_in_which_they_are_read(report, page):
         "Confusion matrices",
         "Training curves",
         "Majority-class baseline",
-        "Another laboratory",
+        "Another laboratory: jtsc",
+        "Another laboratory: lisc",
         "Method",
         "Facts",
         "Runs",
@@ -206,7 +210,8 @@ def test_every_figure_is_in_the_page_with_its_words(report, page):
         f"{name}.png"
         for name in (
             *("label_efficiency", "paired_differences", "class_gains", "confusion_matrices", "training_curves"),
-            *("external_label_efficiency", "external_paired_differences"),
+            *("external-lisc_label_efficiency", "external-lisc_paired_differences"),
+            *("external-jtsc_label_efficiency", "external-jtsc_paired_differences"),
         )
     }
     images = page.of("img")
@@ -401,7 +406,7 @@ def test_a_study_of_two_hundred_runs(make_runs, tmp_path):
 
 def test_every_picture_has_another_name(comparisons, runs):
     names = [picture.name for part in sections(comparisons, runs, FACTS) for picture in part.figures]
-    assert len(names) == len(set(names)) == 7
+    assert len(names) == len(set(names)) == 9
 
 
 CHROMIUM_FLAGS = (

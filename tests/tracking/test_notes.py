@@ -36,6 +36,18 @@ def test_a_classifier_says_its_result_and_where_to_look(store):
     assert "**Next:** `mlflow run . -e wbc -P data=DIR -P fraction=0.5`" in note
 
 
+def test_other_laboratories_are_told_by_name_with_their_numbers_of_images(store):
+    with lifecycle.track("wbc", {"encoders": "none", "fraction": 0.5}, tags=REAL) as run:
+        # as a store may hand them back: in any order
+        for split, count in (("external/lisc", 242), ("training", 1500), ("external/jtsc", 300)):
+            run.data_input(f"{count:032}", "cells", "/data", {"test": {"Monocyte": count}}, split)
+        run.metrics({f"{split}/macro_f1": 0.5 for split in ("test", "external/lisc", "external/jtsc")})
+        run.metrics({f"{split}/accuracy": 0.25 for split in ("test", "external/lisc", "external/jtsc")})
+    shown = note_of(run).split("\n\n")[:3]
+    scores = "macro-F1 **0.500**, accuracy **0.250**."
+    assert shown == [f"On {images}: {scores}" for images in ("1,500 test images", "300 jtsc images", "242 lisc images")]
+
+
 def test_what_real_images_trained_is_a_result_and_leads_to_its_model(store):
     run = classifier(
         "prcc",

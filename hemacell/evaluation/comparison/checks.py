@@ -20,6 +20,7 @@ from hemacell.evaluation.comparison.words import (
     some,
 )
 from hemacell.evaluation.groups import FEW_GROUPS
+from hemacell.evaluation.laboratories import set_words
 
 FEWEST_DRAWS = 5
 """With fewer, a 95 % interval over draws is unreliable."""
@@ -64,8 +65,8 @@ def check_intervals(made: Comparison) -> list[str]:
     warnings = []
     if 0 < made.groups < FEW_GROUPS:
         warnings.append(
-            f"the {made.split} images are of {number_words(made.groups, 'group')}: intervals over fewer than "
-            f"{FEW_GROUPS} are too narrow"
+            f"the {set_words(made.split)} images are of {number_words(made.groups, 'group')}: intervals over fewer "
+            f"than {FEW_GROUPS} are too narrow"
         )
     main = [score for score in made.scores if score.metric == MAIN_METRIC]
     fewest = {amount: min(score.n for score in main if score.amount == amount) for amount in made.amounts}

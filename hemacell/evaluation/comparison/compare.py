@@ -10,7 +10,7 @@ from hemacell.core.errors import UserError
 from hemacell.encoders.registry import controls_of
 from hemacell.evaluation.comparison.checks import check_images, check_intervals, check_predictions, check_runs
 from hemacell.evaluation.comparison.folds import pool_folds
-from hemacell.evaluation.comparison.grid import Grid, Split, build_grid, predictions_of
+from hemacell.evaluation.comparison.grid import Grid, build_grid, predictions_of
 from hemacell.evaluation.comparison.hypothesis_tests import holm, mcnemar_p, permutation_p, t_interval
 from hemacell.evaluation.comparison.label_efficiency import label_efficiency_ratio
 from hemacell.evaluation.comparison.records import (
@@ -32,13 +32,14 @@ from hemacell.evaluation.comparison.resampling import (
     resampled_metrics,
 )
 from hemacell.evaluation.groups import number_of_groups
+from hemacell.evaluation.laboratories import TEST
 from hemacell.evaluation.metrics import CONFUSION_METRICS, confusion_metrics
 
 
 def compare(
     runs: Sequence[RunRecord],
     baseline: str = "none",
-    split: Split = "test",
+    split: str = TEST,
     controls: Mapping[str, str] | None = None,
     resamples: int = 2000,
     permutations: int = 5000,
@@ -53,7 +54,7 @@ def compare(
     Args:
         runs: finished runs, in the order of the study.
         baseline: the arm that others are compared with; the first arm where no run has it.
-        split: which images.
+        split: which images: `test`, or `external/<name>` for another laboratory's (`grid.splits_of`).
         controls: arm -> its control, of the same size and without the pretraining; by default as the registry of
             encoders has it.
         resamples: of the crossed bootstrap.
@@ -66,7 +67,7 @@ def compare(
     if not runs:
         raise UserError("no finished run to compare; wait for the study's runs to finish, or name other runs")
     single, warnings = build_grid(runs, baseline, split)
-    grid = pool_folds(single) if split == "test" else single
+    grid = pool_folds(single) if split == TEST else single
     found = [predictions_of(run, split) for run in grid.runs]
     predictions = match_predictions(found, [run.run_id for run in grid.runs])
     tables = predictions.confusion()
@@ -113,7 +114,7 @@ class _Results:
         return mean_over_draws(self.replicates[MAIN_METRIC][rows], self.seed)
 
 
-def _scores(results: _Results, split: Split) -> tuple[Score, ...]:
+def _scores(results: _Results, split: str) -> tuple[Score, ...]:
     scores = []
     prefix = f"{split}/"
     for arm, amount, rows in results.grid.conditions():

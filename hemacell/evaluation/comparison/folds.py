@@ -55,7 +55,7 @@ def _pooled(runs: Sequence[RunRecord], seed: int) -> RunRecord:
         seed=seed,
         labels=round(float(np.mean([run.labels for run in runs]))),
         predictions=together,
-        external=None,
+        external={},
         metrics={f"test/{name}": value for name, value in scores.items()},
         folds=len(runs),
     )

@@ -1,20 +1,19 @@
 """The runs of a comparison by condition (arm x amount); each run is one replicate."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hemacell.core.errors import UserError
 from hemacell.evaluation.comparison.records import RunRecord, Spread
 from hemacell.evaluation.comparison.words import arm_words, condition_words, number_words
+from hemacell.evaluation.laboratories import TEST, in_order, set_words
 
 if TYPE_CHECKING:
     from hemacell.evaluation.predictions import Predictions
-
-Split = Literal["test", "external"]
 
 
 @dataclass(frozen=True)
@@ -54,23 +53,33 @@ class Grid:
         return [[table[key] for key in common] for table in tables] if common else []
 
 
-def predictions_of(run: RunRecord, split: Split) -> "Predictions":
-    predictions = run.predictions if split == "test" else run.external
-    assert predictions is not None  # runs without were left out
-    return predictions
+def splits_of(runs: Sequence[RunRecord], least: int = 1) -> list[str]:
+    """The sets of images that at least so many runs predicted: `test`, then `external/<name>` for other laboratories'.
+
+    Example:
+        >>> splits_of([])
+        ['test']
+    """
+    predicted = Counter(split for run in runs for split in run.external)
+    return [TEST, *in_order(split for split, count in predicted.items() if count >= least)]
 
 
-def build_grid(runs: Sequence[RunRecord], baseline: str, split: Split) -> tuple[Grid, list[str]]:
+def predictions_of(run: RunRecord, split: str) -> "Predictions":
+    return run.predictions if split == TEST else run.external[split]  # runs without were left out
+
+
+def build_grid(runs: Sequence[RunRecord], baseline: str, split: str) -> tuple[Grid, list[str]]:
     """The runs by condition, and warnings about what is unusual about them."""
     warnings = []
-    predicted = [run for run in runs if split == "test" or run.external is not None]
+    predicted = [run for run in runs if split == TEST or split in run.external]
     if not predicted:
         raise UserError(
-            "no run has predictions on external images: train with external=DIR, or compare on the test images"
+            f"split={split}: no run has predictions on such images; compare on {' or '.join(splits_of(runs))}, or "
+            "train with external=NAME:DIR"
         )
     if len(predicted) < len(runs):
         missing = number_words(len(runs) - len(predicted), "run")
-        warnings.append(f"{missing} without predictions on external images left out")
+        warnings.append(f"{missing} without predictions on {set_words(split)} images left out")
     kept: dict[tuple[str, str, int, int], RunRecord] = {}
     for run in predicted:
         key = (run.arm, run.amount, run.draw, run.seed)

@@ -18,7 +18,7 @@ def run_record(
     metrics: Mapping[str, float],
     sizes: Mapping[str, Any],
     predictions: Predictions,
-    external: Predictions | None,
+    external: Mapping[str, Predictions],
     history: Sequence[Mapping[str, float]],
 ) -> RunRecord:
     """A finished run as a record; its arm is named after its encoders, and its method where that is not fusion.
@@ -28,7 +28,7 @@ def run_record(
         params, tags, metrics: as logged.
         sizes: of the splits, such as `train_images`.
         predictions: on the test images.
-        external: on another laboratory's images, None without them.
+        external: `external/<name>` -> on the images of that laboratory.
         history: one row per report of the training.
     """
     encoders, method = params.get("encoders", "none"), params.get("method", "fusion")
@@ -43,7 +43,7 @@ def run_record(
         labels=int(tags.get("draw.labels") or metrics.get("train_images") or sizes.get("train_images", 0)),
         train_digest=tags.get("draw.digest", ""),
         predictions=predictions,
-        external=external,
+        external=dict(external),
         metrics=dict(metrics),
         history=tuple(history),
         settings=dict(params),

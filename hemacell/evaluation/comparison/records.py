@@ -41,10 +41,10 @@ class RunRecord:
     """Of the training images: equal digests mean the same images."""
     predictions: Predictions
     """On the test images."""
-    external: Predictions | None = None
-    """On another laboratory's images."""
+    external: Mapping[str, Predictions] = field(default_factory=dict)
+    """`external/<name>` -> on the images of that laboratory."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """As logged, without steps: `test/macro_f1`, `external/accuracy`, `train_seconds`, …"""
+    """As logged, without steps: `test/macro_f1`, `external/lisc/accuracy`, `train_seconds`, …"""
     history: tuple[Mapping[str, float], ...] = ()
     """One row per report of the training: `step`, `train/loss`, `val/loss`, `val/accuracy`, `val/macro_f1`."""
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -163,7 +163,7 @@ class MajorityBaseline:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a grid of runs says, for one set of images (`test` or `external`)."""
+    """What a grid of runs says, for one set of images (`test` or `external/<name>`)."""
 
     split: str
     classes: tuple[str, ...]

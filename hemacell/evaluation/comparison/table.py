@@ -7,6 +7,7 @@ import pandas as pd
 
 from hemacell.evaluation.comparison.grid import steps_of
 from hemacell.evaluation.comparison.records import RunRecord
+from hemacell.evaluation.laboratories import PREFIXES
 
 
 def results_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
@@ -14,10 +15,10 @@ def results_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
 
     Returns:
         `run_id`, `name`, `arm`, `amount`, `fraction` (NaN where the amount is a number of labels), `labels`, `draw`,
-        `seed`, `steps` and `train_seconds` (NaN where unknown), then every `test/…` and `external/…` metric.
+        `seed`, `steps` and `train_seconds` (NaN where unknown), then every `test/…` and `external/<name>/…` metric.
     """
     logged = dict.fromkeys(key for run in runs for key in run.metrics)
-    names = [key for prefix in ("test/", "external/") for key in logged if key.startswith(prefix)]
+    names = [key for prefix in PREFIXES for key in logged if key.startswith(prefix)]
     rows = [
         {
             "run_id": run.run_id,

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from hemacell.evaluation.comparison.records import Comparison, Difference, LabelEfficiency, Relation
+from hemacell.evaluation.laboratories import set_words
 from hemacell.evaluation.metrics import metric_label
 
 
@@ -41,10 +42,15 @@ def number_words(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
+def number_of_images(comparison: Comparison) -> str:
+    """`1,545 test images`; of the laboratory `lisc`: `242 lisc images`."""
+    return f"{comparison.images:,} {set_words(comparison.split)} images"
+
+
 def images_words(comparison: Comparison) -> str:
     """`1,545 test images`, `1,545 test images of 23 groups`."""
     of_groups = f" of {number_words(comparison.groups, 'group')}" if comparison.groups else ""
-    return f"{comparison.images:,} {comparison.split} images{of_groups}"
+    return f"{number_of_images(comparison)}{of_groups}"
 
 
 def some(values: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hemacell.evaluation.comparison.records import Comparison
-from hemacell.evaluation.comparison.words import amount_words, arm_words
+from hemacell.evaluation.comparison.words import amount_words, arm_words, number_of_images
 from hemacell.reporting.figures.arms import PAGE_WIDTH
 from hemacell.reporting.figures.registry import add_study_figure
 from hemacell.reporting.figures.style import BLACK, new_figure, styled
@@ -71,7 +71,7 @@ def confusion_matrices(comparison: Comparison, amount: str | None = None) -> Fig
 
 def _caption(comparison: Comparison) -> str:
     amount = amount_words(comparison.amounts[0])
-    return f"With {amount}, the fewest labels, on {comparison.images:,} {comparison.split} images."
+    return f"With {amount}, the fewest labels, on {number_of_images(comparison)}."
 
 
 def _alt(comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from hemacell.evaluation.comparison.records import MAIN_METRIC, Comparison, Score
-from hemacell.evaluation.comparison.words import amount_words, arm_words
+from hemacell.evaluation.comparison.words import amount_words, arm_words, number_of_images
 from hemacell.evaluation.metrics import lower_is_better, metric_label
 from hemacell.reporting.figures.arms import PAGE_WIDTH, ArmStyle, arm_styles
 from hemacell.reporting.figures.registry import add_study_figure
@@ -194,7 +194,7 @@ def _draw_majority_baseline(axes: Axes, comparison: Comparison, metric: str) -> 
 
 def _caption(comparison: Comparison) -> str:
     return (
-        f"Macro-F1 on {comparison.images:,} {comparison.split} images. An arm and its control share a colour; the "
+        f"Macro-F1 on {number_of_images(comparison)}. An arm and its control share a colour; the "
         "control is dashed and hollow. Intervals of single arms may overlap where their paired difference is clear."
     )
 

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
 from hemacell.evaluation.comparison.records import Comparison, Difference
-from hemacell.evaluation.comparison.words import amount_words, arm_words, named, p_words, signed
+from hemacell.evaluation.comparison.words import amount_words, arm_words, named, number_of_images, p_words, signed
 from hemacell.reporting.figures.arms import PAGE_WIDTH, ArmStyle, arm_styles
 from hemacell.reporting.figures.registry import add_study_figure
 from hemacell.reporting.figures.style import BLACK, message, new_figure, styled
@@ -100,7 +100,7 @@ def _group_words(comparison: Comparison, amount: str, rows: Sequence[Difference]
 def _caption(comparison: Comparison) -> str:
     return (
         "Paired: both arms of a draw have the same training images, and both are tested on the same "
-        f"{comparison.images:,} {comparison.split} images."
+        f"{number_of_images(comparison)}."
     )
 
 

@@ -25,7 +25,7 @@ def log_evaluation(
         run: the open run.
         evaluation: what was computed.
         figures: by the names of their files, without an ending.
-        prefix: `test` or `external`; files that are not of the test split lie in a folder of that name.
+        prefix: `test` or `external/lisc`; files that are not of the test split lie in a folder of that name.
         step: of the metrics.
     """
     from hemacell.evaluation.predictions import write_predictions

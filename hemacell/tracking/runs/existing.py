@@ -5,6 +5,7 @@ Imports MLflow and nothing heavier: a command with nothing to do ends at once.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError
+from hemacell.evaluation.laboratories import TEST, is_elsewhere
 from hemacell.tracking.registry.lookup import exists, resolve
 from hemacell.tracking.runs.process import is_alive, this_host
-from hemacell.tracking.schema import ENCODER, HOST, JOB, KEY, PID, REGISTERED
+from hemacell.tracking.schema import DATA_CONTEXT, ENCODER, HOST, JOB, KEY, PID, REGISTERED
 from hemacell.tracking.store import get_client, search_runs
 
 if TYPE_CHECKING:
@@ -41,6 +43,21 @@ def existing_run(run_id: str) -> Run:
     if run.info.lifecycle_stage == "deleted":
         raise UserError(f"run {run_id} was deleted: type mlflow runs restore --run-id {run_id}")
     return run
+
+
+def image_counts(run: Run, split: str = TEST) -> dict[str, int]:
+    """Number of images of a run, such as `val_images`; empty where it is not known.
+
+    Args:
+        run: the run.
+        split: `external/<name>` for those of another laboratory; else those that the run is about.
+    """
+    for entry in run.inputs.dataset_inputs if run.inputs else []:
+        context = next((tag.value for tag in entry.tags if tag.key == DATA_CONTEXT), "")
+        if context == split or not (is_elsewhere(context) or is_elsewhere(split)):
+            profile = json.loads(entry.dataset.profile or "{}")
+            return {name: count for name, count in profile.items() if name.endswith("_images")}
+    return {}
 
 
 def encoders_of(run_id: str) -> dict[str, str]:

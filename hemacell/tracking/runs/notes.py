@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from hemacell.evaluation.laboratories import TEST, set_words, splits_elsewhere
+from hemacell.tracking.runs.existing import image_counts
 from hemacell.tracking.runs.links import (
     children_link,
     compare_link,
@@ -196,14 +198,12 @@ def _command(job: str, settings: Mapping[str, str]) -> str:
 
 def _result(run: Run, related: Sequence[Run]) -> str:
     """What the metrics of a run say; '' where it has none that a person would ask for."""
-    metrics = run.data.metrics
     if run.data.tags.get(JOB) in ("main", "study", "compare"):
         compared = _classifiers(related)[:MOST_COMPARED]
         return "\n".join(f"* [{each.info.run_name}]({run_link(each)}): {_scores(each, 'test')}" for each in compared)
-    prefixes = sorted({name.rpartition("/")[0] for name in metrics if name.startswith(("test/", "external"))})
-    found = [(prefix, _scores(run, prefix)) for prefix in reversed(prefixes)]
+    found = [(split, _scores(run, split)) for split in (TEST, *splits_elsewhere(run.data.metrics))]
     return "\n\n".join(
-        f"On {_images(run, prefix)}: {scores}.{_intervals_over(run, prefix)}" for prefix, scores in found if scores
+        f"On {_images(run, split)}: {scores}.{_intervals_over(run, split)}" for split, scores in found if scores
     )
 
 
@@ -231,12 +231,10 @@ def _intervals_over(run: Run, prefix: str) -> str:
 
 
 def _images(run: Run, prefix: str) -> str:
-    """`1,545 test images`, with the number where the run's data set says it."""
-    if prefix != "test":
-        return f"{prefix.replace('/', ' ')} images"
-    profiles = [json.loads(entry.dataset.profile or "{}") for entry in run.inputs.dataset_inputs] if run.inputs else []
-    count = next((profile["test_images"] for profile in profiles if "test_images" in profile), None)
-    return f"{count:,} test images" if count else "test images"
+    """`1,545 test images`, `242 lisc images`, with the number where the run's data set says it."""
+    count = image_counts(run, prefix).get("test_images")
+    images = f"{set_words(prefix)} images"
+    return f"{count:,} {images}" if count else images
 
 
 def _sample_warning(run: Run) -> str:

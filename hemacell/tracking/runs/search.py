@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.tracking.runs.existing import existing_run, files_of, read_file
+from hemacell.tracking.runs.existing import existing_run, files_of, image_counts, read_file
 from hemacell.tracking.runs.process import mark_stale_runs
 from hemacell.tracking.schema import HISTORY, JOB, KEY, PARENT, PREDICTIONS, STUDY_RUNS, THREADS
 from hemacell.tracking.store import get_client, search_runs
@@ -163,29 +163,29 @@ def _read_run(run: Run) -> RunRecord:
     from mlflow.exceptions import MlflowException
 
     from hemacell.evaluation.comparison.logged import run_record
+    from hemacell.evaluation.laboratories import splits_elsewhere
     from hemacell.evaluation.predictions import read_predictions
 
     metrics = run.data.metrics
-    has_external = any(name.startswith("external/") for name in metrics)
     with files_of(run) as fetched:
         try:
             predictions = read_predictions(fetched(PREDICTIONS))
-            external = read_predictions(fetched(f"external/{PREDICTIONS}")) if has_external else None
+            external = {
+                split: read_predictions(fetched(f"{split}/{PREDICTIONS}")) for split in splits_elsewhere(metrics)
+            }
             history = json.loads(fetched(HISTORY).read_text(encoding="utf-8"))
         except (MlflowException, OSError) as error:
             raise UserError(
                 f"run {run.info.run_id} ({run.info.run_name}): its predictions cannot be read "
                 f"({in_one_line(error)[:200]}); leave it out, or compute it again"
             ) from error
-    # Sizes of the splits, from the data set that the run has as input.
-    profiles = [entry.dataset.profile for entry in run.inputs.dataset_inputs] if run.inputs else []
     return run_record(
         run_id=run.info.run_id,
         name=run.info.run_name or run.info.run_id,
         params=run.data.params,
         tags=run.data.tags,
         metrics=metrics,
-        sizes=json.loads(profiles[0]) if profiles and profiles[0] else {},
+        sizes=image_counts(run),
         predictions=predictions,
         external=external,
         history=history,

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from hemacell.core.errors import UserError
-from hemacell.tracking.schema import MODEL_INPUT
+from hemacell.tracking.schema import DATA_CONTEXT, MODEL_INPUT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ class Tracker:
             name: such as `WBC_100`; the pages show it as `WBC_100: 616 train, 1029 val, 1545 test`.
             source: the folder that it was read from.
             split_counts: number of images for each split and class, shown as the data set's profile.
-            context: what it was used for, such as `training` or `external`.
+            context: what it was used for, such as `training` or `external/lisc`.
 
         Raises:
             ValueError: the digest is too long.
@@ -113,7 +113,7 @@ class Tracker:
                 {**{f"{split}_images": count for split, count in counts.items()}, "classes": split_counts}
             ),
         )
-        tags = [InputTag("mlflow.data.context", context)]
+        tags = [InputTag(DATA_CONTEXT, context)]
         self.client.log_inputs(self.run_id, datasets=[DatasetInput(data_set, tags)])
 
     def model_inputs(self, uris: Sequence[str], role: str = "encoder") -> None:

@@ -53,6 +53,7 @@ def _make_runs(
     arm_sd: float = 0.0,
     prediction_sd: float = 0.5,
     external: int = 0,
+    laboratories: Sequence[str] = ("lisc",),
     scored: bool = True,
     only_seeds: bool = False,
     settings: Mapping[str, str] | None = None,
@@ -74,7 +75,8 @@ def _make_runs(
         draw_sd: deviation in logits between draws, the same for all arms of a draw.
         arm_sd: deviation in logits between draws that each arm has for itself.
         prediction_sd: deviation in logits of one prediction of one run.
-        external: number of images of another laboratory; 0 for none.
+        external: number of images of each other laboratory; 0 for none.
+        laboratories: the names of these.
         scored: compute `metrics`; without it they are empty, which is quicker.
         only_seeds: all draws are the same training images.
         settings, tags: added to those of every run.
@@ -82,11 +84,11 @@ def _make_runs(
     rng = np.random.default_rng(seed)
     effects = EFFECTS if effect is None else effect
     sets = {}
-    for split, count in (("test", images), ("external", external)):
+    for split, count in (("test", images), *((f"external/{name}", external) for name in laboratories)):
         if count:
             labels = _labels(rng, count)
             alike = rng.normal(0, 1, (count, 5))
-            alike[np.arange(count), labels] = rng.normal(0, 1.5, count) - (split == "external")
+            alike[np.arange(count), labels] = rng.normal(0, 1.5, count) - (split != "test")
             names = [f"WBC_100/{split}/data/{CLASSES[y]}/{i:05d}.jpg" for i, y in enumerate(labels)]
             sets[split] = labels, alike, tuple(names), tuple(_digest(f"{seed} {name}") for name in names)
     runs = []
@@ -132,7 +134,7 @@ def _make_runs(
                         labels=count,
                         train_digest=_digest(f"{amount} {0 if only_seeds else draw}"),
                         predictions=predictions["test"],
-                        external=predictions.get("external"),
+                        external={split: each for split, each in predictions.items() if split != "test"},
                         metrics=metrics,
                         history=history,
                         settings={

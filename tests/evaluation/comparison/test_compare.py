@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 
 from hemacell.core.errors import UserError
 from hemacell.evaluation.comparison.compare import compare
+from hemacell.evaluation.comparison.grid import splits_of
 from hemacell.evaluation.comparison.records import Difference
 from hemacell.evaluation.comparison.resampling import draw_weights, image_weights
 from hemacell.evaluation.comparison.table import results_table
@@ -19,6 +20,7 @@ from hemacell.evaluation.comparison.words import difference_in_words
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 ARMS = ("none", "imagenet", "camelyon")
+LISC = "external/lisc"
 QUICK = {"resamples": 200, "permutations": 200}
 
 
@@ -221,18 +223,29 @@ def test_a_control_that_is_the_baseline_or_absent_says_nothing_new(runs):
 
 
 def test_external_images_are_compared_for_themselves(runs):
-    outside = compare(runs, split="external", **QUICK)
-    assert (outside.split, outside.images) == ("external", 60)
-    logged = [run.metrics["external/macro_f1"] for run in of(runs, "camelyon", "0.1")]
+    outside = compare(runs, split=LISC, **QUICK)
+    assert (outside.split, outside.images) == (LISC, 60)
+    logged = [run.metrics[f"{LISC}/macro_f1"] for run in of(runs, "camelyon", "0.1")]
     assert outside.score("camelyon", "0.1").values == pytest.approx(logged)
-    some = changed(runs, lambda run: run.draw == 4, external=None)
-    assert warned(some, "external", split="external").startswith("9 runs without predictions on external images")
-    assert compare(some, split="external", **QUICK).score("none", "0.1").n == 4
+    some = changed(runs, lambda run: run.draw == 4, external={})
+    assert warned(some, "lisc", split=LISC).startswith("9 runs without predictions on lisc images")
+    assert compare(some, split=LISC, **QUICK).score("none", "0.1").n == 4
+
+
+def test_each_laboratory_is_compared_for_itself(make_runs):
+    both = make_runs(("none", "camelyon"), ("0.1",), 2, 60, external=40, laboratories=("lisc", "jtsc"))
+    assert splits_of(both) == ["test", "external/jtsc", LISC]
+    lacking = changed(both, lambda run: run.draw == 1, external={LISC: both[0].external[LISC]})
+    assert splits_of(lacking, least=len(both)) == ["test", LISC]
+    for split in ("external/jtsc", LISC):
+        logged = [run.metrics[f"{split}/accuracy"] for run in of(both, "none", "0.1")]
+        assert compare(both, split=split, **QUICK).score("none", "0.1", "accuracy").values == pytest.approx(logged)
 
 
 def test_a_class_that_another_laboratory_lacks_is_no_difference(runs):
-    lacking = [replace(run, external=rows(run.external, np.flatnonzero(run.external.labels != 0))) for run in runs]
-    outside = compare(lacking, split="external", **QUICK)
+    kept = np.flatnonzero(runs[0].external[LISC].labels != 0)
+    lacking = [replace(run, external={LISC: rows(run.external[LISC], kept)}) for run in runs]
+    outside = compare(lacking, split=LISC, **QUICK)
     assert outside.difference("camelyon", "0.1", "f1/Basophil") is None
     assert outside.score("camelyon", "0.1", "recall/Basophil") is None
     assert all(math.isfinite(d.low) and math.isfinite(d.high) for d in outside.differences)
@@ -318,13 +331,14 @@ def test_what_cannot_be_compared_is_refused_in_one_line(runs):
     relabelled = replace(predictions, labels=(predictions.labels + 1) % 5)
     strangers = replace(predictions, sha256=tuple(f"other {i}" for i in range(150)))
     reclassed = replace(predictions, classes=("a", "b", "c", "d", "e"))
-    bare = changed(runs, lambda _: True, external=None)
+    bare = changed(runs, lambda _: True, external={})
     for given, options, words in [
         ([], {}, "no finished run"),
         ([*runs, replace(runs[0], predictions=reclassed)], {}, "same classes"),
         ([*runs[1:], replace(runs[0], predictions=strangers)], {}, "no test image in common"),
         ([*runs[1:], replace(runs[0], predictions=relabelled)], {}, "one label an image"),
-        (bare, {"split": "external"}, "no run has predictions on external images"),
+        (bare, {"split": LISC}, "no run has predictions on such images; compare on test, or train with external="),
+        (runs, {"split": "external"}, "split=external: no run .* compare on test or external/lisc, or train"),
     ]:
         with pytest.raises(UserError, match=words) as caught:
             compare(given, **options, **QUICK)
@@ -434,10 +448,10 @@ def test_a_table_has_a_row_a_cell(runs, make_runs):
     first = table.iloc[0]
     assert (first.arm, first.fraction, first.labels, first.steps) == ("none", 0.01, 62, 163)
     assert first["test/macro_f1"] == runs[0].metrics["test/macro_f1"]
-    assert first["external/accuracy"] == runs[0].metrics["external/accuracy"]
-    assert list(table.columns).index("external/accuracy") > list(table.columns).index("test/nll")
+    assert first["external/lisc/accuracy"] == runs[0].metrics["external/lisc/accuracy"]
+    assert list(table.columns).index("external/lisc/accuracy") > list(table.columns).index("test/nll")
     last = table.iloc[-1]
-    assert last.amount == "10 per class" and np.isnan(last.fraction) and np.isnan(last["external/accuracy"])
+    assert last.amount == "10 per class" and np.isnan(last.fraction) and np.isnan(last["external/lisc/accuracy"])
     assert results_table([]).empty
 
 
