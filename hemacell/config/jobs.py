@@ -185,6 +185,7 @@ class WbcSettings(CellSettings):
         "hemacell.data.subsets",
         "hemacell.encoders.autoencoder",
         "hemacell.encoders.embeddings",
+        "hemacell.encoders.measured_cell",
         "hemacell.encoders.timm_backbone",
         "hemacell.evaluation.intervals",
         "hemacell.evaluation.metrics",
@@ -202,7 +203,7 @@ class WbcSettings(CellSettings):
     )
     encoders: Varied[tuple[str, ...]] = Field(
         ("prcc", "camelyon"),
-        description="prcc, camelyon, imagenet, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
+        description="prcc, camelyon, imagenet, morphology, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
         examples=["prcc,camelyon"],
     )
     method: Key[str] = Field(
