@@ -103,7 +103,7 @@ def _surface(field: Pictures) -> NDArray[np.float64]:
     return surface
 
 
-def _fitted(terms: NDArray[np.float64], colours: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fitted(terms: NDArray[np.float64], colours: NDArray[np.float64]) -> NDArray[np.floating]:
     """Coefficients [K, 3] of a surface over terms [N, K] that lies on the brightest of the colours [N, 3]."""
     level = colours.mean(1)
     weight = np.ones(len(level))
@@ -112,7 +112,7 @@ def _fitted(terms: NDArray[np.float64], colours: NDArray[np.float64]) -> NDArray
         weighted = terms.T * weight
         off = level - terms @ np.linalg.solve(weighted @ terms + ridge, weighted @ level)
         weight = np.where(off > 0, _ABOVE, 1 - _ABOVE)
-    coefficients: NDArray[np.float64] = np.linalg.solve(terms.T @ terms + ridge, terms.T @ colours)
+    coefficients: NDArray[np.floating] = np.linalg.solve(terms.T @ terms + ridge, terms.T @ colours)
     for near in _NEAR:
         on_it = np.abs(off) < near
         if on_it.sum() >= _LEAST_PIXELS * terms.shape[1]:
