@@ -3,8 +3,7 @@
     mlflow run . -e export -P model=models:/hemacell-wbc@champion
     mlflow run . -e export -P model=models:/hemacell-wbc/3 -P output=cells.onnx -P data=DIR
 
-It needs `pip install -e ".[onnx]"`. Both predict the images in DIR, or drawn ones; where they differ, nothing is
-registered.
+It needs `pip install -e ".[onnx]"`. Both predict images of DIR, or drawn ones; if they differ, nothing is registered.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 def run(settings: ExportSettings) -> str:
     """Export, check, log and register; returns the id of the run that holds the result."""
-    from hemacell.classifiers.onnx_file import SUFFIXES, require_onnx
+    from hemacell.classifiers.onnx_file import SUFFIXES, check_exportable, require_onnx
     from hemacell.prediction.output import check_output
 
     require_onnx()
@@ -40,6 +39,7 @@ def run(settings: ExportSettings) -> str:
     output = check_output(settings.output, SUFFIXES) if settings.output else None
     job = start_job("export", settings)
     found = find_labelled(job)
+    check_exportable(found.folder)
     key = job.key({"model": found.model.model_id, "data": found.images.digest})
     run_id = job.finished(key)
     if output:

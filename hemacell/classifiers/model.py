@@ -211,8 +211,8 @@ class ClassifierModel(nn.Module):
         shown = [seen if crop is self.crop else crop(pixels) for crop in self.encoder_crops]
         with self._autocast():
             embeddings = [
-                encoder(dihedral_views(each, self.config.views))
-                for encoder, each in zip(self.encoders, shown, strict=True)
+                _embedded(encoder, each, self.config.views)
+                for encoder, each in zip(self.frozen_encoders, shown, strict=True)
             ]
             raw = mean_probabilities(self.network, seen, embeddings, self.config.views)
         assert self.detector is not None, "the classifier is not calibrated yet"
@@ -228,7 +228,8 @@ class ClassifierModel(nn.Module):
         if isinstance(self.network, PixelClassifier):
             maps = self.network.early_features(seen)
         else:
-            maps = [encoder.first_stage(each) for encoder, each in zip(self.frozen_encoders, shown, strict=True)]
+            pairs = zip(self.frozen_encoders, shown, strict=True)
+            maps = [encoder.first_stage(each) for encoder, each in pairs if encoder.has_stages]
         return low_level_features(seen, maps)
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -340,6 +341,13 @@ class ClassifierModel(nn.Module):
 
     def _tensor(self, pixels: np.ndarray, part: slice | np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(pixels[part])).to(self.device)  # a copy: torch warns of read-only memory maps
+
+
+def _embedded(encoder: FrozenEncoder, images: Tensor, views: int) -> Tensor:
+    """Embeddings [views * N, width] of the views of images, in the order of `dihedral_views`."""
+    if encoder.invariant:
+        return encoder(images).repeat(views, 1)
+    return encoder(dihedral_views(images, views))
 
 
 def _scaled(images: Tensor) -> Tensor:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hemacell.classifiers.description import Predictions
+from hemacell.classifiers.description import ENCODERS, Predictions
 from hemacell.core.errors import UserError
+from hemacell.encoders.description import DESCRIPTION as ENCODER
+from hemacell.encoders.description import EncoderConfig
 
 if TYPE_CHECKING:
     from hemacell.classifiers.model import ClassifierModel
@@ -29,6 +31,7 @@ MOST_DIFFERENT, MOST_DISTANT = 1e-4, 1e-3
 BATCH = 16  # with eight views 128 images for the networks: more are not faster, and need more memory
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+_NO_NETWORKS = ("morphology",)  # kinds of encoders
 _OPSET = 20  # the first with Gelu
 _IR_VERSION = 10  # of 2024: newer files need a newer onnxruntime, and say nothing more
 
@@ -44,6 +47,23 @@ def require_onnx() -> None:
         raise UserError(
             f'ONNX needs packages that are not installed ({", ".join(missing)}): type pip install -e ".[onnx]"'
         )
+
+
+def check_exportable(folder: Path) -> None:
+    """Check that a classifier can be written as ONNX, before it is loaded.
+
+    Args:
+        folder: of the classifier, see `hemacell.classifiers.folder`.
+
+    Raises:
+        UserError: one of its encoders is no network.
+    """
+    for file in sorted((folder / ENCODERS).glob(f"*/{ENCODER}")):
+        if EncoderConfig.model_validate_json(file.read_text(encoding="utf-8")).kind in _NO_NETWORKS:
+            raise UserError(
+                f"export: the encoder {file.parent.name} measures pictures with scikit-image and is no network: ONNX "
+                f"cannot hold it; export a classifier that was trained without encoders={file.parent.name}"
+            )
 
 
 def export_onnx(model: ClassifierModel, file: Path, facts: Mapping[str, str]) -> None:

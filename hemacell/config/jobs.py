@@ -187,6 +187,7 @@ class WbcSettings(CellSettings):
         "hemacell.data.subsets",
         "hemacell.encoders.autoencoder",
         "hemacell.encoders.embeddings",
+        "hemacell.encoders.measured_cell",
         "hemacell.encoders.timm_backbone",
         "hemacell.evaluation.intervals",
         "hemacell.evaluation.metrics",
@@ -204,7 +205,7 @@ class WbcSettings(CellSettings):
     )
     encoders: Varied[tuple[str, ...]] = Field(
         ("prcc", "camelyon"),
-        description="prcc, camelyon, imagenet, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
+        description="prcc, camelyon, imagenet, morphology, random-prcc, random-imagenet, models:/NAME/VERSION; or none",
         examples=["prcc,camelyon"],
     )
     method: Key[str] = Field(

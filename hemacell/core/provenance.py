@@ -27,7 +27,7 @@ _LEFT_OUT = (
     "hemacell.tracking",
 )
 #: Libraries whose version decides the digits of a result.
-LIBRARIES = ("torch", "timm", "numpy", "pillow")
+LIBRARIES = ("torch", "timm", "numpy", "pillow", "scipy", "scikit-image")
 
 
 def step_key(job: str, sources: str, settings: Mapping[str, str], inputs: Mapping[str, str], threads: int) -> str:

@@ -27,7 +27,6 @@ _STAINED = 0.12  # optical density in any channel from which a place near the nu
 _REACH = 1.2  # of the radius of the cell's disc: how far its stained places may lie
 _FEW = 0.02  # of the nucleus: pixels that stand for a part that has hardly any of its own
 _DARK = 0.6  # of the nucleus in green, from which a place of the cytoplasm is dark
-_ROUNDING = 1e-9
 _EIGHT = np.ones((3, 3))
 _EIGHT_FLAT = np.pad(_EIGHT[None], ((1, 1), (0, 0), (0, 0)))  # neighbours in the same plane
 _LEAST_DENSITY = 0.05  # in ratios of densities, so that noise on empty glass makes no colour
@@ -132,6 +131,15 @@ def morphology_of(small: Pictures, nucleus: Nucleus | None) -> NDArray[np.float3
     return np.array([found[name] for name in MEASUREMENTS], np.float32)
 
 
+def measurement_table() -> str:
+    """`MEASUREMENTS` as a table in Markdown."""
+    head = "| number | what it is | formula | unit | range | source |\n| --- | --- | --- | --- | --- | --- |\n"
+    return head + "\n".join(
+        f"| `{name}` | {each.description} | {each.formula} | {each.unit} | {each.range} | {each.source} |"
+        for name, each in MEASUREMENTS.items()
+    )
+
+
 def _shape(nucleus: Nucleus) -> dict[str, float]:
     """Numbers of the outline."""
     box, side = nucleus.box, len(nucleus.mask)
@@ -207,21 +215,25 @@ def _parts(small: Pictures, nucleus: Nucleus) -> _Parts:
     # the edge of the nucleus is as blurred as the picture
     near = framed(mask, 1)
     outside = ~(mask | near[:-2, 1:-1] | near[2:, 1:-1] | near[1:-1, :-2] | near[1:-1, 2:])
+    hull = np.zeros_like(nucleus.mask)
+    hull[nucleus.box] = _hull_mask(nucleus)
     return _Parts(
         density,
         mask,
         cytoplasm=outside & (away <= radius**2),
-        gap=outside & _inside(nucleus.hull * side, down, across),
+        gap=outside & hull[box],
         stained=mask | ((away <= (_REACH * radius) ** 2) & (strongest > _STAINED)),
         blur=_FINE * side / SIDE,
     )
 
 
-def _inside(corners: Floats, rows: Floats, columns: Floats) -> Bools:
-    """The places that lie inside a convex polygon of corners (x, y), which run around it clockwise as it is shown."""
-    (x, y), (dx, dy) = corners.T[:, :, None, None], (np.roll(corners, -1, axis=0) - corners).T[:, :, None, None]
-    left = dx * (rows - y) - dy * (columns - x)
-    return left.min(0) >= -_ROUNDING
+def _hull_mask(nucleus: Nucleus) -> Bools:
+    """The pixels of `nucleus.box` whose centres lie in the hull: on the same side of all its edges."""
+    corners = np.rint(nucleus.hull * len(nucleus.mask)).astype(np.float32)  # corners of pixels
+    (x, y), (dx, dy) = corners.T[..., None, None], (np.roll(corners, -1, axis=0) - corners).T[..., None, None]
+    rows, columns = (np.arange(part.start, part.stop, dtype=np.float32) + 0.5 for part in nucleus.box)
+    side = dx * (rows[:, None] - y) - dy * (columns - x)
+    return side.min(0) >= 0
 
 
 def _stain(parts: _Parts) -> dict[str, float]:
@@ -274,3 +286,7 @@ def _variation(sums: Floats) -> tuple[Floats, Floats]:
 
 def _ratio(one: Floats, other: Floats) -> Floats:
     return one / (other + _LEAST_DENSITY)
+
+
+if __name__ == "__main__":
+    print(measurement_table())

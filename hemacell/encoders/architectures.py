@@ -3,7 +3,8 @@
 The function takes `weights` and the arguments in `EncoderConfig.body`, and returns a module with `stages(images)`: the
 features [N, C, h, w] after each stage, for images float [N, 3, H, W] in [0, 1]. `weights` is `random`, the path of a
 safetensors file, or a word that the function knows (`imagenet`). Where only a part of the module is to be stored, that
-part is its attribute `network`.
+part is its attribute `network`. A module without stages has `embedding(images)` instead, [N, width]; if turns and flips
+of an image have the same embedding, its attribute `invariant` is True.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,7 @@ RANDOM, IMAGENET = "random", "imagenet"
 ARCHITECTURES: Registry[str] = Registry("kind of encoder", "hemacell.architectures")
 ARCHITECTURES.add("autoencoder", "hemacell.encoders.autoencoder:build")
 ARCHITECTURES.add("backbone", "hemacell.encoders.timm_backbone:build")
+ARCHITECTURES.add("morphology", "hemacell.encoders.measured_cell:build")
 
 
 def build_body(config: EncoderConfig, weights: str = RANDOM) -> "nn.Module":

@@ -13,7 +13,7 @@ class EncoderConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
-    """A name in `hemacell.encoders.architectures`: `autoencoder` or `backbone`."""
+    """A name in `hemacell.encoders.architectures`: such as `autoencoder`, `backbone` or `morphology`."""
     body: dict[str, Any]
     """The arguments of its network."""
     input_size: int

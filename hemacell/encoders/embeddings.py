@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -79,6 +79,9 @@ def embed(
     Raises:
         UserError: the disk is full.
     """
+    if encoder.invariant and not views.augmented and views.count > 1:
+        upright = embed(encoder, pixels, rows, digests, replace(views, count=1), cache, precision, progress)
+        return np.repeat(upright, views.count, axis=1)
     preprocessing = {
         "recipe": CACHE_VERSION,
         "encoder": encoder_digest(encoder),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class FrozenEncoder(nn.Module):
 
     `forward` takes float [N, 3, H, W] in [0, 1] of any size and returns the embedding [N, width]: means and standard
     deviations over the places, of the features after each stage. Early stages carry colour and texture, late ones
-    shape; the last alone is worth much less when labels are few.
+    shape; the last alone is worth much less when labels are few. A body without stages gives the embedding itself.
     """
 
     def __init__(self, config: EncoderConfig, body: nn.Module) -> None:
@@ -47,6 +48,8 @@ class FrozenEncoder(nn.Module):
         size = self.config.input_size
         if images.shape[-2:] != (size, size):
             images = F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        if not self.has_stages:
+            return self.body.embedding(images)
         pooled = []
         for features in self.body.stages(images.contiguous(memory_format=torch.channels_last)):
             variance, mean = torch.var_mean(features.float(), dim=(2, 3), correction=0)
@@ -55,7 +58,10 @@ class FrozenEncoder(nn.Module):
 
     @torch.no_grad()
     def first_stage(self, images: Tensor) -> Tensor:
-        """Features [N, C, h, w] of the first stage alone, in float32: `images` as `forward` takes them, at its size."""
+        """Features [N, C, h, w] of the first stage alone, in float32: `images` as `forward` takes them, at its size.
+
+        Only of an encoder that `has_stages`.
+        """
         return self.body.stages(images.contiguous(memory_format=torch.channels_last), first=1)[0].float()
 
     def with_crop(self, size: int, crop: float) -> "FrozenEncoder":
@@ -67,9 +73,19 @@ class FrozenEncoder(nn.Module):
         return _weights_of(self.body).state_dict()
 
     @property
+    def has_stages(self) -> bool:
+        """Whether the embedding is pooled from feature maps."""
+        return hasattr(self.body, "stages")
+
+    @property
+    def invariant(self) -> bool:
+        """Whether all turns and flips of an image have the same embedding."""
+        return getattr(self.body, "invariant", False)
+
+    @property
     def device(self) -> torch.device:
         """Where its weights are."""
-        return next(self.body.parameters()).device
+        return next(chain(self.body.parameters(), self.body.buffers())).device
 
     def embed(self, images: Tensor, precision: str = "float32") -> Tensor:
         """Like `forward`, on the encoder's device and in `float32` or `bf16` (autocast); float32 results."""

@@ -63,6 +63,7 @@ ENCODERS: Registry[EncoderEntry] = Registry(
         "hemacell.encoders.prcc",
         "hemacell.encoders.camelyon",
         "hemacell.encoders.imagenet",
+        "hemacell.encoders.morphology",
         "hemacell.encoders.timm_pretrained",
     ),
 )

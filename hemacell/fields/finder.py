@@ -123,7 +123,7 @@ def _score(nucleus: Nucleus, unit: float, stain: Stain) -> float:
 
 
 def _blue(nucleus: Nucleus, stain: Stain) -> float:
-    red, green, blue = np.median(stain.density[tuple(nucleus.pixels.T)], axis=0)
+    red, green, blue = np.median(stain.density_of(nucleus.pixels), axis=0)
     return float(blue / max(red + green, 1e-3))
 
 

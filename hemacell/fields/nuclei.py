@@ -8,7 +8,7 @@ distance from its border.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -60,6 +60,11 @@ class Part:
     def border(self) -> NDArray[np.float64]:
         """float64 [K, 2], x and y of the corners of its convex hull."""
         return hull_of(self.pixels[:, ::-1])
+
+    @cached_property
+    def corners(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The least and the greatest row and column."""
+        return self.pixels.min(0), self.pixels.max(0)
 
     @cached_property
     def solidity(self) -> float:
@@ -123,27 +128,33 @@ def find_nuclei(chromatin: Floats, red_cell: float, least: float) -> list[Nucleu
 
 def _parts(smooth: Floats, red_cell: float, least_level: float) -> list[Part]:
     disc = _disc(_OPENING * red_cell)
+    least = np.pi / 4 * (_LEAST_DIAMETER * red_cell) ** 2
     mask = ndimage.binary_opening(smooth > least_level, disc)
-    labels, _ = ndimage.label(mask)
-    for number, place in enumerate(ndimage.find_objects(labels), 1):
-        own, inside = smooth[place], labels[place] == number
-        cut = _OWN_SHARE * np.quantile(own[inside], _DARKEST)
+    for place, inside in _components(mask, least):
+        own = smooth[place]
+        of_it = own[inside]
+        cut = _OWN_SHARE * np.partition(of_it, int(_DARKEST * (len(of_it) - 1)))[int(_DARKEST * (len(of_it) - 1))]
         mask[place] &= ~inside | (own > cut)
     mask = ndimage.binary_opening(mask, disc)
-    labels, _ = ndimage.label(mask)
-    least = np.pi / 4 * (_LEAST_DIAMETER * red_cell) ** 2
     parts = []
-    for number, place in enumerate(ndimage.find_objects(labels), 1):
-        inside = ndimage.binary_fill_holes(labels[place] == number)
-        if inside.sum() < least:
-            continue
+    for place, inside in _components(mask, least):
         corner = np.array([axis.start for axis in place])
+        filled = ndimage.binary_fill_holes(inside)
         parts += [
             Part(pixels + corner, float(smooth[place][tuple(pixels.T)].mean()))
-            for pixels in _divided(inside, red_cell)
+            for pixels in _divided(filled, red_cell)
             if len(pixels) >= least
         ]
     return parts
+
+
+def _components(mask: Bools, least: float) -> Iterator[tuple[tuple[slice, slice], Bools]]:
+    """Where each connected part of `least` pixels or more is, and its pixels there."""
+    labels, _ = ndimage.label(mask)
+    areas = np.bincount(labels.ravel())
+    for number, place in enumerate(ndimage.find_objects(labels), 1):
+        if areas[number] >= least:
+            yield place, labels[place] == number
 
 
 def _divided(inside: Bools, red_cell: float) -> list[NDArray[np.intp]]:
@@ -194,6 +205,9 @@ def _groups(parts: Sequence[Part], red_cell: float) -> list[list[int]]:
 def _one_cell(parts: Sequence[Part], red_cell: float) -> bool:
     levels = [part.level for part in parts]
     if min(levels) < _LEAST_LEVEL * max(levels):
+        return False
+    low, high = (edge([part.corners[at] for part in parts], axis=0) for at, edge in ((0, np.min), (1, np.max)))
+    if (high - low).max() > _MOST_LENGTH * red_cell:
         return False
     if sum(part.diameter > _WHOLE * red_cell and part.solidity > _SOLID for part in parts) > 1:
         return False

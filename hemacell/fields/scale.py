@@ -24,10 +24,12 @@ _WINDOW, _WINDOWS = 1024, 3  # side in pixels of the parts of a larger field tha
 _RADII = np.geomspace(4, 60, 24)  # pixels of the small picture
 _STEEP = 0.8  # share of pixels that do not vote
 _SPREAD = 0.12  # of the votes of a cell, in radii
-_SHARPNESS = 4.0  # power of the votes, so that many together count more
+_BIN = 2  # pixels of the small picture that share a bin of votes, each way
+_SHARPNESS = 4  # power of the votes, so that many together count more
 _PEAKED, _FLAT = 0.2, 0.4  # median of the votes over their greatest: red cells alone decide below, nuclei above
 _NUCLEUS = 1.07  # diameter of the disc of a white nucleus's area, in red cells'
 _NUCLEUS_SPREAD = 0.3  # of its logarithm
+_CLEAR = 1.5  # times the least chromatin of nuclei, of those that count here
 _LEAST_NUCLEUS = 0.4  # in red cells; smaller ones are platelets
 _DOUBT = 0.2  # that what is taken for nuclei are none
 
@@ -63,7 +65,7 @@ def _measured(field: Pictures) -> float:
 
 def _votes(stain: Stain, radii: NDArray[np.float64]) -> NDArray[np.float64]:
     """How well the votes for each radius fall together, float64 [K], 1 for the best."""
-    green = stain.density[..., 1]
+    green = stain.green()
     green = ndimage.gaussian_filter(np.minimum(green, np.quantile(green, 0.99)), 1.0)
     down, across = np.gradient(green)
     slope = np.hypot(down, across)
@@ -71,16 +73,21 @@ def _votes(stain: Stain, radii: NDArray[np.float64]) -> NDArray[np.float64]:
     if not len(rows):
         return np.ones(len(radii))
     steep = slope[rows, columns]
-    down, across = down[rows, columns] / steep, across[rows, columns] / steep
-    height, width = green.shape
+    down, across = down[rows, columns] / steep / _BIN, across[rows, columns] / steep / _BIN
+    y, x = (rows + 0.5) / _BIN, (columns + 0.5) / _BIN
+    height, width = -(-green.shape[0] // _BIN), -(-green.shape[1] // _BIN)
     found = np.empty(len(radii))
     for at, radius in enumerate(radii):
-        y, x = np.rint(rows + down * radius).astype(int), np.rint(columns + across * radius).astype(int)
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        votes = np.bincount(y[inside] * width + x[inside], minlength=height * width).reshape(height, width)
+        # Places below 0 become 0 as integers, too: a border of bins takes what falls outside.
+        row, column = (
+            np.clip(place + 1, 0, most + 1).astype(np.intp)
+            for place, most in ((y + down * radius, height), (x + across * radius, width))
+        )
+        votes = np.bincount(row * (width + 2) + column, minlength=(height + 2) * (width + 2))
+        inside = votes.reshape(height + 2, width + 2)[1:-1, 1:-1].astype(np.float32)
         spread = max(1.0, _SPREAD * radius)
-        share = ndimage.gaussian_filter(votes.astype(np.float32), spread, truncate=3) * spread**2 / radius
-        found[at] = np.power(share, _SHARPNESS).sum()
+        share = ndimage.gaussian_filter(inside, spread / _BIN, truncate=3) * spread**2 / radius
+        found[at] = (share**_SHARPNESS).sum()
     return found / max(found.max(), 1e-12)
 
 
@@ -114,7 +121,7 @@ def _vertex(diameters: NDArray[np.float64], votes: NDArray[np.float64], peak: in
 
 def _nucleus_diameter(stain: Stain, red_cell: float) -> float:
     """Of the disc of the same area as the typical white cell's nucleus, in pixels; 0 without any."""
-    nuclei = find_nuclei(stain.chromatin, red_cell, stain.least_chromatin)
+    nuclei = find_nuclei(stain.chromatin, red_cell, _CLEAR * stain.least_chromatin)
     diameters = np.sqrt(4 / np.pi * np.array([nucleus.area for nucleus in nuclei]))
     weights = np.array([nucleus.area * nucleus.level**2 for nucleus in nuclei]) * (
         diameters > _LEAST_NUCLEUS * red_cell

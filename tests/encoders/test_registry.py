@@ -74,7 +74,7 @@ def test_a_prefix_stands_for_every_network_of_timm():
     ("name", "words"),
     [
         ("prc", r"did you mean prcc\? \(none and models:/NAME/VERSION are accepted as well\)"),
-        ("xyz", "there are camelyon, prcc"),
+        ("xyz", "there are .*camelyon, "),
     ],
 )
 def test_a_misspelt_name(name, words):

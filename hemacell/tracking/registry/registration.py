@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 REQUIREMENTS = (
     *("mlflow", "torch", "torchvision", "timm", "safetensors", "pydantic", "numpy", "pandas"),
     *("pillow", "tifffile", "imagecodecs"),  # the one reader of images
+    *("scipy", "scikit-image"),  # what measures nucleus and cell
 )
 
 #: Parts of the package that are not copied with a model.
