@@ -20,3 +20,5 @@ class EncoderConfig(BaseModel):
     """Side of what it sees, in pixels."""
     crop: float = 1.0
     """Side of the part around the centre that it is shown, in sides of the image (0 < crop <= 1)."""
+    reach: float = 1.0
+    """How much more of an image it is shown than other encoders: a factor of the side."""

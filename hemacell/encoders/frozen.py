@@ -65,8 +65,9 @@ class FrozenEncoder(nn.Module):
         return self.body.stages(images.contiguous(memory_format=torch.channels_last), first=1)[0].float()
 
     def with_crop(self, size: int, crop: float) -> "FrozenEncoder":
-        """The same encoder, shown the central `crop` of an image at `size` pixels."""
-        return FrozenEncoder(self.config.model_copy(update={"input_size": size, "crop": crop}), self.body)
+        """The same encoder at `size` pixels, shown the central `crop` of an image, or `reach` times as much."""
+        shown = min(1.0, crop * self.config.reach)
+        return FrozenEncoder(self.config.model_copy(update={"input_size": size, "crop": shown}), self.body)
 
     def weights(self) -> dict[str, Tensor]:
         """What `save_encoder` takes as the state of the body."""

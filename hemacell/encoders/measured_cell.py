@@ -18,13 +18,14 @@ class MeasuredCell(nn.Module):
     """`MEASUREMENTS` of each image; the same for all turns and flips of it, and on every device computed on the CPU.
 
     Args:
-        glass: `picture` measures over the glass colour of each image, `white` over white.
+        glass: `white` measures over white glass, by which framed pictures are divided; `picture` over the glass colour
+            of each image.
     """
 
     invariant = True
     place: Tensor
 
-    def __init__(self, glass: str = "picture") -> None:
+    def __init__(self, glass: str = "white") -> None:
         super().__init__()
         self.glass = glass
         self.register_buffer("place", torch.zeros(0), persistent=False)  # tells the device
@@ -46,7 +47,7 @@ class MeasuredCell(nn.Module):
         return measure_morphology(picture, WHITE if self.glass == "white" else glass_colour(picture))
 
 
-def build(version: int, glass: str = "picture", weights: str = RANDOM) -> MeasuredCell:
+def build(version: int, glass: str = "white", weights: str = RANDOM) -> MeasuredCell:
     """The encoder of a description.
 
     Args:

@@ -70,7 +70,7 @@ def test_masks_lie_where_their_pictures_do(cells, tmp_path):
     path = cells.table["path"].iat[row]
     grey = np.asarray(read_rgb(Path(path)).convert("L"))
     Image.fromarray(np.where(grey < np.quantile(grey, 0.1), 255, 0).astype(np.uint8)).save(file)
-    table = cells.table.copy()
+    table = cells.table.assign(own_mask="")
     table.loc[row, "own_mask"] = str(file)
     small, found = measure_images(replace(cells, table=table), tmp_path / "cache")
     images = decode_framed(small, found, estimate_site(found), FRAMING, 64, tmp_path / "cache")
