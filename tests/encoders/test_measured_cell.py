@@ -52,16 +52,21 @@ def test_embeddings_are_the_measurements(encoder, threads):
         found = encoder.embed(tensor(pixels), "bf16")
     finally:
         torch.set_num_threads(before)
-    expected = np.stack([measure_morphology(each, glass_colour(each)) for each in pixels])
+    expected = np.stack([measure_morphology(each) for each in pixels])
     assert encoder.width == len(MEASUREMENTS) and found.dtype == torch.float32
     assert np.array_equal(found.numpy(), expected) and expected[:, 0].all()
 
 
-def test_over_white_glass_other_pictures_are_other_numbers(encoder):
-    white = create_encoder(SOURCE.config.model_copy(update={"body": {"version": VERSION, "glass": "white"}}))
-    found = white.with_crop(SIDE, 1.0)(tensor(cells(2)))
-    assert np.array_equal(found.numpy(), np.stack([measure_morphology(each) for each in cells(2)]))
-    assert encoder_digest(white.with_crop(SIDE, 1.0)) != encoder_digest(encoder)
+def test_over_the_pictures_own_glass_there_are_other_numbers(encoder):
+    own = create_encoder(SOURCE.config.model_copy(update={"body": {"version": VERSION, "glass": "picture"}}))
+    found = own.with_crop(SIDE, 1.0)(tensor(cells(2)))
+    assert np.array_equal(found.numpy(), np.stack([measure_morphology(each, glass_colour(each)) for each in cells(2)]))
+    assert encoder_digest(own.with_crop(SIDE, 1.0)) != encoder_digest(encoder)
+
+
+def test_more_of_the_picture_is_shown_than_to_other_encoders(encoder):
+    assert encoder.with_crop(SIDE, 0.4).config.crop == pytest.approx(0.6)
+    assert encoder.with_crop(SIDE, 0.9).config.crop == 1.0
 
 
 def test_a_way_through_a_folder_changes_nothing(encoder, tmp_path):
