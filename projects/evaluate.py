@@ -46,10 +46,11 @@ def run(settings: EvaluateSettings) -> str:
 
 def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelled) -> None:
     from hemacell.classifiers.grad_cam import GradCAM
+    from hemacell.config.laboratories import laboratory_name
     from hemacell.core.progress import Progress
     from hemacell.evaluation.groups import units_in_a_sentence
     from hemacell.jobs.copies import report_findings
-    from hemacell.jobs.evaluation import acceptance_of, compare_with_own_test, evaluate_and_log
+    from hemacell.jobs.evaluation import acceptance_of, compare_with_own_test, evaluate_adapted, evaluate_and_log
     from hemacell.jobs.labelled import load_labelled
     from hemacell.tracking.registry.classifiers import doubts
 
@@ -70,6 +71,8 @@ def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelle
         mask_of=cells.mask,
     )
     logger.info(f"evaluate: {units_in_a_sentence(evaluation.groups)}")
+    if settings.adapt:
+        evaluate_adapted(run, model, cells, laboratory_name(images.root))
     facts = {
         "images": f"{len(pictures)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
         "scale": cells.site.in_words() if cells.site else f"crop {model.config.crop:g} of the image's side",

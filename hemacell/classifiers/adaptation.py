@@ -11,6 +11,7 @@ import torch
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.ood import MahalanobisDetector
 from hemacell.classifiers.site_statistics import SiteStatistics, statistics_of
+from hemacell.core.errors import UserError
 
 Progress = Callable[[int, int], None]
 
@@ -31,7 +32,16 @@ def adapted(model: ClassifierModel, pixels: np.ndarray, progress: Progress | Non
 
     Returns:
         A copy that shares the encoders.
+
+    Raises:
+        UserError: it has no embeddings that are standardised.
     """
+    if not model.network.standardisers:
+        encoders = ",".join(model.config.encoders) or "none"
+        raise UserError(
+            f"a classifier with method={model.config.method} and encoders={encoders} has no embeddings to adapt: train "
+            "one with encoders, such as encoders=imagenet,morphology"
+        )
     network = copy.deepcopy(model.network)
     embeddings = model.embed_pixels(pixels, progress)
     with torch.no_grad():

@@ -328,14 +328,15 @@ class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
 
     computed_by = (
         "projects.evaluate",
+        "hemacell.classifiers.adaptation",
         "hemacell.classifiers.grad_cam",
         "hemacell.classifiers.folder",
-        "hemacell.data.decoding",
         "hemacell.data.subsets",
         "hemacell.evaluation.metrics",
         "hemacell.evaluation.reference_scores",
         "hemacell.evaluation.saliency",
         "hemacell.evaluation.selective",
+        "hemacell.framing.decoding",
     )
 
     model: Resolved[str] = Field(
@@ -348,6 +349,9 @@ class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
         "test", description="which images, where the folder is divided; all takes them together"
     )
     crop: OtherCrop = "auto"
+    adapt: Key[bool] = Field(
+        False, description="score the classifier with these images' own statistics too, for which labels are not used"
+    )
     resamples: Key[Resamples] = 2000
     precision: Precision = "float32"
 
@@ -450,8 +454,8 @@ class ExportSettings(LabelledSettings, StepSettings):
         "projects.export",
         "hemacell.classifiers.folder",
         "hemacell.classifiers.onnx_file",
-        "hemacell.data.decoding",
         "hemacell.data.subsets",
+        "hemacell.framing.decoding",
     )
 
     model: Resolved[str] = Field(

@@ -44,12 +44,17 @@ def parse_laboratories(text: str) -> dict[str, str]:
     return found
 
 
+def laboratory_name(folder: PurePath) -> str:
+    """The name of a laboratory after the folder of its images."""
+    return slug(folder.name)[:40].lower()
+
+
 def _laboratory(entry: str) -> tuple[str, str]:
     named = _NAMED.fullmatch(entry)
     folder = named["folder"].strip() if named else entry
     if not folder:
         raise ValueError(f"expected NAME:DIR, found '{entry}' without a folder; type for example external={entry}DIR")
-    name = named["name"].strip() if named else slug(PurePath(folder).name)
+    name = named["name"].strip() if named else laboratory_name(PurePath(folder))
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"expected a name of at most 40 letters, digits and ._- for the laboratory in {folder}, found '{name}'; "

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from hemacell.classifiers.adaptation import adapted
 from hemacell.classifiers.calibration import Calibration, calibrate, calibration_split
 from hemacell.classifiers.cells import CellImages, cell_images
 from hemacell.classifiers.description import DESCRIPTION, ClassifierConfig, Predictions
@@ -37,7 +36,7 @@ from hemacell.framing.decoding import FramedImages
 from hemacell.framing.description import as_trained, central_part, framing_of
 from hemacell.jobs.context import RunContext
 from hemacell.jobs.copies import report_findings
-from hemacell.jobs.evaluation import acceptance_of, evaluate_and_log, evaluate_ood_detection
+from hemacell.jobs.evaluation import acceptance_of, evaluate_adapted, evaluate_and_log, evaluate_ood_detection
 from hemacell.jobs.images import decode_cells, log_images, log_site, log_training_images, report_unreadable
 from hemacell.jobs.laboratories import in_synthetic_laboratories
 from hemacell.jobs.training import train
@@ -270,26 +269,23 @@ def _evaluate_external(
     decoded = pictures.decoded
     report_unreadable(run, decoded, split_of(name))
     log_site(run, pictures, split_of(name))
-    found: dict[str, Evaluation] = {}
-    ways = {split_of(name): model}  # another way of scoring is one more entry
-    if model.network.standardisers:
-        progress = Progress(f"adapting to {name}")
-        ways[split_of(name, ADAPTED)] = adapted(model, decoded.array, progress)
-    for split, classifier in ways.items():
-        predicted = classifier.predict_pixels(decoded.array)
-        found[split] = evaluate_and_log(
-            run,
-            decoded.manifest,
-            predicted.probabilities,
-            decoded.array,
-            split=split,
-            step=steps,
-            acceptance=acceptance_of(classifier.config, predicted),
-            grad_cam=GradCAM.if_possible(classifier),
-            intervals=True,
-            mask_of=pictures.mask,
-        )
-    return found
+    split = split_of(name)
+    predicted = model.predict_pixels(decoded.array)
+    plain = evaluate_and_log(
+        run,
+        decoded.manifest,
+        predicted.probabilities,
+        decoded.array,
+        split=split,
+        step=steps,
+        acceptance=acceptance_of(config, predicted),
+        grad_cam=GradCAM.if_possible(model),
+        intervals=True,
+        mask_of=pictures.mask,
+    )
+    if not model.network.standardisers:
+        return {split: plain}
+    return {split: plain, split_of(name, ADAPTED): evaluate_adapted(run, model, pictures, name, steps)}
 
 
 def register_classifier(

@@ -13,6 +13,7 @@ from hemacell.data.groups import known_groups
 from hemacell.data.images import UnreadableImage
 from hemacell.evaluation.classification import Acceptance, Evaluation, evaluate
 from hemacell.evaluation.groups import resampled_units, units_in_a_sentence
+from hemacell.evaluation.laboratories import ADAPTED, split_of
 from hemacell.evaluation.predictions import Predictions
 from hemacell.evaluation.reference_scores import compare_with_reference, drop_in_words, reference_checks
 from hemacell.evaluation.saliency import saliency_metrics
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.classifiers.model import ClassifierModel
     from hemacell.data.manifest import Manifest
+    from hemacell.framing.decoding import FramedImages
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,42 @@ def acceptance_of(config: ClassifierConfig, found: ClassifierPredictions) -> Acc
     """What decides which predictions of a calibrated classifier are accepted without review."""
     uncalibrated = apply_temperature(found.probabilities, 1 / config.temperature)
     return Acceptance(config.confidence_threshold, uncalibrated, found.is_ood)
+
+
+def evaluate_adapted(
+    run: Tracker, model: ClassifierModel, images: FramedImages, laboratory: str, step: int = 0
+) -> Evaluation:
+    """Score a classifier with the own statistics of labelled images of a laboratory; labels are used for the scores.
+
+    Args:
+        run: the open run; scores and files are `external_adapted/<laboratory>/…`.
+        model: the classifier; its method standardises embeddings.
+        images: framed for it.
+        laboratory: their name.
+        step: of the metrics.
+
+    Raises:
+        UserError: the classifier has no embeddings that could be adapted.
+    """
+    from hemacell.classifiers.adaptation import adapted
+    from hemacell.classifiers.grad_cam import GradCAM
+    from hemacell.core.progress import Progress
+
+    decoded = images.decoded
+    own = adapted(model, decoded.array, Progress(f"adapting to {laboratory}"))
+    found = own.predict_pixels(decoded.array)
+    return evaluate_and_log(
+        run,
+        decoded.manifest,
+        found.probabilities,
+        decoded.array,
+        split=split_of(laboratory, ADAPTED),
+        step=step,
+        acceptance=acceptance_of(own.config, found),
+        grad_cam=GradCAM.if_possible(own),
+        intervals=True,
+        mask_of=images.mask,
+    )
 
 
 def evaluate_ood_detection(
