@@ -22,6 +22,7 @@ from hemacell.encoders.description import DESCRIPTION as ENCODER
 from hemacell.encoders.description import EncoderConfig
 
 if TYPE_CHECKING:
+    from hemacell.classifiers.description import ClassifierConfig
     from hemacell.classifiers.model import ClassifierModel
 
 SUFFIXES = (".onnx",)
@@ -76,7 +77,7 @@ def export_onnx(model: ClassifierModel, file: Path, facts: Mapping[str, str]) ->
         model: the classifier, on the CPU and in float32.
         file: to write.
         facts: further metadata of the file; classes (separated by commas), decoded_size and confidence_threshold are
-            there.
+            there, and where pictures are framed, framing and site as JSON.
     """
     import torch
 
@@ -105,10 +106,18 @@ def export_onnx(model: ClassifierModel, file: Path, facts: Mapping[str, str]) ->
             "classes": ",".join(config.classes),
             "decoded_size": str(config.decoded_size),
             "confidence_threshold": repr(config.confidence_threshold),
+            **_framing(config),
             **facts,
         }
     )
     program.save(file, external_data=False)
+
+
+def _framing(config: ClassifierConfig) -> dict[str, str]:
+    """What `hemacell.framing.frame` needs to make a classifier's pictures; empty where these are central squares."""
+    if config.framing is None or config.site is None:
+        return {}
+    return {"framing": config.framing.model_dump_json(), "site": config.site.model_dump_json()}
 
 
 class OnnxClassifier:

@@ -132,10 +132,12 @@ def _signature(config: ClassifierConfig) -> ModelSignature:
 
 def _card(name: str, model: RegisteredModel, config: ClassifierConfig, checked: str) -> str:
     side = config.decoded_size
+    pictures = f"the central square of each image, resized to {side} pixels a side (bilinear, antialiased)"
+    if config.framing:
+        pictures = "framed by `hemacell.framing.frame` with the `framing` and `site` in the file's metadata"
     return (
         f"# {name}: {model.uri} for onnxruntime\n\n"
-        f"Input `{INPUT}`: uint8 [N, {side}, {side}, 3], RGB, the central square of each image, resized to {side} "
-        f"pixels a side (bilinear, antialiased); batches of {BATCH} need little memory. "
+        f"Input `{INPUT}`: uint8 [N, {side}, {side}, 3], RGB, {pictures}; batches of {BATCH} need little memory. "
         f"Outputs: `{OUTPUTS[0]}`, float32 [N, {len(config.classes)}], of {', '.join(config.classes)}; and "
         f"`{OUTPUTS[1]}`, float32 [N]. An image needs review where its greatest probability is below "
         f"{config.confidence_threshold:.4g}, and where the distance is above 1: it is out of distribution."
