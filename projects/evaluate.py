@@ -45,12 +45,10 @@ def run(settings: EvaluateSettings) -> str:
 
 
 def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelled) -> None:
-    from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.config.laboratories import laboratory_name
-    from hemacell.core.progress import Progress
     from hemacell.evaluation.groups import units_in_a_sentence
     from hemacell.jobs.copies import report_findings
-    from hemacell.jobs.evaluation import acceptance_of, compare_with_own_test, evaluate_adapted, evaluate_and_log
+    from hemacell.jobs.evaluation import compare_with_own_test, evaluate_adapted, evaluate_images
     from hemacell.jobs.labelled import load_labelled
     from hemacell.tracking.registry.classifiers import doubts
 
@@ -59,22 +57,12 @@ def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelle
     run.tags(tags)
     model, cells = load_labelled(job, run, labelled, "evaluation", settings.precision, settings.device, settings.crop)
     report_findings(job, run, cells.whole)
-    pictures = cells.decoded
-    found = model.predict_pixels(pictures.array, progress=Progress("scoring"))
-    evaluation = evaluate_and_log(
-        run,
-        pictures.manifest,
-        found.probabilities,
-        pictures.array,
-        acceptance=acceptance_of(model.config, found),
-        grad_cam=GradCAM.if_possible(model),
-        mask_of=cells.mask,
-    )
+    evaluation = evaluate_images(run, model, cells, "test")
     logger.info(f"evaluate: {units_in_a_sentence(evaluation.groups)}")
     if settings.adapt:
         evaluate_adapted(run, model, cells, laboratory_name(images.root))
     facts = {
-        "images": f"{len(pictures)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
+        "images": f"{len(cells.decoded)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
         "scale": cells.site.in_words() if cells.site else f"crop {model.config.crop:g} of the image's side",
     }
     compare_with_own_test(run, evaluation, labelled.model, facts, doubtful, settings.resamples)

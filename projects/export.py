@@ -66,25 +66,24 @@ def _export(job: RunContext[ExportSettings], run: Tracker, labelled: Labelled) -
 
     source = labelled.model
     model, images = load_labelled(job, run, labelled, "check")
-    cells = images.decoded
+    pixels = images.decoded.array
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.onnx"
-        logger.info(f"export: writing {source.uri} as ONNX, and checking it on {len(cells)} images")
+        logger.info(f"export: writing {source.uri} as ONNX, and checking it on {len(pixels)} images")
         export_onnx(model, file, {"model": source.uri})
         exported = OnnxClassifier(file, job.threads)
-        apart = difference(model.predict_pixels(cells.array), exported.predict_pixels(cells.array))
+        apart = difference(model.predict_pixels(pixels), exported.predict_pixels(pixels))
         run.metrics({"max_difference": apart.probability, "max_distance_difference": apart.distance})
         if not apart.is_small:
             raise UserError(f"the export of {source.uri} is not registered: it predicts otherwise; {apart.in_words()}")
         both = {"torch": model.predict_pixels, "onnx": exported.predict_pixels}
-        rates = images_per_second(both, cells.array[:32], rounds=3)  # a first idea; benchmarks/export.py measures
+        rates = images_per_second(both, pixels[:32], rounds=3)  # a first idea; benchmarks/export.py measures
         size = file.stat().st_size / 2**20
         run.metrics({"size_mb": size, **{f"images_per_second/{name}": rate for name, rate in rates.items()}})
         run.json({"model": source.uri, **asdict(apart), "images_per_second": rates, "size_mb": size}, EXPORT_CHECK)
         register_onnx(file, source, model.config, run, apart.in_words())
-    logger.info(
-        f"export: {apart.in_words()}; {rates['onnx']:.1f} images/s, {rates['torch']:.1f} with torch; {size:.1f} MiB"
-    )
+    speed = f"{rates['onnx']:.1f} images/s, {rates['torch']:.1f} with torch"
+    logger.info(f"export: {apart.in_words()}; {speed}; {size:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,18 @@ Stain = Key[
 Brightness = Key[
     Annotated[float, Field(ge=0, description="augmentation: spread of what is added to the optical densities")]
 ]
+SyntheticLaboratories = Inherited[
+    Key[
+        Annotated[
+            int,
+            Field(
+                ge=0,
+                description="laboratories made by code in which training cells are shown too, with crop=auto and "
+                "method=fusion",
+            ),
+        ]
+    ]
+]
 
 
 class JobSettings(Settings):
@@ -296,12 +308,7 @@ class ViewSettings(AugmentationSettings):
 class SyntheticSettings(Settings):
     """Laboratories made by code, in which the training cells are shown too (`hemacell.framing.synthetic`)."""
 
-    synthetic_laboratories: Key[int] = Field(
-        40,
-        ge=0,
-        description="laboratories made by code in which training cells are shown too, with crop=auto and method=fusion",
-        examples=[20],
-    )
+    synthetic_laboratories: SyntheticLaboratories = Field(40, examples=[20])
     synthetic_images: Key[int] = Field(200, ge=2, description="training cells in each of them, at most")
     synthetic_share: Key[float] = Field(
         0.5, ge=0, le=1, description="share of the training cells in a batch that are of these laboratories"

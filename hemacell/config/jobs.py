@@ -37,6 +37,7 @@ from hemacell.config.groups import (
     StepSettings,
     StepsExponent,
     StepsFactor,
+    SyntheticLaboratories,
     SyntheticSettings,
     Threads,
     TrainingSettings,
@@ -521,6 +522,7 @@ class MainSettings(TrainingSettings):
     prcc_steps: Key[int] = Field(60, ge=1, description="steps of the autoencoder")
     camelyon_steps: Key[int] = Field(45, ge=1, description="steps of the patch classifier")
     wbc_steps: Key[int] = Field(90, ge=1, description="steps of each cell classifier")
+    synthetic_laboratories: SyntheticLaboratories = 4
 
 
 JOBS: dict[str, type[JobSettings]] = {

@@ -194,7 +194,8 @@ def decode_pictures(
     Args:
         make: takes an RGB image and its row's paths of image and mask; gives uint8 [size, size, 3] and what is to be
             said of the picture, '' for nothing. Called in threads.
-        recipe: names `make` with all that decides its result, but for the image: equal names must mean equal pixels.
+        recipe: names `make` with all that decides its result, but for image and size: equal names must mean equal
+            pixels.
         manifest, size, cache, max_bad, progress: see `decode`.
     """
 
@@ -202,7 +203,7 @@ def decode_pictures(
         picture, note = make(image, key)
         return [picture], note
 
-    return _stored(manifest, _Recipe(recipe, size, most=1, cut=cut), cache, max_bad, progress)
+    return _stored(manifest, _Recipe(f"{recipe} {size}", size, most=1, cut=cut), cache, max_bad, progress)
 
 
 # --- pixels of one row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +111,7 @@ def decode_framed(
     scale, gain = site.model_dump(include={"diameter", "unit"}), stain_gain(site, framing).round(6).tolist()
     recipe = f"framed {FRAMING_VERSION} {framing.model_dump_json(exclude={'density'})} {scale} {gain}"
     decoded = decode_pictures(small.manifest, make, recipe, size, cache, 1.0, progress)
-    return FramedImages(decoded, small, site, framing, found)
+    return FramedImages(replace(decoded, bad=[*small.bad, *decoded.bad]), small, site, framing, found)
 
 
 def _numbers(small: Decoded, progress: Progress | None) -> np.ndarray:

@@ -36,7 +36,13 @@ from hemacell.framing.decoding import FramedImages
 from hemacell.framing.description import as_trained, central_part, framing_of
 from hemacell.jobs.context import RunContext
 from hemacell.jobs.copies import report_findings
-from hemacell.jobs.evaluation import acceptance_of, evaluate_adapted, evaluate_and_log, evaluate_ood_detection
+from hemacell.jobs.evaluation import (
+    acceptance_of,
+    evaluate_adapted,
+    evaluate_and_log,
+    evaluate_images,
+    evaluate_ood_detection,
+)
 from hemacell.jobs.images import decode_cells, log_images, log_site, log_training_images, report_unreadable
 from hemacell.jobs.laboratories import in_synthetic_laboratories
 from hemacell.jobs.training import train
@@ -266,26 +272,12 @@ def _evaluate_external(
     log_images(run, images, split_of(name))
     config = model.config
     pictures = decode_cells(job, images, config.framing, config.decoded_size, known=config.site)
-    decoded = pictures.decoded
-    report_unreadable(run, decoded, split_of(name))
+    report_unreadable(run, pictures.decoded, split_of(name))
     log_site(run, pictures, split_of(name))
-    split = split_of(name)
-    predicted = model.predict_pixels(decoded.array)
-    plain = evaluate_and_log(
-        run,
-        decoded.manifest,
-        predicted.probabilities,
-        decoded.array,
-        split=split,
-        step=steps,
-        acceptance=acceptance_of(config, predicted),
-        grad_cam=GradCAM.if_possible(model),
-        intervals=True,
-        mask_of=pictures.mask,
-    )
-    if not model.network.standardisers:
-        return {split: plain}
-    return {split: plain, split_of(name, ADAPTED): evaluate_adapted(run, model, pictures, name, steps)}
+    found = {split_of(name): evaluate_images(run, model, pictures, split_of(name), steps, intervals=True)}
+    if model.network.standardisers:
+        found[split_of(name, ADAPTED)] = evaluate_adapted(run, model, pictures, name, steps)
+    return found
 
 
 def register_classifier(

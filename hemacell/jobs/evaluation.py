@@ -97,10 +97,33 @@ def acceptance_of(config: ClassifierConfig, found: ClassifierPredictions) -> Acc
     return Acceptance(config.confidence_threshold, uncalibrated, found.is_ood)
 
 
+def evaluate_images(
+    run: Tracker, model: ClassifierModel, images: FramedImages, split: str, step: int = 0, intervals: bool = False
+) -> Evaluation:
+    """Classify labelled images that are framed for a classifier; score and log as `evaluate_and_log` does."""
+    from hemacell.classifiers.grad_cam import GradCAM
+    from hemacell.core.progress import Progress
+
+    decoded = images.decoded
+    found = model.predict_pixels(decoded.array, progress=Progress(f"scoring {split}"))
+    return evaluate_and_log(
+        run,
+        decoded.manifest,
+        found.probabilities,
+        decoded.array,
+        split=split,
+        step=step,
+        acceptance=acceptance_of(model.config, found),
+        grad_cam=GradCAM.if_possible(model),
+        intervals=intervals,
+        mask_of=images.mask,
+    )
+
+
 def evaluate_adapted(
     run: Tracker, model: ClassifierModel, images: FramedImages, laboratory: str, step: int = 0
 ) -> Evaluation:
-    """Score a classifier with the own statistics of labelled images of a laboratory; labels are used for the scores.
+    """Score a classifier with the own statistics of a laboratory's images; labels are used for the scores alone.
 
     Args:
         run: the open run; scores and files are `external_adapted/<laboratory>/…`.
@@ -113,24 +136,10 @@ def evaluate_adapted(
         UserError: the classifier has no embeddings that could be adapted.
     """
     from hemacell.classifiers.adaptation import adapted
-    from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.progress import Progress
 
-    decoded = images.decoded
-    own = adapted(model, decoded.array, Progress(f"adapting to {laboratory}"))
-    found = own.predict_pixels(decoded.array)
-    return evaluate_and_log(
-        run,
-        decoded.manifest,
-        found.probabilities,
-        decoded.array,
-        split=split_of(laboratory, ADAPTED),
-        step=step,
-        acceptance=acceptance_of(own.config, found),
-        grad_cam=GradCAM.if_possible(own),
-        intervals=True,
-        mask_of=images.mask,
-    )
+    own = adapted(model, images.decoded.array, Progress(f"adapting to {laboratory}"))
+    return evaluate_images(run, own, images, split_of(laboratory, ADAPTED), step, intervals=True)
 
 
 def evaluate_ood_detection(

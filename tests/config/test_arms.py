@@ -31,7 +31,7 @@ def test_lists_of_encoders_and_named_overrides():
         ("a:encodrs=none", "the arm 'a' cannot set 'encodrs'; did you mean encoders?"),
         ("a:draw=3", "the arm 'a' cannot set 'draw'; it is the same for all arms"),
         ("a:crop=1,crop=0.5", "crop twice"),
-        ("a:crop=7", "crop: expected a number, above 0 and at most 1, found '7'"),
+        ("a:crop=7", "crop: expected auto or a number, above 0 and at most 1, found '7'"),
         ("none,prcc", "none stands alone"),
     ],
 )

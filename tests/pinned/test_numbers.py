@@ -58,6 +58,7 @@ WBC: dict[str, Any] = {
     "decoded_size": 96,
     "image_size": 32,
     "encoder_size": 32,
+    "crop": 0.55,
 }
 
 #: What is run, in this order: name -> (job, settings). The first two are the encoders that the others take.
@@ -113,6 +114,16 @@ PINNED: dict[str, tuple[str, dict[str, Any]]] = {
             "label_smoothing": 0,
             "crop": 0.8,
             "tta_views": 1,
+        },
+    ),
+    "wbc imagenet, framed": (
+        "wbc",
+        {
+            **WBC,
+            "encoders": "imagenet",
+            "crop": "auto",
+            "synthetic_laboratories": 2,
+            "synthetic_images": 20,
         },
     ),
     # after the classifiers, which would otherwise take this encoder

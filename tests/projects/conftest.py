@@ -31,9 +31,11 @@ CELL: dict[str, Any] = {
     "decoded_size": 64,
     "image_size": 32,
     "encoder_size": 32,
+    "synthetic_laboratories": 2,
+    "synthetic_images": 10,
 }
 TINY: dict[str, dict[str, Any]] = {
-    "main": {**COMMON, "limit": 30, "prcc_steps": 1, "camelyon_steps": 1, "wbc_steps": 2},
+    "main": {**COMMON, "limit": 30, "prcc_steps": 1, "camelyon_steps": 1, "wbc_steps": 2, "synthetic_laboratories": 1},
     "prcc": {**COMMON, "limit": 24, "steps": 2, "tile_size": 32, "batch_size": 4},
     "camelyon": {**COMMON, "limit": 30, "steps": 2, "patch_size": 32, "batch_size": 8},
     "wbc": {**COMMON, **CELL},

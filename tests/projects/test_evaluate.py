@@ -333,7 +333,7 @@ def refused(made, other_laboratory, capsys):
         ("split", "tests", "split: expected one of test, val, train, all, found 'tests'; did you mean test?"),
         ("split", "val", "is not divided; leave split out"),
         ("wbc_folder", "WBC_10", "is read as class folders, which has no such parts"),
-        ("crop", "1.5", "crop: expected a number, at least 0 and at most 1, found '1.5'"),
+        ("crop", "4", "crop: expected auto or a number, above 0 and at most 3, found '4'"),
         ("resume", "1", "there is no run '1'"),
     ],
 )

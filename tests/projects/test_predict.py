@@ -77,7 +77,7 @@ def refused(store, cells, tmp_path, capsys):
         ({"images": "/no/such/folder"}, "images=/no/such/folder: no such file or folder"),
         ({"output": "/no/such/folder/cells.csv"}, "there is no folder /no/such/folder; make it"),
         ({"output": "cells.xlsx"}, "expected a file that ends in .csv or .parquet, found .xlsx"),
-        ({"crop": 1.5}, "crop: expected a number, at least 0 and at most 1, found '1.5'"),
+        ({"crop": 4}, "crop: expected auto or a number, above 0 and at most 3, found '4'"),
         ({"explain": 97}, "explain: expected a whole number, at least 0 and at most 96, found '97'"),
         ({"precision": "fp16"}, "precision: expected one of float32, bf16, found 'fp16'"),
         ({}, "there is no model 'hemacell-wbc': nothing is registered yet"),
@@ -261,7 +261,7 @@ def test_an_output_that_is_there_already(trained, refused, cells, tmp_path, caps
     assert len(table) == 44
 
     line = refused(trained, precision="bf16", crop=0.9)
-    assert f"written by run {first.info.run_id} with precision=float32 (now bf16), crop=0.0 (now 0.9)" in line
+    assert f"written by run {first.info.run_id} with precision=float32 (now bf16), crop=auto (now 0.9)" in line
     (cells / "smear a" / "00.jpg").unlink()
     assert "with other or changed images" in refused(trained)
 
@@ -395,7 +395,7 @@ def test_files_of_a_differential_count_that_are_somebody_elses(trained, refused,
     page.unlink()
     output.unlink()
     line = refused(trained, differential=True, crop=0.9)
-    assert f"was written by run {seeded.info.run_id} with crop=0.0 (now 0.9)" in line
+    assert f"was written by run {seeded.info.run_id} with crop=auto (now 0.9)" in line
 
 
 @pytest.mark.slow

@@ -63,8 +63,8 @@ def write(tmp_path, smears, confusion, **others):
         "run": "r" * 32,
         "sample": False,
         "confusion": confusion,
-        "crop": 0.55,
-        "own_crop": 0.55,
+        "crop": "auto",
+        "own_crop": "auto",
         "confidence_threshold": 0.7,
     }
     write_table(tmp_path / "d.csv", counted, confusion)
@@ -93,10 +93,10 @@ def test_table_and_page(tmp_path, smears):
 
 
 def test_what_must_be_said_when_it_is_so(tmp_path, smears):
-    table, page = write(tmp_path, smears, None, sample=True, crop=1.0)
+    table, page = write(tmp_path, smears, None, sample=True, crop="1.0", own_crop="0.55")
     assert table["corrected"].isna().all() and "corrected for" not in page
     assert "are not available (the run that trained it was deleted)" in page and "This is not a result" in page
-    assert "crop=1, those of the classifier&#39;s test with 0.55" in page
+    assert "crop=1.0, those of the classifier&#39;s test with 0.55" in page
     _, page = write(tmp_path, smears, np.array([[80, 20], [0, 0]]))
     assert "Its test had no image of Neutrophil" in page
 
