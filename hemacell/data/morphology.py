@@ -215,15 +215,13 @@ def _parts(small: Pictures, nucleus: Nucleus) -> _Parts:
     # the edge of the nucleus is as blurred as the picture
     near = framed(mask, 1)
     outside = ~(mask | near[:-2, 1:-1] | near[2:, 1:-1] | near[1:-1, :-2] | near[1:-1, 2:])
-    hull = np.zeros_like(mask)
-    hull[
-        tuple(slice(own.start - cut.start, own.stop - cut.start) for own, cut in zip(nucleus.box, box, strict=True))
-    ] = _hull_mask(nucleus)
+    hull = np.zeros_like(nucleus.mask)
+    hull[nucleus.box] = _hull_mask(nucleus)
     return _Parts(
         density,
         mask,
         cytoplasm=outside & (away <= radius**2),
-        gap=outside & hull,
+        gap=outside & hull[box],
         stained=mask | ((away <= (_REACH * radius) ** 2) & (strongest > _STAINED)),
         blur=_FINE * side / SIDE,
     )
