@@ -47,7 +47,8 @@ def small_network(
     network = METHODS["fusion"].build(config, [encoder.width for encoder in encoders])
     assert isinstance(network, FusedClassifier)
     if images is not None:
-        network.standardise([encoder(images) for encoder in encoders])
+        for scale, encoder in zip(network.standardisers, encoders, strict=True):
+            scale.fit(encoder(images))
         with torch.no_grad():
             for head in (network.cell_head, *network.heads, *([network.fused_head] if encoders else [])):
                 head.weight.mul_(4)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.ood import MahalanobisDetector
-from hemacell.classifiers.site_statistics import SiteStatistics, statistics_of
+from hemacell.classifiers.site_statistics import SiteStatistics, balancing_weights, statistics_of
 from hemacell.core.errors import UserError
 
 Progress = Callable[[int, int], None]
 
+_ROUNDS = 3  # more change nothing
 _MOST_FLAGGED = 0.01  # of the pictures that it is adapted to, which are taken to be cells like these
 
 
 def adapted(model: ClassifierModel, pixels: np.ndarray, progress: Progress | None = None) -> ClassifierModel:
     """A classifier with the statistics of another laboratory's embeddings, and with its distances.
 
-    Every method that standardises embeddings can do with other means and deviations (see `site_statistics`). What its
+    Every method that standardises embeddings can do with other means and deviations (see `site_statistics`). They are
+    those of the classes in equal shares, as far as the classifier's own predictions tell them, round by round. What its
     detector calls usual moves with the laboratory too: the features that distances are measured in are standardised by
     the laboratory's own pictures, and the threshold rises where more than one in a hundred of these were flagged.
 
@@ -42,17 +44,22 @@ def adapted(model: ClassifierModel, pixels: np.ndarray, progress: Progress | Non
             f"a classifier with method={model.config.method} and encoders={encoders} has no embeddings to adapt: train "
             "one with encoders, such as encoders=imagenet,morphology"
         )
-    network = copy.deepcopy(model.network)
     embeddings = model.embed_pixels(pixels, progress)
-    with torch.no_grad():
-        for scale, each in zip(network.standardisers, embeddings, strict=True):
-            known = SiteStatistics(scale.mean.cpu().numpy(), scale.std.cpu().numpy(), 0)
-            own = statistics_of(each).shrunk(known)
-            scale.mean.copy_(torch.from_numpy(own.mean))
-            scale.std.copy_(torch.from_numpy(own.std))
+    rows, made = np.arange(len(pixels)), model
+    weights = np.ones(len(pixels))
+    for number in range(_ROUNDS + 1):
+        made = _with_statistics(model, [statistics_of(each, weights) for each in embeddings])
+        if number < _ROUNDS:
+            weights = balancing_weights(made.from_embeddings(pixels, rows, embeddings))
     assert model.detector is not None, "only a calibrated classifier is adapted"
-    features = model.features(pixels, np.arange(len(pixels)))
-    return model.with_network(network).calibrated(_moved(model.detector, features))
+    return made.calibrated(_moved(model.detector, model.features(pixels, rows)))
+
+
+def _with_statistics(model: ClassifierModel, found: Sequence[SiteStatistics]) -> ClassifierModel:
+    network = copy.deepcopy(model.network)
+    for scale, own in zip(network.standardisers, found, strict=True):
+        scale.take(own.shrunk(scale.statistics))
+    return model.with_network(network)
 
 
 def _moved(detector: MahalanobisDetector, features: np.ndarray) -> MahalanobisDetector:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hemacell.classifiers.site_statistics import statistics_of
+from hemacell.classifiers.site_statistics import balancing_weights, statistics_of
 from hemacell.data.decoding import Decoded
 from hemacell.data.manifest import Manifest
 from hemacell.encoders.embeddings import StoredViews, embed
@@ -59,13 +59,15 @@ def with_laboratories(
         embeddings: of the others, for each encoder float32 [M, width].
         offset: where the rows of the others begin in the pixels.
     """
+    classes = 1 + max(cells.labels.max(), labels.max())
     joined = []
     for own, other in zip(cells.embeddings, embeddings, strict=True):
-        known = statistics_of(own)
+        known = statistics_of(own, _balancing(cells.labels, classes))
         both = np.repeat(other[:, None], own.shape[1], 1)
         for number in np.unique(laboratories):
             part = laboratories == number
-            both[part, ::2] = statistics_of(other[part, None]).shrunk(known).bring(both[part, ::2], known)
+            found = statistics_of(other[part, None], _balancing(labels[part], classes)).shrunk(known)
+            both[part, ::2] = found.bring(both[part, ::2], known)
         joined.append(np.concatenate([own, both]))
     return CellImages(
         np.concatenate([cells.rows, offset + np.arange(len(labels))]),
@@ -73,6 +75,10 @@ def with_laboratories(
         joined,
         np.concatenate([np.zeros(len(cells), np.int64), 1 + laboratories]),
     )
+
+
+def _balancing(labels: np.ndarray, classes: int) -> np.ndarray:
+    return balancing_weights(np.eye(classes)[labels])
 
 
 def cell_images(

@@ -98,11 +98,6 @@ class FusedClassifier(PixelClassifier):
         """The mean embeddings of the training images, `count` times: for each encoder [count, width]."""
         return [projection.mean.expand(count, -1) for projection in self._projections]
 
-    def standardise(self, embeddings: Sequence[Tensor]) -> None:
-        """Fix means and deviations of the training embeddings, for each encoder [N, width]."""
-        for projection, each in zip(self._projections, embeddings, strict=True):
-            projection.fit(each)
-
     @property
     def standardisers(self) -> list[Standardise]:
         return list(self._projections)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 _PRIOR_IMAGES = 8  # that the training laboratory's statistics count for
+_LEAST_SHARE = 0.04
 _LEAST = 1e-4  # of a standard deviation
 
 
@@ -42,12 +43,31 @@ class SiteStatistics(NamedTuple):
         return ((embeddings - self.mean) * (to.std / self.std) + to.mean).astype(np.float32)
 
 
-def statistics_of(embeddings: Floats) -> SiteStatistics:
+def statistics_of(embeddings: Floats, weights: NDArray[np.floating] | None = None) -> SiteStatistics:
     """Statistics of a laboratory.
 
     Args:
         embeddings: float32 [N, views, width], N > 0.
+        weights: [N], 0 or more, of the images; None for all alike. The number of images is then the effective one,
+            (sum of weights)^2 / (sum of their squares).
     """
-    rows = embeddings.reshape(-1, embeddings.shape[-1])
-    mean, std = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
-    return SiteStatistics(mean.astype(np.float32), np.maximum(std, _LEAST).astype(np.float32), len(embeddings))
+    weights = np.ones(len(embeddings)) if weights is None else np.asarray(weights, np.float64)
+    shares = weights / weights.sum()
+    mean = shares @ embeddings.mean(1, dtype=np.float64)
+    variance = shares @ np.square(embeddings - mean).mean(1, dtype=np.float64)
+    std = np.maximum(np.sqrt(variance), _LEAST)
+    return SiteStatistics(mean.astype(np.float32), std.astype(np.float32), round(1 / np.square(shares).sum()))
+
+
+def balancing_weights(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Weights [N] with which each class counts about the same.
+
+    A laboratory's mix of cells moves the mean of its embeddings as its stain does: with these weights only the stain
+    is left.
+
+    Args:
+        probabilities: [N, C], of the classes of N images; one-hot where they are known. A class that has less than a
+            share of `_LEAST_SHARE` of them counts less.
+    """
+    shares = probabilities.mean(0)
+    return (probabilities / np.maximum(shares, _LEAST_SHARE)).sum(1) / probabilities.shape[1]

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from hemacell.classifiers.site_statistics import SiteStatistics
+
 _CLIP_SIGMA = 5.0  # an embedding far outside what was seen in training (another stain) must not drown the rest
 _LEAST = 1e-4  # of a standard deviation
 
@@ -25,6 +27,16 @@ class Standardise(nn.Module):
         """Take means and deviations from embeddings [N, width]."""
         self.mean.copy_(embeddings.mean(0))
         self.std.copy_(embeddings.std(0, correction=0).clamp_min(_LEAST))
+
+    def take(self, statistics: SiteStatistics) -> None:
+        """Take those of a laboratory."""
+        self.mean.copy_(torch.from_numpy(statistics.mean))
+        self.std.copy_(torch.from_numpy(statistics.std))
+
+    @property
+    def statistics(self) -> SiteStatistics:
+        """Those that are used."""
+        return SiteStatistics(self.mean.cpu().numpy().copy(), self.std.cpu().numpy().copy(), 0)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return ((embeddings - self.mean) / self.std).clamp(-_CLIP_SIGMA, _CLIP_SIGMA)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hemacell.classifiers.site_statistics import SiteStatistics, statistics_of
+from hemacell.classifiers.site_statistics import SiteStatistics, balancing_weights, statistics_of
 
 RNG = np.random.default_rng(0)
 
@@ -35,3 +35,22 @@ def test_few_images_stay_near_the_training_laboratory(images):
 def test_constant_features_stay_finite():
     constant = np.zeros((5, 1, 2), np.float32)
     assert np.isfinite(statistics_of(constant).bring(constant, statistics_of(constant))).all()
+
+
+def test_weights_make_classes_count_alike():
+    labels = np.repeat([0, 1, 2], [70, 20, 10])
+    weights = balancing_weights(np.eye(3)[labels])
+    sums = [weights[labels == label].sum() for label in range(3)]
+    assert sums == pytest.approx([100 / 3] * 3)
+    embeddings = labels[:, None, None].astype(np.float32)
+    found = statistics_of(embeddings, weights)
+    assert found.mean == pytest.approx(1) and found.std == pytest.approx(np.sqrt(2 / 3)) and found.images < 100
+    one = balancing_weights(np.eye(3)[np.zeros(5, int)])  # the others are not there
+    assert np.allclose(one, one[0])
+
+
+def test_statistics_are_those_of_numpy():
+    embeddings = RNG.normal(3, 2, (40, 2, 5)).astype(np.float32)
+    found = statistics_of(embeddings)
+    assert found.mean == pytest.approx(embeddings.reshape(-1, 5).mean(0), rel=1e-5)
+    assert found.std == pytest.approx(embeddings.reshape(-1, 5).std(0), rel=1e-5) and found.images == 40

@@ -29,7 +29,8 @@ def config(*encoders, **changes):
 def made(wanted, seed=0):
     torch.manual_seed(seed)
     network = METHODS["fusion"].build(wanted, [ENCODER.width] * len(wanted.encoders))
-    network.standardise([torch.randn(9, ENCODER.width) + seed for _ in wanted.encoders])
+    for scale in network.standardisers:
+        scale.fit(torch.randn(9, ENCODER.width) + seed)
     return network
 
 

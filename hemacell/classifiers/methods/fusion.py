@@ -55,6 +55,7 @@ class Fusion(Method):
         import torch
 
         from hemacell.classifiers.cell_task import CellTask, training_augmentation
+        from hemacell.classifiers.site_statistics import balancing_weights, statistics_of
         from hemacell.classifiers.warm_start import warm_start
         from hemacell.data.augmentation import AugmentationConfig
         from hemacell.data.balance import balanced, class_weights
@@ -67,7 +68,9 @@ class Fusion(Method):
         digests = [data.sha256[position] for position in positions]
         torch.manual_seed(settings.seed)
         network = self.build(context.config, context.widths, **settings.dropouts)
-        network.standardise([torch.from_numpy(each[train.own]).flatten(0, 1) for each in train.embeddings])
+        for scale, each in zip(network.standardisers, train.embeddings, strict=True):
+            own = np.eye(len(context.config.classes))[train.labels[train.own]]
+            scale.take(statistics_of(each[train.own], balancing_weights(own)))
         if context.warm_start:
             warm_start(network, context.warm_start, set(data.sha256))
         task = CellTask(
