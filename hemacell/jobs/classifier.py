@@ -308,7 +308,8 @@ def register_classifier(
             cells.manifest,
             {f"test/{name}": Score(value, *test.intervals.get(name, ())) for name, value in test.scores.items()},
             {spec.name: spec.uri for spec in specs},
-            reliability_in_words(model.config, found.selected, test.selective, test.metrics(), flagged),
+            _how_seen(model)
+            | reliability_in_words(model.config, found.selected, test.selective, test.metrics(), flagged),
             units_in_a_sentence(test.groups),
         )
         registry.register(
@@ -327,6 +328,11 @@ def register_classifier(
             card=card,
             rescore=lambda champion: _right_of_champion(job, champion, cells.decoded, parts["val"]),
         )
+
+
+def _how_seen(model: ClassifierModel) -> dict[str, str]:
+    """Label -> text of a card: how the training laboratory's pictures were seen."""
+    return {"pictures of the training laboratory": model.config.site.in_words()} if model.config.site else {}
 
 
 def _right_of_champion(job: Job, folder: Path, own: Decoded, val: Manifest) -> dict[str, float]:
