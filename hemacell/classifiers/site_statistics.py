@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_PRIOR_IMAGES = 8  # that the training laboratory's statistics count for
+_MEAN_IMAGES, _STD_IMAGES = 1, 8  # that the training laboratory's means and variances count for
 _LEAST_SHARE = 0.04
 _LEAST = 1e-4  # of a standard deviation
 
@@ -32,11 +32,13 @@ class SiteStatistics(NamedTuple):
     def shrunk(self, to: SiteStatistics) -> SiteStatistics:
         """Between these and those of another laboratory: the fewer the images, the nearer to the others.
 
-        Means and variances are averaged with the weights n / (n + 8) and 8 / (n + 8).
+        The mean counts with n / (n + 1), the variance with n / (n + 8): laboratories differ more in the one, and few
+        images tell less of the other.
         """
-        own = self.images / (self.images + _PRIOR_IMAGES)
+        mean = self.images / (self.images + _MEAN_IMAGES)
+        own = self.images / (self.images + _STD_IMAGES)
         variance = own * np.square(self.std) + (1 - own) * np.square(to.std)
-        return SiteStatistics(own * self.mean + (1 - own) * to.mean, np.sqrt(variance), self.images)
+        return SiteStatistics(mean * self.mean + (1 - mean) * to.mean, np.sqrt(variance), self.images)
 
     def bring(self, embeddings: Floats, to: SiteStatistics) -> Floats:
         """Embeddings [..., width] of this laboratory as those of another one are distributed."""

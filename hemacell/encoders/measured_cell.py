@@ -13,9 +13,20 @@ from hemacell.encoders.architectures import RANDOM
 
 GLASS = ("picture", "white")
 
+_OFFSET = 0.03  # of an optical density: what is less is noise
+_SKEWED = np.array(
+    [
+        each.unit == "OD" or (name.endswith(("_ratio", "_texture", "_grain")) and name != "nc_ratio")
+        for name, each in MEASUREMENTS.items()
+    ]
+)
+
 
 class MeasuredCell(nn.Module):
     """`MEASUREMENTS` of each image; the same for all turns and flips of it, and on every device computed on the CPU.
+
+    Densities, and ratios and textures that are made of them, come as log(value + 0.03): another stain multiplies them,
+    so that in the logarithm laboratories differ by a shift, which their own means undo.
 
     Args:
         glass: `white` measures over white glass, by which framed pictures are divided; `picture` over the glass colour
@@ -41,10 +52,15 @@ class MeasuredCell(nn.Module):
         else:
             rows = [self._measured(picture) for picture in pictures]
         found = np.stack(rows) if rows else np.zeros((0, len(MEASUREMENTS)), np.float32)
-        return torch.from_numpy(found).to(images.device)
+        return torch.from_numpy(embedded(found)).to(images.device)
 
     def _measured(self, picture: np.ndarray) -> np.ndarray:
         return measure_morphology(picture, WHITE if self.glass == "white" else glass_colour(picture))
+
+
+def embedded(measurements: np.ndarray) -> np.ndarray:
+    """Measurements float32 [N, len(MEASUREMENTS)] as the encoder gives them."""
+    return np.where(_SKEWED, np.log(np.maximum(measurements, 0) + _OFFSET), measurements).astype(np.float32)
 
 
 def build(version: int, glass: str = "white", weights: str = RANDOM) -> MeasuredCell:

@@ -15,6 +15,7 @@ from hemacell.encoders import embeddings as module
 from hemacell.encoders.architectures import build_body
 from hemacell.encoders.embeddings import StoredViews, embed
 from hemacell.encoders.frozen import create_encoder, encoder_digest, load_encoder, save_encoder
+from hemacell.encoders.measured_cell import MeasuredCell, embedded
 from hemacell.encoders.registry import control_of_arm, find_entry
 from tests.small_classifiers import small_config, small_network
 
@@ -52,7 +53,7 @@ def test_embeddings_are_the_measurements(encoder, threads):
         found = encoder.embed(tensor(pixels), "bf16")
     finally:
         torch.set_num_threads(before)
-    expected = np.stack([measure_morphology(each) for each in pixels])
+    expected = embedded(np.stack([measure_morphology(each) for each in pixels]))
     assert encoder.width == len(MEASUREMENTS) and found.dtype == torch.float32
     assert np.array_equal(found.numpy(), expected) and expected[:, 0].all()
 
@@ -60,8 +61,17 @@ def test_embeddings_are_the_measurements(encoder, threads):
 def test_over_the_pictures_own_glass_there_are_other_numbers(encoder):
     own = create_encoder(SOURCE.config.model_copy(update={"body": {"version": VERSION, "glass": "picture"}}))
     found = own.with_crop(SIDE, 1.0)(tensor(cells(2)))
-    assert np.array_equal(found.numpy(), np.stack([measure_morphology(each, glass_colour(each)) for each in cells(2)]))
+    expected = np.stack([measure_morphology(each, glass_colour(each)) for each in cells(2)])
+    assert np.array_equal(found.numpy(), embedded(expected))
     assert encoder_digest(own.with_crop(SIDE, 1.0)) != encoder_digest(encoder)
+
+
+def test_another_stain_is_a_shift_of_the_embedding():
+    pale = np.round(255 * (cells(6) / 255.0) ** 0.6).astype(np.uint8)
+    moved = [MeasuredCell().embedding(tensor(pixels)) for pixels in (cells(6), pale)]
+    densities = [n for n, each in enumerate(MEASUREMENTS.values()) if each.unit == "OD"]
+    shift = (moved[1] - moved[0])[:, densities]
+    assert (shift.std(0) < 0.15).all() and (shift[:, 0] < -0.2).all()
 
 
 def test_more_of_the_picture_is_shown_than_to_other_encoders(encoder):
