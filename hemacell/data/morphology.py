@@ -16,7 +16,8 @@ from skimage.measure import perimeter_crofton
 from hemacell.data.nucleus import SIDE, Bools, Floats, Nucleus, Pictures, framed, nucleus_of, optical_density, shrunk
 
 VERSION = 2
-"""Raise it whenever a picture would get other numbers, or an encoder makes another embedding of them: what is stored of an older version is then computed again."""
+"""Raise it whenever a picture would get other numbers, or an encoder makes another embedding of them: what is stored of
+an older version is then computed again."""
 WHITE = np.full(3, 255.0)
 """The colour of the glass in pictures that were divided by it."""
 

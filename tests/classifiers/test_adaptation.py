@@ -29,7 +29,9 @@ def test_few_images_stay_near_the_training_laboratory(images):
     known = SiteStatistics(np.zeros(1, np.float32), np.ones(1, np.float32), 100)
     own = SiteStatistics(np.full(1, 10, np.float32), np.full(1, 3, np.float32), images).shrunk(known)
     weight = images / (images + 8)
-    assert own.mean == pytest.approx(10 * images / (images + 1)) and own.std**2 == pytest.approx(9 * weight + 1 - weight)
+    assert own.mean == pytest.approx(10 * images / (images + 1)) and own.std**2 == pytest.approx(
+        9 * weight + 1 - weight
+    )
 
 
 def test_constant_features_stay_finite():
