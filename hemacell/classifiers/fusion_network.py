@@ -84,6 +84,15 @@ class FusedClassifier(PixelClassifier):
             logits.append(self.fused_head(torch.cat(branches, 1)))
         return logits
 
+    @property
+    def last_layers(self) -> list[nn.Linear]:
+        fused = [self.fused_head] if len(self.heads) else []
+        return [self.cell_head, *self.heads, *fused]
+
+    def last_inputs(self, images: Tensor, embeddings: Sequence[Tensor]) -> list[Tensor]:
+        branches = [self.cell(images), *(each(one) for each, one in zip(self.projections, embeddings, strict=True))]
+        return [*branches, torch.cat(branches, 1)] if len(branches) > 1 else branches
+
     def logits(self, images: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
         return mean_logits(self(images, embeddings))
 

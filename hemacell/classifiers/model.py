@@ -45,6 +45,15 @@ class CellClassifier(nn.Module, ABC):
         """
         return []
 
+    @property
+    def last_layers(self) -> list[nn.Linear]:
+        """The linear layers whose mean outputs are the logits, to be moved by labels of another laboratory."""
+        return []
+
+    def last_inputs(self, images: Tensor, embeddings: Sequence[Tensor]) -> list[Tensor]:
+        """What the `last_layers` see: [N, F] for each; arguments as for `logits`."""
+        return []
+
     @abstractmethod
     def logits(self, images: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
         """Logits float32 [N, classes].
@@ -326,6 +335,22 @@ class ClassifierModel(nn.Module):
                 return mean_probabilities(self.network, seen, [each.to(self.device) for each in stored], views)
 
         return self._over(pixels, rows, raw)
+
+    @torch.no_grad()
+    def last_inputs(self, pixels: np.ndarray) -> list[Tensor]:
+        """What the last layers see of decoded images and their turns: for each float32 [N, `config.views`, F]."""
+        views = self.config.views
+        found: list[list[Tensor]] = [[] for _ in self.network.last_layers]
+        for part in _parts(len(pixels), max(1, _VIEWS_AT_ONCE // views)):
+            scaled = _scaled(self._tensor(pixels, part))
+            embeddings = [
+                encoder(dihedral_views(crop(scaled), views))
+                for encoder, crop in zip(self.encoders, self.encoder_crops, strict=True)
+            ]
+            inputs = self.network.last_inputs(dihedral_views(self.crop(scaled), views), embeddings)
+            for into, each in zip(found, inputs, strict=True):
+                into.append(each.float().unflatten(0, (views, -1)).transpose(0, 1).cpu())
+        return [torch.cat(each) for each in found]
 
     def predict_embedded(self, pixels: np.ndarray, cells: CellImages) -> Predictions:
         """Predictions for cells whose embeddings are stored already; `pixels` as for `from_embeddings`."""

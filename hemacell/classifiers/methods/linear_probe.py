@@ -39,6 +39,13 @@ class LinearProbe(CellClassifier):
     def standardisers(self) -> list[Standardise]:
         return list(self.standardise)  # type: ignore[arg-type]
 
+    @property
+    def last_layers(self) -> list[nn.Linear]:
+        return [self.linear]
+
+    def last_inputs(self, images: Tensor, embeddings: Sequence[Tensor]) -> list[Tensor]:
+        return [self.features(embeddings)]
+
     def features(self, embeddings: Sequence[Tensor]) -> Tensor:
         """For each encoder [N, width] -> [N, sum of widths], standardised."""
         return torch.cat([scale(each) for scale, each in zip(self.standardise, embeddings, strict=True)], 1)

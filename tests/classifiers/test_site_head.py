@@ -1,0 +1,78 @@
+"""Last layers moved by labels: right where the source is wrong, and those of a slow solver."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from torch import nn
+
+from hemacell.classifiers.model import ClassifierModel
+from hemacell.classifiers.site_head import _folds, _ridge, learn_from_labels
+from hemacell.core.errors import UserError
+from tests.small_classifiers import small_config, small_network
+
+RNG = np.random.default_rng(3)
+
+
+def test_a_layer_is_that_of_a_slow_solver():
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 3)
+    inputs, labels = torch.randn(12, 2, 4), torch.from_numpy(RNG.integers(0, 3, 12))
+    weight, bias = _ridge(layer, inputs, labels, 0.7)
+
+    rows = inputs.flatten(0, 1).double().numpy()
+    scale = np.sqrt(np.square(rows).sum(1).mean())
+    wanted = labels.repeat_interleave(2).numpy()
+    before, offset = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+
+    def loss(change):
+        moved = change.reshape(3, 5)
+        logits = rows @ before.T + offset + rows / scale @ moved[:, :4].T + moved[:, 4]
+        error = -log_softmax(logits, 1)[np.arange(24), wanted].sum() / 2
+        return 0.7 * error + np.square(moved[:, :4]).sum() / 2 + 0.05 * np.square(moved[:, 4]).sum()
+
+    moved = minimize(loss, np.zeros(15), tol=1e-10).x.reshape(3, 5)
+    assert weight.numpy() == pytest.approx(before + moved[:, :4] / scale, abs=1e-4)
+    assert bias.numpy() == pytest.approx(offset + moved[:, 4], abs=1e-4)
+
+
+def test_each_fold_has_every_class():
+    labels = np.repeat([0, 1, 4], [5, 7, 12])
+    folds = _folds(labels, 5)
+    assert all(np.bincount(folds[labels == label], minlength=5).min() >= 1 for label in (0, 1, 4))
+    assert np.array_equal(folds, _folds(labels, 5))
+
+
+@pytest.fixture
+def model(with_detector):
+    config = small_config()
+    torch.manual_seed(1)
+    return with_detector(ClassifierModel(config, small_network(config, []), []))
+
+
+def pictures(model, labels: np.ndarray) -> np.ndarray:
+    """Red for class 0, blue for class 1, with noise."""
+    side = model.config.decoded_size
+    made = RNG.integers(60, 120, (len(labels), side, side, 3))
+    made[labels == 0, ..., 0] += 120
+    made[labels == 1, ..., 2] += 120
+    return made.astype(np.uint8)
+
+
+def test_labels_teach_what_the_classifier_does_not_know(model):
+    labels = np.repeat([0, 1], 10)
+    before = model.predict_pixels(pictures(model, labels)).probabilities
+    head = learn_from_labels(model, pictures(model, labels), labels)
+    after = head.model.predict_pixels(pictures(model, labels)).probabilities
+    assert (after.argmax(1) == labels).mean() >= 0.9
+    assert (head.held_out.argmax(1) == labels).mean() >= 0.75 and head.held_out.shape == (20, len(model.classes))
+    unlabelled = [number for number in range(len(model.classes)) if number > 1]
+    assert after[:, unlabelled].sum(1).mean() < before[:, unlabelled].sum(1).mean()
+    again = model.predict_pixels(pictures(model, labels)).probabilities
+    assert np.isfinite(again).all() and model.network is not head.model.network
+
+
+def test_what_cannot_be_learnt_from_is_one_line(model):
+    with pytest.raises(UserError, match="labels of one class only"):
+        learn_from_labels(model, pictures(model, np.zeros(4, int)), np.zeros(4, int))
