@@ -45,7 +45,7 @@ from hemacell.config.groups import (
     WbcFolder,
     WeightDecay,
 )
-from hemacell.config.laboratories import parse_laboratories
+from hemacell.config.laboratories import SITE_NAME, parse_laboratories
 from hemacell.config.roles import Display, Execution, Images, Key, Record, Resolved, Role, Varied
 from hemacell.core.errors import UserError
 
@@ -444,6 +444,61 @@ class PredictSettings(ComputeSettings, JobSettings):
         return self
 
 
+class AdaptSettings(ComputeSettings, JobSettings):
+    """Adapt a registered classifier to another laboratory by pictures of it, with or without labels, and register it.
+
+    python -m projects.adapt --images DIR --site lisc
+    python -m projects.adapt --images DIR --labels labelled.csv --site lisc
+    """
+
+    computed_by = (
+        "projects.adapt",
+        "hemacell.classifiers.adaptation",
+        "hemacell.classifiers.site_head",
+        "hemacell.jobs.adapt",
+        "hemacell.framing.decoding",
+    )
+
+    model: Resolved[str] = Field(
+        "models:/hemacell-wbc@champion",
+        description="registered classifier to start from; it stays as it is, and its champion the champion",
+    )
+    images: Resolved[str] = Field(
+        "",
+        description="pictures of the laboratory: a folder, searched at any depth, a .zip of one, or a table of paths",
+        examples=["DIR"],
+    )
+    labels: Resolved[str] = Field(
+        "",
+        description="table with columns path or sha256, and label (- for a cell of no class), of some of the images",
+        examples=["labelled.csv"],
+    )
+    site: Key[str] = Field(
+        "", description="name of the laboratory: the version gets the alias site-NAME", examples=["lisc"]
+    )
+    crop: OtherCrop = "auto"
+    precision: Precision = "float32"
+    max_bad: Key[float] = Field(0.01, ge=0, le=1, description="share of images that may be unreadable")
+    resamples: Key[Resamples] = 2000
+    threads: Threads = 0
+    force: Execution[bool] = Field(
+        False, description="adapt again, and give the alias of a site that exists to the new version"
+    )
+
+    @model_validator(mode="after")
+    def _all_named(self) -> AdaptSettings:
+        for name in ("images", "site"):
+            if not getattr(self, name).strip():
+                example = example_text(type(self).model_fields[name])
+                raise ValueError(f"{name}: expected a name, found nothing; type for example {name}={example}")
+        if not SITE_NAME.fullmatch(self.site):
+            raise ValueError(
+                f"site: expected at most 40 lower-case letters, digits, '-' and '_', found '{self.site}'; "
+                "type for example site=lisc"
+            )
+        return self
+
+
 class ExportSettings(LabelledSettings, StepSettings):
     """Write a registered classifier as ONNX, check it against the classifier, and register it too.
 
@@ -536,4 +591,5 @@ JOBS: dict[str, type[JobSettings]] = {
     "evaluate": EvaluateSettings,
     "export": ExportSettings,
     "audit": AuditSettings,
+    "adapt": AdaptSettings,
 }

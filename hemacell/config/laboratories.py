@@ -16,6 +16,10 @@ _NAMED = re.compile(r"(?P<name>[^:/\\]*):(?P<folder>.*)", re.DOTALL)
 _NAME = re.compile(r"\w[\w.-]{0,39}")
 
 
+#: A site's name, which becomes an alias of a registered model: MLflow refuses capitals of some, and spaces of all.
+SITE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+
+
 def parse_laboratories(text: str) -> dict[str, str]:
     """Read the setting `external`.
 

@@ -96,6 +96,10 @@ def _audit(settings: Settings) -> str:
     return Path(settings.get("data") or "the sample").name
 
 
+def _adapt(settings: Settings) -> str:
+    return f"{_model(settings)} for {settings.get('site', '')}{' with labels' if settings.get('labels') else ''}"
+
+
 def _export(settings: Settings) -> str:
     return f"{_model(settings)} as ONNX"
 
@@ -110,4 +114,5 @@ _NAMES: dict[str, Callable[[Settings], str]] = {
     "predict": _on("images"),
     "export": _export,
     "audit": _audit,
+    "adapt": _adapt,
 }

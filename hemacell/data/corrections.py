@@ -35,7 +35,7 @@ def corrected(manifest: Manifest, file: Path, all_there: bool = True) -> Manifes
     """
     if not manifest.classes:
         raise UserError(f"labels={file}: the images in {manifest.root} have no labels to correct; leave labels out")
-    wanted, unknown = _labels_of_rows(manifest, file)
+    wanted, unknown = labels_of(manifest, file)
     if all_there and not wanted:
         raise _nothing_named(manifest, file, unknown)
     table = manifest.table
@@ -70,8 +70,19 @@ def _kept_labels(labels: Iterable[str]) -> list[str]:
     return ["" if label == LEFT_OUT else label for label in labels]
 
 
-def _labels_of_rows(manifest: Manifest, file: Path) -> tuple[dict[str, str], list[str]]:
-    """Path of an image -> the label that the table gives it; and the rows that name no image."""
+def labels_of(manifest: Manifest, file: Path) -> tuple[dict[str, str], list[str]]:
+    """The labels that a table gives to images.
+
+    Args:
+        manifest: images with classes, with labels or without.
+        file: as for `corrected`.
+
+    Returns:
+        Path of an image -> its class, or `-` for none of them; and the rows that name no image of these.
+
+    Raises:
+        UserError: no such table, column or class, or one image with two labels.
+    """
     if not file.is_file():
         raise UserError(
             f"labels={file}: expected a table with the columns path or sha256, and label; found no such file"

@@ -50,12 +50,15 @@ VAL_SCORE = "val.score"
 CLASSES, CLASSES_DIGEST = "classes", "classes.digest"
 DECISION = "champion.decision"
 """why the version became champion, or did not"""
+SITE_OF, ADAPTED_FROM = "site", "adapted.from"
+"""of a version for another laboratory: its name, and the classifier that was adapted"""
 EXPORT_OF = "export.of"
 """of an ONNX export: the classifier that it was made from"""
 ONNX_DIGEST = "onnx.sha256"
 
 # --- aliases and names of registered models
 CHAMPION, SAMPLE = "champion", "sample"
+SITE_ALIAS = "site-{}"
 CLASSIFIER = "hemacell-wbc"
 EXPERIMENT = "hemacell-{job}"
 

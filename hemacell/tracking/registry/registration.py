@@ -28,6 +28,8 @@ from hemacell.tracking.schema import (
     DECISION,
     MODEL_TYPE,
     REGISTERED,
+    SITE_ALIAS,
+    SITE_OF,
     VAL_SCORE,
 )
 from hemacell.tracking.serving.payload import COLUMN
@@ -98,7 +100,9 @@ def register(
     Raises:
         ValueError: the score is not finite, the folder holds a pickle, or the run is not the innermost open one.
     """
-    _check(folder, name, val_score)
+    if not math.isfinite(val_score):
+        raise ValueError(f"the validation score of {name} is {val_score}: such a model is not registered")
+    _check(folder)
     all_tags = {MODEL_TYPE: model, DATA_KIND: kind, VAL_SCORE: repr(float(val_score))}
     if classes:
         all_tags |= {CLASSES: ",".join(classes), CLASSES_DIGEST: classes_digest(classes)}
@@ -114,9 +118,33 @@ def register(
     return resolve(uri)
 
 
-def _check(folder: Path, name: str, val_score: float) -> None:
-    if not math.isfinite(val_score):
-        raise ValueError(f"the validation score of {name} is {val_score}: such a model is not registered")
+def register_for_site(
+    folder: Path, name: str, site: str, *, run: Tracker, kind: DataKind, tags: Mapping[str, object], card: str
+) -> RegisteredModel:
+    """Log a classifier that was adapted to a laboratory, and register it under the alias `site-<site>`.
+
+    It never becomes champion: it was not compared on the champion's val images, and is meant for one laboratory.
+
+    Args:
+        folder, name, run, kind, card: see `register`.
+        site: name of the laboratory.
+        tags: of the version.
+
+    Raises:
+        ValueError: as for `register`.
+    """
+    _check(folder)
+    all_tags = {MODEL_TYPE: "classifier", DATA_KIND: kind, SITE_OF: site}
+    all_tags |= {key: canonical(value) for key, value in tags.items()}
+    version = _log(folder, name, run, "classifier", all_tags, card, {})
+    run.client.set_registered_model_alias(name, SITE_ALIAS.format(site), version)
+    uri = f"models:/{name}/{version}"
+    run.tags({REGISTERED: uri})
+    logger.info(f"registered {uri} @{SITE_ALIAS.format(site)}")
+    return resolve(uri)
+
+
+def _check(folder: Path) -> None:
     pickles = [path.name for path in folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".pth", ".pt", ".ckpt")]
     if pickles:
         raise ValueError(f"{folder} holds {', '.join(pickles)}, which may be pickles: store weights as safetensors")

@@ -73,6 +73,7 @@ _FILES = {
     "evaluate": "`comparison.md`, `mistakes.png`, `confusion_matrix.png`",
     "export": "`check.json`",
     "audit": "`audit.html`, `copies.csv`, `doubtful_labels.csv`",
+    "adapt": "`adaptation.md`, `predictions.csv`",
 }
 _EXPERIMENTS = {
     "wbc": "Classifiers of white blood cells, one run for each choice of encoders, labels and draw.",
@@ -83,6 +84,7 @@ _EXPERIMENTS = {
     "evaluate": "Registered classifiers on labelled images, compared with the scores on their own test images.",
     "predict": "Tables of predictions of registered classifiers.",
     "export": "Registered classifiers written as ONNX, and checked.",
+    "adapt": "Registered classifiers adapted to other laboratories, each registered under the alias of its site.",
     "audit": "What is wrong with images before any training: copies, doubtful labels, odd files.",
 }
 

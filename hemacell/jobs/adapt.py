@@ -1,0 +1,178 @@
+"""The steps of `adapt`: read a laboratory's pictures, adapt, learn from labels, compare, register."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hemacell.config.jobs import AdaptSettings
+from hemacell.config.roles import Role
+from hemacell.core.cache import cache_dir
+from hemacell.core.errors import UserError
+from hemacell.core.logging import configure_logging
+from hemacell.core.progress import Progress, end_lines
+from hemacell.core.provenance import library_versions, sources_digest
+from hemacell.core.threads import available_cores, set_threads
+from hemacell.data.boxes import digests_of_paths
+from hemacell.data.class_names import LEFT_OUT
+from hemacell.data.corrections import labels_of
+from hemacell.data.manifest import Manifest, Row
+from hemacell.jobs.images import decode_cells, log_images, log_site, report_unreadable
+from hemacell.prediction.inputs import Inputs, read_inputs
+from hemacell.tracking.registry.classifiers import classes_of, find_classifier
+from hemacell.tracking.registry.lookup import RegisteredModel, card_of, fetch, find_alias
+from hemacell.tracking.registry.registration import register_for_site
+from hemacell.tracking.runs.existing import finished_run
+from hemacell.tracking.runs.lifecycle import track
+from hemacell.tracking.runs.process import mark_stale_runs
+from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import ADAPTED_FROM, DATA_DIGEST, DATA_KIND, KEY, MODEL_DATA_KIND, SITE_ALIAS, THREADS
+
+if TYPE_CHECKING:
+    from hemacell.classifiers.model import ClassifierModel
+    from hemacell.framing.decoding import FramedImages
+
+logger = logging.getLogger(__name__)
+
+NAME = "adapt"
+#: Pictures from which on the statistics of a laboratory are worth having.
+ENOUGH = 8
+
+
+@dataclass(frozen=True)
+class AdaptJob:
+    """A run of `adapt` that is about to start, or found to be done."""
+
+    settings: AdaptSettings
+    inputs: Inputs
+    model: RegisteredModel
+    folder: Path
+    """the classifier's own files, fetched"""
+    images: Manifest
+    """the pictures, with the classes of the classifier; none has a label here"""
+    labels: Mapping[str, str]
+    """path of a picture -> its class"""
+    threads: int
+    cache: Path
+    key: str
+    done: str
+    """the run that did all this already, '' without one"""
+
+    @contextmanager
+    def open(self) -> Iterator[Tracker]:
+        """The run of this job."""
+        tags = {
+            DATA_KIND: self.inputs.kind(),
+            DATA_DIGEST: self.images.digest,
+            THREADS: self.threads,
+            MODEL_DATA_KIND: self.model.data_kind,
+            KEY: self.key,
+        }
+        settings = self.settings
+        with track(
+            NAME, settings.canonical(), experiment=settings.experiment, run_name=settings.run_name, tags=tags
+        ) as run:
+            try:
+                run.model_inputs([self.model.uri], "classifier")
+                log_images(run, self.images, "adaptation")
+                yield run
+            finally:
+                end_lines()
+
+
+def prepare(settings: AdaptSettings) -> AdaptJob:
+    """Settle what is adapted to which pictures; loads no network and decodes no image.
+
+    Raises:
+        UserError: no such classifier, images or labels; labels of too few classes; the site exists already.
+    """
+    configure_logging()
+    mark_stale_runs()
+    settings = settings.resolved()
+    inputs = read_inputs(settings.images)
+    model = find_classifier(settings.model, inputs.kind())
+    cache, threads = cache_dir(), settings.threads or available_cores()
+    folder = fetch(model, cache)
+    images = _manifest_of(inputs, classes_of(folder))
+    logger.info(inputs.summary())
+    labels = _labels(images, settings.labels)
+    facts = {
+        "model": model.model_id,
+        "images": images.digest,
+        "labels": sorted(labels.items()),
+        "settings": settings.texts(Role.KEY),
+        "threads": threads,
+        "libraries": library_versions(),
+        "sources": sources_digest(*settings.computed_by),
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    done = "" if settings.force else finished_run(NAME, key) or ""
+    if done:
+        logger.info(f"adapt: run {done} has done exactly this already; type force=true to do it again")
+    elif not settings.force and (taken := find_alias(model.name, SITE_ALIAS.format(settings.site))):
+        raise UserError(
+            f"site={settings.site} exists already: {taken.uri} is adapted to it; give another name, or type force=true, "
+            "which leaves that version and gives its alias to the new one"
+        )
+    return AdaptJob(settings, inputs, model, folder, images, labels, threads, cache, key, done)
+
+
+def _manifest_of(inputs: Inputs, classes: tuple[str, ...]) -> Manifest:
+    paths = [str(path) for path in map(inputs.path, range(len(inputs))) if path is not None]
+    rows = [
+        Row(path, "", "", digest, "", digest, "original")
+        for path, digest in zip(paths, digests_of_paths(paths), strict=True)
+    ]
+    return Manifest.from_rows(rows, classes, inputs.source.name, inputs.root, bits=inputs.bits, account=inputs.account)
+
+
+def _labels(images: Manifest, file: str) -> dict[str, str]:
+    """Path -> class of the labelled pictures; those of none of the classes are left out."""
+    if not file:
+        return {}
+    found, unknown = labels_of(images, Path(file).expanduser())
+    if unknown:
+        logger.warning(f"labels: {len(unknown)} rows name no picture of these, such as {unknown[0]}")
+    known = {path: label for path, label in found.items() if label != LEFT_OUT}
+    if not known:
+        raise UserError(f"labels={file}: expected labels of some of these pictures, found none; correct the paths")
+    if len(set(known.values())) < 2:
+        raise UserError(
+            f"labels={file}: all labels are {next(iter(known.values()))}: expected two classes or more; label cells of "
+            "others too, or leave labels out"
+        )
+    return known
+
+
+# --- the steps
+
+
+def load(job: AdaptJob, run: Tracker) -> tuple[ClassifierModel, FramedImages]:
+    """The classifier at the scale of the laboratory, and the laboratory's pictures.
+
+    Raises:
+        UserError: too many cannot be read, or too few are left.
+    """
+    from hemacell.classifiers.folder import load_folder
+
+    settings = job.settings
+    set_threads(job.threads)
+    model = load_folder(job.folder, settings.precision, settings.device, settings.crop)
+    config, site = model.config, model.site if model.is_site_known else None
+    pictures = decode_cells(job, job.images, config.framing, config.decoded_size, site=site, known=config.site)
+    report_unreadable(run, pictures.decoded)
+    log_site(run, pictures)
+    count = len(pictures.decoded)
+    if count < 2:
+        raise UserError(f"images={settings.images}: expected two pictures of the laboratory or more, found {count}")
+    if count < ENOUGH:
+        logger.warning(f"adapt: {count} pictures say little of a laboratory; give thirty or more")
+    return model.of_site(pictures.site), pictures
