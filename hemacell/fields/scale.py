@@ -9,7 +9,7 @@ nuclei of white cells help: the area of one is near that of a red cell whatever 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy import ndimage
 
@@ -26,6 +26,7 @@ _STEEP = 0.8  # share of pixels that do not vote
 _SPREAD = 0.12  # of the votes of a cell, in radii
 _BIN = 2  # pixels of the small picture that share a bin of votes, each way
 _SHARPNESS = 4  # power of the votes, so that many together count more
+_RIVAL = 0.5  # of the votes for the best radius, from which on nuclei decide between it and another
 _PEAKED, _FLAT = 0.2, 0.4  # median of the votes over their greatest: red cells alone decide below, nuclei above
 _NUCLEUS = 1.07  # diameter of the disc of a white nucleus's area, in red cells'
 _NUCLEUS_SPREAD = 0.3  # of its logarithm
@@ -93,21 +94,30 @@ def _votes(stain: Stain, radii: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _with_nuclei(stain: Stain, diameters: NDArray[np.float64], votes: NDArray[np.float64]) -> float:
     """The diameter that the votes and the nuclei agree on best."""
-    peak = _highest_peak(votes)
-    asked = _vertex(diameters, votes, peak)
-    nucleus = _nucleus_diameter(stain, asked)
-    if nucleus:
+    peaks = _peaks(votes)
+    peaks = [peak for peak in peaks if votes[peak] >= _RIVAL * votes[peaks[0]]]
+    nuclei = [_nucleus_diameter(stain, _vertex(diameters, votes, peak)) for peak in peaks]
+    agreed = [votes[peak] * _agreement(nucleus, diameters[peak]) for peak, nucleus in zip(peaks, nuclei, strict=True)]
+    best = int(np.argmax(agreed))
+    if nuclei[best]:
         trust = float(np.clip((_FLAT - np.median(votes)) / (_FLAT - _PEAKED), 0, 1))
-        off = np.log(nucleus / diameters / _NUCLEUS) / _NUCLEUS_SPREAD
-        votes = (trust * votes / votes[peak] + 1 - trust) * (np.exp(-0.5 * off**2) + _DOUBT)
-        asked = _vertex(diameters, votes, _highest_peak(votes))
-    return asked
+        votes = (trust * votes / votes[peaks[best]] + 1 - trust) * _agreement(nuclei[best], diameters)
+        return _vertex(diameters, votes, _peaks(votes)[0])
+    return _vertex(diameters, votes, peaks[best])
 
 
-def _highest_peak(votes: NDArray[np.float64]) -> int:
-    """Where the votes are the most of all local maxima: fine texture makes the smallest radius high, without a peak."""
+def _agreement(nucleus: float, red_cells: ArrayLike) -> NDArray[np.float64]:
+    """How well the nuclei of white cells go with red cells of some diameters; a nucleus of 0 is none."""
+    if not nucleus:
+        return np.full(np.shape(red_cells), _DOUBT)
+    off = np.log(nucleus / np.asarray(red_cells) / _NUCLEUS) / _NUCLEUS_SPREAD
+    return np.exp(-0.5 * off**2) + _DOUBT
+
+
+def _peaks(votes: NDArray[np.float64]) -> list[int]:
+    """All local maxima, the highest first: fine texture makes the smallest radius high, without a peak."""
     peaks = np.flatnonzero((votes[1:-1] >= votes[:-2]) & (votes[1:-1] >= votes[2:])) + 1
-    return int(peaks[np.argmax(votes[peaks])]) if len(peaks) else int(np.argmax(votes))
+    return peaks[np.argsort(-votes[peaks])].tolist() if len(peaks) else [int(np.argmax(votes))]
 
 
 def _vertex(diameters: NDArray[np.float64], votes: NDArray[np.float64], peak: int) -> float:
