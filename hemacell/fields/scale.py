@@ -20,8 +20,8 @@ CELL_TO_RED_CELL = 1.7
 """Diameter of a white cell over that of a red cell; medians of the boxes of two laboratories: 1.8 and 1.67."""
 
 _SIDE = 400  # longer side of the picture that is searched
-_WINDOW, _WINDOWS = 1024, 3  # side in pixels of the parts of a larger field that are looked at, and how many each way
-_RADII = np.geomspace(4, 60, 24)  # pixels of the small picture
+_WINDOW, _WINDOWS = 640, 3  # side in pixels of the parts of a larger field that are looked at, and how many each way
+_RADII = np.geomspace(3.5, 60, 25)  # pixels of the small picture
 _STEEP = 0.8  # share of pixels that do not vote
 _SPREAD = 0.12  # of the votes of a cell, in radii
 _BIN = 2  # pixels of the small picture that share a bin of votes, each way
@@ -40,7 +40,7 @@ Pictures = NDArray[np.uint8]
 def red_cell_diameter(field: Pictures) -> float:
     """Diameter of the red cells of a field, uint8 [H, W, 3], in its pixels."""
     longer = max(field.shape[:2])
-    if longer <= 2 * _WINDOW:
+    if longer <= 3 * _WINDOW:
         return _measured(field)
     return float(np.median([_measured(window) for window in _windows(field)]))
 
@@ -100,8 +100,9 @@ def _with_nuclei(stain: Stain, diameters: NDArray[np.float64], votes: NDArray[np
     agreed = [votes[peak] * _agreement(nucleus, diameters[peak]) for peak, nucleus in zip(peaks, nuclei, strict=True)]
     best = int(np.argmax(agreed))
     if nuclei[best]:
+        votes = votes / votes[peaks[best]]
         trust = float(np.clip((_FLAT - np.median(votes)) / (_FLAT - _PEAKED), 0, 1))
-        votes = (trust * votes / votes[peaks[best]] + 1 - trust) * _agreement(nuclei[best], diameters)
+        votes = (trust * votes + 1 - trust) * _agreement(nuclei[best], diameters)
         return _vertex(diameters, votes, _peaks(votes)[0])
     return _vertex(diameters, votes, peaks[best])
 
