@@ -20,7 +20,14 @@ CELL_TO_RED_CELL = 1.7
 """Diameter of a white cell over that of a red cell; medians of the boxes of two laboratories: 1.8 and 1.67."""
 
 _SIDE = 400  # longer side of the picture that is searched
-_WINDOW, _WINDOWS = 640, 3  # side in pixels of the parts of a larger field that are looked at, and how many each way
+_FINE = 14.0  # pixels of it that a red cell has; where it has fewer, parts of the field are searched as they are
+_SLIDE = 2000  # longer side of a field from which on only parts are searched
+_WINDOW = _SIDE  # side of such parts
+_GRID = 5  # such parts each way, of which are taken:
+_WINDOWS = 9  # at most, those with the most contrast,
+_FOLDS = 2  # after as many that may be folds and dirt,
+_LEAST_CONTRAST = 0.5  # of the greatest of them; glass has less
+_EVERY = 4  # pixel that the contrast of a part is measured in, each way
 _RADII = np.geomspace(3.5, 60, 25)  # pixels of the small picture
 _STEEP = 0.8  # share of pixels that do not vote
 _SPREAD = 0.12  # of the votes of a cell, in radii
@@ -40,17 +47,20 @@ Pictures = NDArray[np.uint8]
 def red_cell_diameter(field: Pictures) -> float:
     """Diameter of the red cells of a field, uint8 [H, W, 3], in its pixels."""
     longer = max(field.shape[:2])
-    if longer <= 3 * _WINDOW:
-        return _measured(field)
+    if longer <= _SLIDE:
+        found = _measured(field)
+        if longer <= _SIDE or found * _SIDE / longer >= _FINE:
+            return found
     return float(np.median([_measured(window) for window in _windows(field)]))
 
 
 def _windows(field: Pictures) -> list[Pictures]:
-    starts = [
-        sorted({round(at) for at in np.linspace(0, max(0, side - _WINDOW), _WINDOWS + 2)[1:-1]})
-        for side in field.shape[:2]
-    ]
-    return [field[row : row + _WINDOW, column : column + _WINDOW] for row in starts[0] for column in starts[1]]
+    """Parts of a slide with much in them; those with the most contrast are left out, as they may be folds and dirt."""
+    starts = [np.linspace(0, max(0, side - _WINDOW), _GRID + 2).round().astype(int)[1:-1] for side in field.shape[:2]]
+    windows = [field[row : row + _WINDOW, column : column + _WINDOW] for row in starts[0] for column in starts[1]]
+    contrasts = [float(window[::_EVERY, ::_EVERY, 1].std()) for window in windows]
+    order = np.argsort(contrasts)[::-1][_FOLDS : _FOLDS + _WINDOWS]
+    return [windows[at] for at in order if contrasts[at] >= _LEAST_CONTRAST * contrasts[order[0]]]
 
 
 def _measured(field: Pictures) -> float:

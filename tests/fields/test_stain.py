@@ -46,9 +46,20 @@ def test_the_ruler_is_that_of_the_field(red):
     assert red_cell_diameter(drawn_field(size=(8 * red, 10 * red), red=red)) == pytest.approx(red, rel=0.1)
 
 
+def test_small_cells_of_a_large_field_are_measured_in_its_parts():
+    assert red_cell_diameter(drawn_field(size=(900, 1440), red=20)) == pytest.approx(20, rel=0.1)
+
+
 def test_a_slide_is_measured_in_parts():
     part = drawn_field([(200, 200)], size=(704, 704), red=32)
     slide = np.tile(part, (3, 3, 1))
+    assert red_cell_diameter(slide) == pytest.approx(32, rel=0.1)
+
+
+def test_the_empty_part_of_a_slide_has_no_say():
+    part = drawn_field([(200, 200)], size=(704, 704), red=32)
+    empty = drawn_field(size=(704, 704), red_cells=False)
+    slide = np.concatenate([np.tile(part, (4, 1, 1)), np.tile(empty, (4, 3, 1))], axis=1)
     assert red_cell_diameter(slide) == pytest.approx(32, rel=0.1)
 
 
