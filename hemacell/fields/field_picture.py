@@ -37,10 +37,11 @@ _MOST_OFF = 0.4
 Pictures = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-_Y, _X = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE - 0.5
+_Y, _X = ((np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE - 0.5).astype(np.float32)
 _MIDDLE, _OUTSIDE = np.hypot(_X, _Y) < 0.12, np.hypot(_X, _Y) > 0.3
 _EVERYWHERE = np.ones((SIDE, SIDE), bool)
-_LIGHT = np.stack([np.ones_like(_X), _X, _Y, _X * _X, _Y * _Y, _X * _Y], -1).reshape(-1, 6).astype(np.float32)
+_LIGHT = np.stack([np.ones_like(_X), _X, _Y, _X * _X, _Y * _Y, _X * _Y]).reshape(6, -1).astype(np.float32)
+_LOGS = np.log(np.arange(256, dtype=np.float32) + 8)  # eight more, so that noise in the dark counts little
 _FIT_LIGHT = np.linalg.pinv(_LIGHT)
 
 
@@ -72,8 +73,8 @@ def measurements(picture: Pictures, nucleus: Nucleus | None = None) -> dict[str,
     small = _small(picture)
     if nucleus is None:
         nucleus = find_nucleus(small)
-    channels = np.log(small[..., :2].astype(np.float32) + 8).reshape(-1, 2)
-    red, green = np.moveaxis((channels - _LIGHT @ (_FIT_LIGHT @ channels)).reshape(SIDE, SIDE, 2), -1, 0)
+    channels = _LOGS[np.moveaxis(small, -1, 0)[:2]].reshape(2, -1)
+    red, green = (channels - (channels @ _FIT_LIGHT) @ _LIGHT).reshape(2, SIDE, SIDE)
     green = _clipped(green)
     dark = -red
     spread, spread_of_dark = (max(float(channel.std()), 1e-6) for channel in (green, red))
@@ -102,7 +103,7 @@ def _of_nucleus(nucleus: Nucleus | None, red: Floats, both: Floats) -> dict[str,
     else:
         x, y = nucleus.center
         off, diameter, hull = float(np.hypot(x - 0.5, y - 0.5)), nucleus.diameter, nucleus.hull_diameter
-        away = np.hypot(_X + 0.5 - x, _Y + 0.5 - y) > _AWAY[0] * hull + _AWAY[1]
+        away = (_X + 0.5 - x) ** 2 + (_Y + 0.5 - y) ** 2 > (_AWAY[0] * hull + _AWAY[1]) ** 2
         inside = np.asarray(Image.fromarray(nucleus.mask).resize((SIDE, SIDE), Image.Resampling.NEAREST))
         elsewhere = _elsewhere(red, inside, away), _elsewhere(both, inside, away)
     return {
@@ -132,7 +133,8 @@ def _correlation(channel: Floats, where: NDArray[np.bool_]) -> NDArray[np.float6
     """Autocorrelation by distance in pixels, float64 [_LAGS + 1], 1 at 0, over pairs of pixels of a part."""
     near, distances, pairs = _pairs(where is _OUTSIDE)
     masked = np.where(where, channel - channel[where].mean(), np.float32(0))
-    products = fft.irfft2(np.abs(fft.rfft2(masked, (_PADDED, _PADDED))) ** 2)
+    waves = fft.rfft2(masked, (_PADDED, _PADDED))
+    products = fft.irfft2(waves.real**2 + waves.imag**2)
     profile = np.bincount(distances, products[near]) / pairs
     if profile[0] < 1e-9:  # one colour
         return np.eye(1, len(profile))[0]

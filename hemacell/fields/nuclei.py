@@ -59,7 +59,12 @@ class Part:
     @cached_property
     def border(self) -> NDArray[np.float64]:
         """float64 [K, 2], x and y of the corners of its convex hull."""
-        return hull_of(self.pixels[:, ::-1])
+        return hull_of(self.pixels)
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Its pixels, to find the nearest."""
+        return cKDTree(self.pixels)
 
     @cached_property
     def corners(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -102,7 +107,7 @@ class Nucleus:
     @cached_property
     def hull(self) -> NDArray[np.float64]:
         """float64 [K, 2], x and y of its corners."""
-        return hull_of(np.concatenate([part.border for part in self.parts]), whole=False)
+        return _convex(np.concatenate([part.border for part in self.parts]))
 
     @cached_property
     def hull_diameter(self) -> float:
@@ -216,26 +221,33 @@ def _one_cell(parts: Sequence[Part], red_cell: float) -> bool:
 
 
 def _gaps(parts: Sequence[Part], most: float) -> list[tuple[float, int, int]]:
-    trees = [cKDTree(part.pixels) for part in parts]
-    found = []
+    """Distances in pixels between parts, and their numbers, where they are less than `most`."""
     if len(parts) < 2:
         return []
     centres = np.array([part.pixels.mean(0) for part in parts])
     reach = np.array([np.hypot(*(part.pixels - centre).T).max() for part, centre in zip(parts, centres, strict=True)])
+    found = []
     for first, second in cKDTree(centres).query_pairs(most + 2 * float(reach.max())):
         if np.hypot(*(centres[first] - centres[second])) > most + reach[first] + reach[second]:
             continue
-        gap = trees[first].query(parts[second].pixels, distance_upper_bound=most)[0].min()
+        gap = parts[first].tree.query(parts[second].pixels, distance_upper_bound=most)[0].min()
         if gap < most:
             found.append((float(gap), first, second))
     return found
 
 
-def hull_of(places: NDArray, whole: bool = True) -> NDArray[np.float64]:
-    """The corners of the convex hull of places [N, 2]; of whole pixels, around these."""
-    places = np.asarray(places, np.float64)
-    if whole:
-        places = (places[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2)
+def hull_of(pixels: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The corners, x and y, of the convex hull around pixels [N, 2], rows and columns, sorted as by `np.argwhere`."""
+    rows, columns = pixels.T
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    last = np.append(first[1:], len(rows)) - 1
+    top, left, right = rows[first], columns[first], columns[last] + 1
+    ends = [np.stack([x, y], axis=1) for x in (left, right) for y in (top, top + 1)]
+    return _convex(np.concatenate(ends).astype(np.float64))
+
+
+def _convex(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The corners of the convex hull of places [N, 2], in order."""
     try:
         return places[ConvexHull(places).vertices]
     except QhullError:

@@ -9,7 +9,7 @@ nuclei of white cells help: the area of one is near that of a red cell whatever 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy import ndimage
 
@@ -20,12 +20,20 @@ CELL_TO_RED_CELL = 1.7
 """Diameter of a white cell over that of a red cell; medians of the boxes of two laboratories: 1.8 and 1.67."""
 
 _SIDE = 400  # longer side of the picture that is searched
-_WINDOW, _WINDOWS = 1024, 3  # side in pixels of the parts of a larger field that are looked at, and how many each way
-_RADII = np.geomspace(4, 60, 24)  # pixels of the small picture
+_FINE = 14.0  # pixels of it that a red cell has; where it has fewer, parts of the field are searched as they are
+_SLIDE = 2000  # longer side of a field from which on only parts are searched
+_WINDOW = _SIDE  # side of such parts
+_GRID = 5  # such parts each way, of which are taken:
+_WINDOWS = 9  # at most, those with the most contrast,
+_FOLDS = 2  # after as many that may be folds and dirt,
+_LEAST_CONTRAST = 0.5  # of the greatest of them; glass has less
+_EVERY = 4  # pixel that the contrast of a part is measured in, each way
+_RADII = np.geomspace(3.5, 60, 25)  # pixels of the small picture
 _STEEP = 0.8  # share of pixels that do not vote
 _SPREAD = 0.12  # of the votes of a cell, in radii
 _BIN = 2  # pixels of the small picture that share a bin of votes, each way
 _SHARPNESS = 4  # power of the votes, so that many together count more
+_RIVAL = 0.5  # of the votes for the best radius, from which on nuclei decide between it and another
 _PEAKED, _FLAT = 0.2, 0.4  # median of the votes over their greatest: red cells alone decide below, nuclei above
 _NUCLEUS = 1.07  # diameter of the disc of a white nucleus's area, in red cells'
 _NUCLEUS_SPREAD = 0.3  # of its logarithm
@@ -39,17 +47,20 @@ Pictures = NDArray[np.uint8]
 def red_cell_diameter(field: Pictures) -> float:
     """Diameter of the red cells of a field, uint8 [H, W, 3], in its pixels."""
     longer = max(field.shape[:2])
-    if longer <= 2 * _WINDOW:
-        return _measured(field)
+    if longer <= _SLIDE:
+        found = _measured(field)
+        if longer <= _SIDE or found * _SIDE / longer >= _FINE:
+            return found
     return float(np.median([_measured(window) for window in _windows(field)]))
 
 
 def _windows(field: Pictures) -> list[Pictures]:
-    starts = [
-        sorted({round(at) for at in np.linspace(0, max(0, side - _WINDOW), _WINDOWS + 2)[1:-1]})
-        for side in field.shape[:2]
-    ]
-    return [field[row : row + _WINDOW, column : column + _WINDOW] for row in starts[0] for column in starts[1]]
+    """Parts of a slide with much in them; those with the most contrast are left out, as they may be folds and dirt."""
+    starts = [np.linspace(0, max(0, side - _WINDOW), _GRID + 2).round().astype(int)[1:-1] for side in field.shape[:2]]
+    windows = [field[row : row + _WINDOW, column : column + _WINDOW] for row in starts[0] for column in starts[1]]
+    contrasts = [float(window[::_EVERY, ::_EVERY, 1].std()) for window in windows]
+    order = np.argsort(contrasts)[::-1][_FOLDS : _FOLDS + _WINDOWS]
+    return [windows[at] for at in order if contrasts[at] >= _LEAST_CONTRAST * contrasts[order[0]]]
 
 
 def _measured(field: Pictures) -> float:
@@ -93,21 +104,31 @@ def _votes(stain: Stain, radii: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _with_nuclei(stain: Stain, diameters: NDArray[np.float64], votes: NDArray[np.float64]) -> float:
     """The diameter that the votes and the nuclei agree on best."""
-    peak = _highest_peak(votes)
-    asked = _vertex(diameters, votes, peak)
-    nucleus = _nucleus_diameter(stain, asked)
-    if nucleus:
+    peaks = _peaks(votes)
+    peaks = [peak for peak in peaks if votes[peak] >= _RIVAL * votes[peaks[0]]]
+    nuclei = [_nucleus_diameter(stain, _vertex(diameters, votes, peak)) for peak in peaks]
+    agreed = [votes[peak] * _agreement(nucleus, diameters[peak]) for peak, nucleus in zip(peaks, nuclei, strict=True)]
+    best = int(np.argmax(agreed))
+    if nuclei[best]:
+        votes = votes / votes[peaks[best]]
         trust = float(np.clip((_FLAT - np.median(votes)) / (_FLAT - _PEAKED), 0, 1))
-        off = np.log(nucleus / diameters / _NUCLEUS) / _NUCLEUS_SPREAD
-        votes = (trust * votes / votes[peak] + 1 - trust) * (np.exp(-0.5 * off**2) + _DOUBT)
-        asked = _vertex(diameters, votes, _highest_peak(votes))
-    return asked
+        votes = (trust * votes + 1 - trust) * _agreement(nuclei[best], diameters)
+        return _vertex(diameters, votes, _peaks(votes)[0])
+    return _vertex(diameters, votes, peaks[best])
 
 
-def _highest_peak(votes: NDArray[np.float64]) -> int:
-    """Where the votes are the most of all local maxima: fine texture makes the smallest radius high, without a peak."""
+def _agreement(nucleus: float, red_cells: ArrayLike) -> NDArray[np.float64]:
+    """How well the nuclei of white cells go with red cells of some diameters; a nucleus of 0 is none."""
+    if not nucleus:
+        return np.full(np.shape(red_cells), _DOUBT)
+    off = np.log(nucleus / np.asarray(red_cells) / _NUCLEUS) / _NUCLEUS_SPREAD
+    return np.exp(-0.5 * off**2) + _DOUBT
+
+
+def _peaks(votes: NDArray[np.float64]) -> list[int]:
+    """All local maxima, the highest first: fine texture makes the smallest radius high, without a peak."""
     peaks = np.flatnonzero((votes[1:-1] >= votes[:-2]) & (votes[1:-1] >= votes[2:])) + 1
-    return int(peaks[np.argmax(votes[peaks])]) if len(peaks) else int(np.argmax(votes))
+    return peaks[np.argsort(-votes[peaks])].tolist() if len(peaks) else [int(np.argmax(votes))]
 
 
 def _vertex(diameters: NDArray[np.float64], votes: NDArray[np.float64], peak: int) -> float:

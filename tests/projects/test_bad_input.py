@@ -318,7 +318,7 @@ def test_readable_images_of_every_kind_are_taken_and_the_others_listed(store, co
 
     monkeypatch.setattr("hemacell.jobs.training.fit", fit)
     with pytest.raises(Enough):
-        store.run("wbc", data=str(course), max_bad=0.1, limit=0, encoders=("none",))
+        store.run("wbc", data=str(course), max_bad=0.1, limit=0, encoders=("none",), synthetic_laboratories=0)
     assert np.bincount(trained_on[0]).tolist() == [4, 4, 4, 4, 1]
     assert "warning: 3 images could not be read and are left out" in capsys.readouterr().err
     (run,) = store.runs()

@@ -38,7 +38,7 @@ def handed(own, monkeypatch) -> Callable[..., SimpleNamespace]:
 
         monkeypatch.setattr("hemacell.jobs.training.fit", fit)
         with pytest.raises(Enough):
-            in_store.run("wbc", **{"encoders": ("none",), **given})
+            in_store.run("wbc", **{"encoders": ("none",), "synthetic_laboratories": 0, **given})
         return seen
 
     return start
@@ -119,6 +119,21 @@ def test_class_weights(handed):
     counts = np.bincount(weighed.task.train.labels)
     weights = weighed.task.class_weights
     np.testing.assert_allclose(weights * counts, (weights * counts)[0], rtol=1e-5)
+
+
+def test_synthetic_laboratories_follow_the_training_cells(handed):
+    given = {"synthetic_images": 8, "synthetic_share": 0.25, "encoders": ("random-prcc",), "masks": "off"}
+    plain, both = handed(**given), handed(synthetic_laboratories=3, **given)
+    train, own = both.task.train, len(plain.task.train)
+    assert len(train) == own + 3 * 8 and train.laboratories.tolist() == [0] * own + [1] * 8 + [2] * 8 + [3] * 8
+    assert np.array_equal(train.labels[:own], plain.task.train.labels)
+    assert both.task.order.weights[own:].sum() == pytest.approx(0.25)
+    seen = both.task.pixels[train.rows[[0, own, own + 20]]]
+    assert seen.shape[0] == 3 and len(both.task.pixels) == len(plain.task.pixels) + 24
+    aligned, as_it_is = train.embeddings[0][own:, 0], train.embeddings[0][own:, 1]
+    middle = plain.task.train.embeddings[0].mean((0, 1))
+    assert np.abs(aligned.mean(0) - middle).mean() < np.abs(as_it_is.mean(0) - middle).mean()
+    assert handed(crop=0.5, synthetic_laboratories=3).task.train.laboratories is None
 
 
 def test_what_the_loop_is_told(handed):
