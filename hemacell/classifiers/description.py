@@ -32,7 +32,11 @@ class ClassifierConfig(BaseModel):
     framing: Framing | None = None
     """how pictures are framed; None where their central square is decoded as it is"""
     site: Site | None = None
-    """the laboratory of the training images, where pictures are framed"""
+    """the laboratory of the training images, or the one that it was adapted to, where pictures are framed"""
+    adapted_to: str = ""
+    """name of the laboratory that it was adapted to, which `site` then is; '' for none"""
+    site_labels: int = 0
+    """labelled cells of that laboratory that set its last layers, temperature and threshold"""
     views: int
     """flips and quarter turns over which a prediction is averaged, 1 to 8"""
     temperature: float = 1.0
@@ -56,11 +60,17 @@ class ClassifierConfig(BaseModel):
 
     def calibration_in_words(self) -> str:
         """One line on what the threshold rests on."""
+        if self.adapted_to and not self.site_labels:
+            return (
+                f"the threshold is that of the training laboratory: without labels nothing shows what it is worth in "
+                f"{self.adapted_to}; label some cells, and adapt again with labels="
+            )
         target, count = f"{100 * self.target_risk:g} %", self.calibration_images
+        cells = f"labelled cells of {self.adapted_to}" if self.site_labels else "val cells"
         if self.shows_target_risk:
             return (
                 f"predictions from a probability of {self.confidence_threshold:.2f} on are accepted without review: "
-                f"{count} val cells show that at most {target} of them are wrong (one-sided 95 % limit)"
+                f"{count} {cells} show that at most {target} of them are wrong (one-sided 95 % limit)"
             )
         from hemacell.evaluation.selective import images_needed
 
@@ -71,7 +81,7 @@ class ClassifierConfig(BaseModel):
             else "too many of these are wrong at every threshold"
         )
         return (
-            f"every prediction needs review: {count} val cells cannot show that at most {target} are wrong "
+            f"every prediction needs review: {count} {cells} cannot show that at most {target} are wrong "
             f"({why}); label more, or train with a larger target_risk="
         )
 

@@ -126,7 +126,7 @@ class ClassifierModel(nn.Module):
         self.network = network
         self.encoders = nn.ModuleList(encoders)
         self.detector = detector
-        self.site, self.is_site_known = config.site, False
+        self.site, self.is_site_known = config.site, bool(config.adapted_to)
         self.crop = CentralCrop(config.decoded_size, config.size, config.crop)
         # An encoder that sees the same part at the same size as the network shares its input.
         self.encoder_crops = nn.ModuleList(

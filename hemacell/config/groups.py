@@ -75,6 +75,15 @@ OtherCrop = Key[
         ),
     ]
 ]
+SiteName = Resolved[
+    Annotated[
+        str,
+        Field(
+            description="laboratory that the images are of: takes the version of the model that was adapted to it",
+            examples=["lisc"],
+        ),
+    ]
+]
 Baseline = Key[
     Annotated[str, Field(description="the arm that the others are compared with; by default none, else the first arm")]
 ]

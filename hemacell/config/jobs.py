@@ -33,6 +33,7 @@ from hemacell.config.groups import (
     Precision,
     PretrainingSettings,
     Resamples,
+    SiteName,
     Stain,
     StepSettings,
     StepsExponent,
@@ -345,6 +346,7 @@ class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
         description="registered classifier; a bare name means its @champion, on the built-in sample its @sample",
         examples=["models:/hemacell-wbc@champion"],
     )
+    site: SiteName = ""
     wbc_folder: WbcFolder = "WBC_100"
     split: Key[Literal["test", "val", "train", "all"]] = Field(
         "test", description="which images, where the folder is divided; all takes them together"
@@ -413,6 +415,7 @@ class PredictSettings(ComputeSettings, JobSettings):
         examples=["DIR"],
     )
     output: Display[str] = Field("", description="file to write, .csv or .parquet", examples=["cells.csv"])
+    site: SiteName = ""
     crop: OtherCrop = "auto"
     precision: Key[Literal["float32", "bf16"]] = Field(
         "float32",

@@ -25,6 +25,7 @@ from hemacell.data.boxes import digests_of_paths
 from hemacell.data.class_names import LEFT_OUT
 from hemacell.data.corrections import labels_of
 from hemacell.data.manifest import Manifest, Row
+from hemacell.evaluation.predictions import Predictions
 from hemacell.jobs.images import decode_cells, log_images, log_site, report_unreadable
 from hemacell.prediction.inputs import Inputs, read_inputs
 from hemacell.tracking.registry.classifiers import classes_of, find_classifier
@@ -34,10 +35,22 @@ from hemacell.tracking.runs.existing import finished_run
 from hemacell.tracking.runs.lifecycle import track
 from hemacell.tracking.runs.process import mark_stale_runs
 from hemacell.tracking.runs.tracker import Tracker
-from hemacell.tracking.schema import ADAPTED_FROM, DATA_DIGEST, DATA_KIND, KEY, MODEL_DATA_KIND, SITE_ALIAS, THREADS
+from hemacell.tracking.schema import (
+    ADAPTATION,
+    ADAPTED_FROM,
+    CLASSES,
+    CLASSES_DIGEST,
+    DATA_DIGEST,
+    DATA_KIND,
+    KEY,
+    MODEL_DATA_KIND,
+    SITE_ALIAS,
+    THREADS,
+)
 
 if TYPE_CHECKING:
     from hemacell.classifiers.model import ClassifierModel
+    from hemacell.classifiers.site_head import SiteHead
     from hemacell.framing.decoding import FramedImages
 
 logger = logging.getLogger(__name__)
@@ -119,8 +132,8 @@ def prepare(settings: AdaptSettings) -> AdaptJob:
         logger.info(f"adapt: run {done} has done exactly this already; type force=true to do it again")
     elif not settings.force and (taken := find_alias(model.name, SITE_ALIAS.format(settings.site))):
         raise UserError(
-            f"site={settings.site} exists already: {taken.uri} is adapted to it; give another name, or type force=true, "
-            "which leaves that version and gives its alias to the new one"
+            f"site={settings.site} exists already: {taken.uri} is adapted to it; give another name, or type "
+            "force=true, which leaves that version and gives its alias to the new one"
         )
     return AdaptJob(settings, inputs, model, folder, images, labels, threads, cache, key, done)
 
@@ -176,3 +189,127 @@ def load(job: AdaptJob, run: Tracker) -> tuple[ClassifierModel, FramedImages]:
     if count < ENOUGH:
         logger.warning(f"adapt: {count} pictures say little of a laboratory; give thirty or more")
     return model.of_site(pictures.site), pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """A classifier for a laboratory, and what can be said of it there."""
+
+    model: ClassifierModel
+    flagged: tuple[float, float]
+    """share of the pictures that are flagged as out of distribution, before and after"""
+    shares: np.ndarray
+    """float [C], of the classes among the pictures"""
+    labelled: Mapping[str, Predictions]
+    """way -> predictions for the labelled cells, by classifiers that have not learnt from them; empty without labels"""
+    strength: float = 0.0
+    """with which the labels count, as cross-validation chose it"""
+
+
+def adapt_to_pictures(job: AdaptJob, model: ClassifierModel, pictures: FramedImages) -> Adapted:
+    """Take the laboratory's statistics; learn from its labels where there are some."""
+    from hemacell.classifiers.adaptation import adapted
+    from hemacell.classifiers.site_head import learn_from_labels
+    from hemacell.evaluation.prior_shift import class_shares
+
+    pixels = pictures.decoded.array
+    before = model.predict_pixels(pixels, progress=Progress("classifying"))
+    made = adapted(model, pixels, Progress("adapting"))
+    assert made.detector is not None  # an adapted classifier has one
+    known = {"adapted_to": job.settings.site, "site": pictures.site}
+    made = made.calibrated(made.detector, **known)
+    after = made.predict_pixels(pixels)
+    flagged = (float(before.is_ood.mean()), float(after.is_ood.mean()))
+    rows, labels = _labelled_rows(job, pictures.decoded.manifest)
+    if not len(rows):
+        return Adapted(made, flagged, class_shares(after.probabilities), {})
+    head = learn_from_labels(made, np.asarray(pixels[rows]), labels)
+    final, held_out = _calibrated(head, labels)
+    found = {
+        "before": before.probabilities[rows],
+        "adapted, without labels": after.probabilities[rows],
+        "adapted, with labels": held_out,
+    }
+    digests = tuple(pictures.decoded.manifest.table["sha256"].iloc[rows])
+    names = tuple(np.asarray(pictures.decoded.manifest.names)[rows])
+    labelled = {
+        way: Predictions(model.classes, job.settings.site, names, digests, labels, probabilities.astype(np.float32))
+        for way, probabilities in found.items()
+    }
+    return Adapted(final, flagged, class_shares(final.predict_pixels(pixels).probabilities), labelled, head.strength)
+
+
+def _labelled_rows(job: AdaptJob, images: Manifest) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the labelled pictures among those that can be read, and their labels, int64."""
+    index = {name: number for number, name in enumerate(images.classes)}
+    found = [(row, job.labels[path]) for row, path in enumerate(images.table["path"]) if path in job.labels]
+    return np.array([row for row, _ in found], np.int64), np.array([index[label] for _, label in found], np.int64)
+
+
+def _calibrated(head: SiteHead, labels: np.ndarray) -> tuple[ClassifierModel, np.ndarray]:
+    """Temperature and threshold by predictions of classifiers that have not seen the labelled cell; and these."""
+    from hemacell.evaluation.selective import choose_confidence_threshold
+    from hemacell.evaluation.temperature import apply_temperature, fit_temperature
+
+    model = head.model
+    assert model.detector is not None
+    temperature = fit_temperature(head.held_out, labels)
+    probabilities = apply_temperature(np.exp(head.held_out), temperature)
+    threshold = choose_confidence_threshold(probabilities, labels, model.config.target_risk)
+    found = {"temperature": temperature, "confidence_threshold": threshold}
+    counts = {"calibration_images": len(labels), "site_labels": len(labels)}
+    return model.calibrated(model.detector, **found, **counts), probabilities
+
+
+def log_adaptation(job: AdaptJob, run: Tracker, found: Adapted, pictures: FramedImages) -> str:
+    """Log what the adaptation changes; returns it in words, as a page (Markdown)."""
+    from hemacell.evaluation.site_comparison import compare_ways
+    from hemacell.reporting.adaptation_page import adaptation_page
+
+    rows = compare_ways(found.labelled, job.settings.resamples) if found.labelled else []
+    classes = found.model.classes
+    run.metrics({"flagged/before": found.flagged[0], "flagged/after": found.flagged[1]})
+    run.metrics({f"share/{name}": float(share) for name, share in zip(classes, found.shares, strict=True)})
+    for row in rows:
+        run.metrics({f"{row.slug}/{name}": value for name, value in row.metrics().items()})
+    facts = {
+        "classifier": job.model.uri,
+        "pictures": f"{len(pictures.decoded)} of {job.inputs.source.name}",
+        "scale": pictures.site.in_words() if pictures.site else "as the pictures are",
+        "labels": f"{len(job.labels)}" if job.labels else "none",
+        "flagged as unlike the known cells": f"{found.flagged[0]:.1%} before, {found.flagged[1]:.1%} adapted",
+    }
+    page = adaptation_page(job.settings.site, facts, rows, dict(zip(classes, found.shares, strict=True)))
+    run.text(page, ADAPTATION)
+    run.summary = page
+    return page
+
+
+def register_site(job: AdaptJob, run: Tracker, found: Adapted, page: str) -> RegisteredModel:
+    """Register the classifier under the alias of the site."""
+    from hemacell.classifiers.description import DESCRIPTION
+    from hemacell.classifiers.folder import save_folder
+    from hemacell.tracking import registry
+    from hemacell.tracking.registry.classifiers import trained_on
+
+    with registry.scratch() as folder:
+        save_folder(folder, found.model, sorted(trained_on(job.folder) | _digests(job)))
+        run.artifact(folder / DESCRIPTION)
+        return register_for_site(
+            folder,
+            job.model.name,
+            job.settings.site,
+            run=run,
+            kind=job.inputs.kind(),
+            tags={
+                **{name: text for name, text in job.model.tags.items() if name in (CLASSES, CLASSES_DIGEST, "method")},
+                ADAPTED_FROM: job.model.uri,
+            },
+            card=f"{page}\nWhat follows is the card of {job.model.uri}.\n\n{card_of(job.model)}",
+        )
+
+
+def _digests(job: AdaptJob) -> set[str]:
+    """sha256 of the labelled pictures, which the classifier has learnt from."""
+    table = job.images.table
+    return set(table.loc[table["path"].isin(job.labels.keys()), "sha256"])

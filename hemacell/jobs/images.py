@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hemacell.core.progress import Progress
 from hemacell.tracking.runs.tracker import Tracker
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def decode(job: RunContext[Any], manifest: Manifest, size: int) -> Decoded:
+class Decodes(Protocol):
+    """What is needed of a job that decodes images."""
+
+    @property
+    def cache(self) -> Path: ...
+
+    @property
+    def settings(self) -> Any: ...
+
+
+def decode(job: Decodes, manifest: Manifest, size: int) -> Decoded:
     """`hemacell.data.decoding.decode` with the settings and the cache of a job, and with progress."""
     from hemacell.data.decoding import decode
 
@@ -29,7 +40,7 @@ def decode(job: RunContext[Any], manifest: Manifest, size: int) -> Decoded:
 
 
 def decode_cells(
-    job: RunContext[Any],
+    job: Decodes,
     manifest: Manifest,
     framing: Framing | None,
     size: int,

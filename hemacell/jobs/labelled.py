@@ -43,7 +43,8 @@ def find_labelled(job: Job, split: str = "test") -> Labelled:
         UserError: there is no such classifier, or no images with labels that it knows.
     """
     settings = job.settings
-    model = find_classifier(settings.model, job.source.kind)
+    site = settings.site if isinstance(settings, EvaluateSettings) else ""
+    model = find_classifier(settings.model, job.source.kind, site)
     folder = fetch(model, job.cache)
     options = SourceOptions(settings.wbc_folder, classes=settings.classes, group=settings.group)
     images = labelled_images(job.source.root, classes_of(folder), split, options)

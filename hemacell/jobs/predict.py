@@ -154,7 +154,7 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> PredictJob:
         raise UserError(f"output={settings.output} is the table of the images itself: name another file")
     mark_stale_runs()
     kind = inputs.kind()
-    model = find_classifier(settings.model, kind)
+    model = find_classifier(settings.model, kind, settings.site)
     if kind == "sample":
         logger.info("images: of the built-in sample, drawn by this package; these predictions are no result")
     threads = settings.threads or available_cores()

@@ -79,6 +79,8 @@ ROC = "roc.png"
 RECONSTRUCTIONS = "reconstructions.png"
 OOD_DISTANCES = "distances.png"
 EXPORT_CHECK = "check.json"
+#: On a run of adapt.
+ADAPTATION = "adaptation.md"
 #: On a run of audit.
 AUDIT_PAGE, AUDIT_JSON = "audit.html", "audit.json"
 COPIES, DOUBTFUL_LABELS, MEASUREMENTS = "copies.csv", "doubtful_labels.csv", "measurements.csv"

@@ -8,22 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 from hemacell.classifiers.description import DESCRIPTION, TRAINED_ON
 from hemacell.core.errors import UserError, in_one_line
-from hemacell.tracking.registry.lookup import DataKind, RegisteredModel, alias_for, find, resolve
-from hemacell.tracking.schema import CHAMPION, CLASSIFIER, EXPORT_OF, MODEL_TYPE, SEEN_IN_TRAINING
+from hemacell.core.text import did_you_mean
+from hemacell.tracking.registry.lookup import (
+    DataKind,
+    RegisteredModel,
+    alias_for,
+    aliases_of,
+    find,
+    find_alias,
+    resolve,
+)
+from hemacell.tracking.schema import CHAMPION, CLASSIFIER, EXPORT_OF, MODEL_TYPE, SEEN_IN_TRAINING, SITE_ALIAS
 
 if TYPE_CHECKING:
     from hemacell.data.manifest import Manifest
 
 
-def find_classifier(model: str, kind: DataKind | None = None) -> RegisteredModel:
-    """Look up a classifier.
+def find_classifier(model: str, kind: DataKind | None = None, site: str = "") -> RegisteredModel:
+    """Look up a classifier, or the version of it that was adapted to a laboratory.
 
     Args:
         model: as `lookup.resolve` takes it; a bare name is its `champion`, or its `sample` for the built-in sample.
         kind: of the images to be classified; None where that is not known, as in a program that calls `hemacell.load`.
+        site: name of the laboratory; '' for the model as it is.
 
     Raises:
-        UserError: there is no such model, it is not a classifier of hemacell, or it was trained on the built-in sample
+        UserError: there is no such model, or no version of it for this laboratory, it is not a classifier of hemacell, or it was trained on the built-in sample
             and the images are real.
     """
     found = resolve(model, kind)
@@ -38,7 +48,18 @@ def find_classifier(model: str, kind: DataKind | None = None) -> RegisteredModel
             f"{found.uri} is not a classifier of hemacell{', but an encoder' if made == 'encoder' else ''}: "
             f"give one such as models:/{CLASSIFIER}@{CHAMPION}"
         )
-    return found
+    return _for_site(found, site, kind) if site else found
+
+
+def _for_site(model: RegisteredModel, site: str, kind: DataKind | None) -> RegisteredModel:
+    if find_alias(model.name, SITE_ALIAS.format(site)):
+        return resolve(f"models:/{model.name}@{SITE_ALIAS.format(site)}", kind)
+    prefix = SITE_ALIAS.format("")
+    known = [alias.removeprefix(prefix) for alias in aliases_of(model.name) if alias.startswith(prefix)]
+    raise UserError(
+        f"site={site}: no version of {model.name} is adapted to it{did_you_mean(site, known)}. Adapted are: "
+        f"{', '.join(known) or 'none'}; make one: mlflow run . -e adapt -P images=DIR -P site={site}"
+    )
 
 
 def default_classifier(kind: DataKind) -> RegisteredModel:

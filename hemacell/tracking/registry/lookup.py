@@ -80,6 +80,11 @@ def find_alias(name: str, alias: str) -> RegisteredModel | None:
         raise
 
 
+def aliases_of(name: str) -> list[str]:
+    """The aliases of a registered model that exists, sorted."""
+    return sorted(get_client().get_registered_model(name).aliases)
+
+
 def resolve(model: str, kind: DataKind | None = None) -> RegisteredModel:
     """Look up what a user typed.
 
@@ -202,7 +207,7 @@ def _check_name(client: MlflowClient, name: str) -> None:
 
 
 def _choices(client: MlflowClient, name: str) -> str:
-    aliases = sorted(client.get_registered_model(name).aliases)
+    aliases = aliases_of(name)
     newest = client.search_model_versions(f"name='{name}'", max_results=5, order_by=["version_number DESC"])
     return ", ".join([f"models:/{name}@{a}" for a in aliases] + [f"models:/{name}/{v.version}" for v in newest])
 

@@ -73,7 +73,7 @@ _FILES = {
     "evaluate": "`comparison.md`, `mistakes.png`, `confusion_matrix.png`",
     "export": "`check.json`",
     "audit": "`audit.html`, `copies.csv`, `doubtful_labels.csv`",
-    "adapt": "`adaptation.md`, `predictions.csv`",
+    "adapt": "`adaptation.md`",
 }
 _EXPERIMENTS = {
     "wbc": "Classifiers of white blood cells, one run for each choice of encoders, labels and draw.",

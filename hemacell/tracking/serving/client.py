@@ -77,17 +77,22 @@ class Classifier:
         return predict_table(self._predictor, read_ahead(images, partial(_picture, bits=bits), ahead=_AHEAD))
 
 
-def load(uri: str) -> Classifier:
+def load(uri: str, site: str = "") -> Classifier:
     """Load a registered classifier by its address, such as `models:/hemacell-wbc@champion`.
 
     The store is the one in `MLFLOW_TRACKING_URI`, else the project's own. The model is downloaded once.
 
+    Args:
+        uri: the address.
+        site: name of a laboratory, to take the version that was adapted to it (`mlflow run . -e adapt`).
+
     Raises:
-        UserError: there is no such model, it is no classifier, or the tracking server is down.
+        UserError: there is no such model, it is no classifier, no version of it is adapted to this laboratory, or the
+            tracking server is down.
     """
     from hemacell.classifiers.folder import load_folder
 
-    registered = find_classifier(uri)
+    registered = find_classifier(uri, site=site)
     return Classifier(load_folder(fetch(registered, cache_dir())), registered.uri)
 
 
