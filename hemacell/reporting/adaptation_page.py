@@ -27,8 +27,8 @@ def adaptation_page(site: str, facts: Mapping[str, str], rows: Sequence[WayScore
         ]
         lines += [f"| | {head} |", f"| --- |{' --- | --- |' * len(METRICS)}", *map(_row, rows), ""]
         lines += [
-            "In brackets: 95 % interval, by a bootstrap over the cells; differences are paired. With labels, the scores "
-            "are of a cross-validation: the registered version has learnt from all labelled cells.",
+            "In brackets: 95 % interval, by a bootstrap over the cells; differences are paired. With labels, the "
+            "scores are of a cross-validation: the registered version has learnt from all labelled cells.",
             "",
         ]
     else:

@@ -44,6 +44,7 @@ TINY: dict[str, dict[str, Any]] = {
     "predict": {"threads": 1, "batch": 4, "resamples": 200},
     "evaluate": {},
     "export": {"threads": 1, "limit": 10},
+    "adapt": {"threads": 1, "resamples": 200},
     "audit": {"threads": 1, "precision": "float32", "limit": 60, "decoded_size": 64, "encoder_size": 32},
 }
 

@@ -33,8 +33,8 @@ def find_classifier(model: str, kind: DataKind | None = None, site: str = "") ->
         site: name of the laboratory; '' for the model as it is.
 
     Raises:
-        UserError: there is no such model, or no version of it for this laboratory, it is not a classifier of hemacell, or it was trained on the built-in sample
-            and the images are real.
+        UserError: there is no such model, or no version of it for this laboratory, it is not a classifier of hemacell,
+            or it was trained on the built-in sample and the images are real.
     """
     found = resolve(model, kind)
     made = found.tags.get(MODEL_TYPE)
