@@ -36,44 +36,88 @@ class Layers(NamedTuple):
     inputs: Sequence[Tensor]
     """float32 [N, views, F] of each"""
 
+    def of(self, rows: np.ndarray) -> Layers:
+        """The same for some of the images: positions, or bool [N]."""
+        chosen = torch.from_numpy(rows)
+        return Layers(self.layers, [each[chosen] for each in self.inputs])
 
-class SiteHead(NamedTuple):
-    """What was learnt from the labels of a laboratory."""
+    def probabilities(self, moved: Sequence[tuple[Tensor, Tensor]]) -> np.ndarray:
+        """Probabilities float32 [N, C] with other weights and biases of the layers, the mean over the views."""
+        logits = [F.linear(each, *layer) for layer, each in zip(moved, self.inputs, strict=True)]
+        return torch.stack(logits).mean(0).softmax(-1).mean(1).numpy()
 
-    model: ClassifierModel
+
+class Moved(NamedTuple):
+    """Last layers as the labels have moved them."""
+
+    layers: Sequence[tuple[Tensor, Tensor]]
+    """weight [C, F] and bias [C] of each"""
     strength: float
+    """how much the labels count, of `STRENGTHS`"""
     held_out: np.ndarray
     """float64 [N, C], logarithms of probabilities: of each labelled image, by layers that were moved without it"""
 
 
-def learn_from_labels(model: ClassifierModel, pixels: np.ndarray, labels: np.ndarray) -> SiteHead:
+def learn_from_labels(model: ClassifierModel, pixels: np.ndarray, labels: np.ndarray) -> tuple[ClassifierModel, Moved]:
     """Move the last layers of a classifier.
 
     Args:
         model: adapted to the laboratory.
         pixels: uint8 [N, decoded_size, decoded_size, 3], labelled pictures of the laboratory.
-        labels: int64 [N], of two classes at least, two images of each that there is.
+        labels: int64 [N], of two classes at least.
+
+    Returns:
+        The classifier with its layers moved, and what was learnt.
 
     Raises:
-        UserError: the classifier has no linear last layers, or there are too few labels.
+        UserError: the classifier has no linear last layers, or all labels are of one class.
+    """
+    found = move_layers(last_layers_of(model, pixels), labels, model.classes)
+    network = copy.deepcopy(model.network)
+    with torch.no_grad():
+        for layer, (weight, bias) in zip(network.last_layers, found.layers, strict=True):
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+    return model.with_network(network), found
+
+
+def last_layers_of(model: ClassifierModel, pixels: np.ndarray) -> Layers:
+    """The last layers of a classifier, with what they see of decoded pictures.
+
+    Raises:
+        UserError: it has no linear last layers.
+    """
+    layers = model.network.last_layers
+    if not layers:
+        raise UserError(
+            f"a classifier with method={model.config.method} has no last layers that labels could move: adapt it "
+            "without labels, or train one with method=fusion"
+        )
+    return Layers(layers, model.last_inputs(pixels))
+
+
+def move_layers(given: Layers, labels: np.ndarray, classes: Sequence[str]) -> Moved:
+    """Learn weights and biases from N labelled images.
+
+    Args:
+        given: of these images.
+        labels: int64 [N], of two classes at least.
+        classes: names, for an error.
+
+    Raises:
+        UserError: all labels are of one class.
     """
     present, counts = np.unique(labels, return_counts=True)
     if len(present) < 2:
         raise UserError(
-            f"labels of one class only ({model.classes[present[0]]}): expected two classes or more; label cells of "
-            "others too, or adapt without labels"
+            f"labels of one class only ({classes[present[0]]}): expected two classes or more; label cells of others "
+            "too, or adapt without labels"
         )
     folds = _folds(labels, min(_FOLDS, max(2, int(counts.min()))))
-    given = _layers_of(model, pixels)
     held_out = {strength: _held_out(given, labels, folds, strength) for strength in STRENGTHS}
     losses = {strength: -found[np.arange(len(labels)), labels].mean() for strength, found in held_out.items()}
     strength = min(losses, key=lambda each: losses[each])
-    moved = copy.deepcopy(model.network)
-    for layer, (weight, bias) in zip(moved.last_layers, _moved(given, labels, strength), strict=True):
-        with torch.no_grad():
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias)
-    return SiteHead(model.with_network(moved), strength, held_out[strength])
+    return Moved(_moved(given, labels, strength), strength, held_out[strength])
 
 
 def _folds(labels: np.ndarray, count: int) -> np.ndarray:
@@ -86,29 +130,13 @@ def _folds(labels: np.ndarray, count: int) -> np.ndarray:
     return folds
 
 
-def _layers_of(model: ClassifierModel, pixels: np.ndarray) -> Layers:
-    layers = model.network.last_layers
-    if not layers:
-        raise UserError(
-            f"a classifier with method={model.config.method} has no last layers that labels could move: adapt it "
-            "without labels, or train one with method=fusion"
-        )
-    return Layers(layers, model.last_inputs(pixels))
-
-
 def _held_out(given: Layers, labels: np.ndarray, folds: np.ndarray, strength: float) -> np.ndarray:
     found = np.empty((len(labels), given.layers[0].out_features))
     for fold in np.unique(folds):
         inside = folds != fold
-        part = Layers(given.layers, [each[torch.from_numpy(inside)] for each in given.inputs])
-        rest = [each[torch.from_numpy(~inside)] for each in given.inputs]
-        found[~inside] = _predicted(_moved(part, labels[inside], strength), rest)
+        moved = _moved(given.of(inside), labels[inside], strength)
+        found[~inside] = log_probabilities(given.of(~inside).probabilities(moved))
     return found
-
-
-def _predicted(layers: Sequence[tuple[Tensor, Tensor]], inputs: Sequence[Tensor]) -> np.ndarray:
-    logits = torch.stack([F.linear(each, *layer) for layer, each in zip(layers, inputs, strict=True)]).mean(0)
-    return log_probabilities(logits.softmax(-1).mean(1).numpy())
 
 
 def _moved(given: Layers, labels: np.ndarray, strength: float) -> list[tuple[Tensor, Tensor]]:

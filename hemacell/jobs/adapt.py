@@ -50,7 +50,6 @@ from hemacell.tracking.schema import (
 
 if TYPE_CHECKING:
     from hemacell.classifiers.model import ClassifierModel
-    from hemacell.classifiers.site_head import SiteHead
     from hemacell.framing.decoding import FramedImages
 
 logger = logging.getLogger(__name__)
@@ -223,8 +222,8 @@ def adapt_to_pictures(job: AdaptJob, model: ClassifierModel, pictures: FramedIma
     rows, labels = _labelled_rows(job, pictures.decoded.manifest)
     if not len(rows):
         return Adapted(made, flagged, class_shares(after.probabilities), {})
-    head = learn_from_labels(made, np.asarray(pixels[rows]), labels)
-    final, held_out = _calibrated(head, labels)
+    moved, learnt = learn_from_labels(made, np.asarray(pixels[rows]), labels)
+    final, held_out = _calibrated(moved, learnt.held_out, labels)
     found = {
         "before": before.probabilities[rows],
         "adapted, without labels": after.probabilities[rows],
@@ -236,7 +235,7 @@ def adapt_to_pictures(job: AdaptJob, model: ClassifierModel, pictures: FramedIma
         way: Predictions(model.classes, job.settings.site, names, digests, labels, probabilities.astype(np.float32))
         for way, probabilities in found.items()
     }
-    return Adapted(final, flagged, class_shares(final.predict_pixels(pixels).probabilities), labelled, head.strength)
+    return Adapted(final, flagged, class_shares(final.predict_pixels(pixels).probabilities), labelled, learnt.strength)
 
 
 def _labelled_rows(job: AdaptJob, images: Manifest) -> tuple[np.ndarray, np.ndarray]:
@@ -246,15 +245,14 @@ def _labelled_rows(job: AdaptJob, images: Manifest) -> tuple[np.ndarray, np.ndar
     return np.array([row for row, _ in found], np.int64), np.array([index[label] for _, label in found], np.int64)
 
 
-def _calibrated(head: SiteHead, labels: np.ndarray) -> tuple[ClassifierModel, np.ndarray]:
+def _calibrated(model: ClassifierModel, held_out: np.ndarray, labels: np.ndarray) -> tuple[ClassifierModel, np.ndarray]:
     """Temperature and threshold by predictions of classifiers that have not seen the labelled cell; and these."""
     from hemacell.evaluation.selective import choose_confidence_threshold
     from hemacell.evaluation.temperature import apply_temperature, fit_temperature
 
-    model = head.model
     assert model.detector is not None
-    temperature = fit_temperature(head.held_out, labels)
-    probabilities = apply_temperature(np.exp(head.held_out), temperature)
+    temperature = fit_temperature(held_out, labels)
+    probabilities = apply_temperature(np.exp(held_out), temperature)
     threshold = choose_confidence_threshold(probabilities, labels, model.config.target_risk)
     found = {"temperature": temperature, "confidence_threshold": threshold}
     counts = {"calibration_images": len(labels), "site_labels": len(labels)}

@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 from torch import nn
 
 from hemacell.classifiers.model import ClassifierModel
-from hemacell.classifiers.site_head import _folds, _ridge, learn_from_labels
+from hemacell.classifiers.site_head import _folds, _ridge, last_layers_of, learn_from_labels
 from hemacell.core.errors import UserError
 from tests.small_classifiers import small_config, small_network
 
@@ -63,14 +63,23 @@ def pictures(model, labels: np.ndarray) -> np.ndarray:
 def test_labels_teach_what_the_classifier_does_not_know(model):
     labels = np.repeat([0, 1], 10)
     before = model.predict_pixels(pictures(model, labels)).probabilities
-    head = learn_from_labels(model, pictures(model, labels), labels)
-    after = head.model.predict_pixels(pictures(model, labels)).probabilities
+    moved, learnt = learn_from_labels(model, pictures(model, labels), labels)
+    after = moved.predict_pixels(pictures(model, labels)).probabilities
     assert (after.argmax(1) == labels).mean() >= 0.9
-    assert (head.held_out.argmax(1) == labels).mean() >= 0.75 and head.held_out.shape == (20, len(model.classes))
+    assert (learnt.held_out.argmax(1) == labels).mean() >= 0.75 and learnt.held_out.shape == (20, len(model.classes))
     unlabelled = [number for number in range(len(model.classes)) if number > 1]
     assert after[:, unlabelled].sum(1).mean() < before[:, unlabelled].sum(1).mean()
     again = model.predict_pixels(pictures(model, labels)).probabilities
-    assert np.isfinite(again).all() and model.network is not head.model.network
+    assert np.isfinite(again).all() and model.network is not moved.network
+
+
+def test_the_moved_layers_are_those_of_the_moved_classifier(model):
+    labels = np.repeat([0, 1, 2], 4)
+    pixels = pictures(model, labels)
+    moved, learnt = learn_from_labels(model, pixels, labels)
+    raw = last_layers_of(model, pixels).probabilities(learnt.layers)
+    calibrated = moved.apply_temperature(torch.from_numpy(raw)).numpy()
+    assert moved.predict_pixels(pixels).probabilities == pytest.approx(calibrated, abs=1e-5)
 
 
 def test_what_cannot_be_learnt_from_is_one_line(model):

@@ -148,9 +148,9 @@ def test_mistakes_are_one_line(own, laboratory, labelled, refused, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text("path,label\na.png,Monocyte\nb.png,Neutrophil\n")
     assert "found none; correct the paths" in refused(labels=other)
-    alone = shutil.copytree(laboratory[0], tmp_path / "one" / "sample-1-0")
+    alone = shutil.copytree(laboratory[0].parent, tmp_path / "sample-1-0") / laboratory[0].name
     for file in sorted(alone.iterdir())[1:]:
         file.unlink()
-    assert "expected" in refused(images=alone)
+    assert "expected two pictures of the laboratory or more, found 1" in refused(images=alone)
     line = refused("predict", site="nowhere", output=tmp_path / "out.csv")
     assert "site=nowhere: no version of hemacell-wbc is adapted to it" in line and "-e adapt" in line
