@@ -127,6 +127,7 @@ class ClassifierModel(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.detector = detector
         self.site, self.is_site_known = config.site, bool(config.adapted_to)
+        self.is_each_alone = False
         self.crop = CentralCrop(config.decoded_size, config.size, config.crop)
         # An encoder that sees the same part at the same size as the network shares its input.
         self.encoder_crops = nn.ModuleList(
@@ -176,9 +177,19 @@ class ClassifierModel(nn.Module):
         made.site, made.is_site_known = site, True
         return made
 
+    def each_alone(self) -> ClassifierModel:
+        """This classifier with a scale for each picture where its laboratory is not known.
+
+        So a prediction does not depend on the pictures that come with it. That is worth more to a server, whose
+        requests are cut into batches anyhow, than a better scale; shares the network and encoders.
+        """
+        made = copy.copy(self)
+        made.is_each_alone = True
+        return made
+
     def of_images(self, images: Sequence[Image.Image]) -> ClassifierModel:
         """This classifier at the scale of RGB images of one laboratory; itself where it knows or needs none."""
-        if self.is_site_known or self.config.framing is None or not images:
+        if self.is_site_known or self.is_each_alone or self.config.framing is None or not images:
             return self
         made = self.of_site(estimate_site([measured(image) for image in images], self.config.site))
         made.is_site_known = False
@@ -188,8 +199,12 @@ class ClassifierModel(nn.Module):
         """What `predict_pixels` takes of an RGB image: uint8 [decoded_size, decoded_size, 3]."""
         if self.config.framing is None:
             return Framed(to_square(image, self.config.decoded_size))
-        assert self.site is not None, "a classifier that frames pictures knows the laboratory of its training"
-        return frame(image, self.site, self.config.framing, self.config.decoded_size)
+        found, site = measured(image), self.site
+        if self.is_each_alone and not self.is_site_known:
+            site = estimate_site([found], self.config.site)
+        assert site is not None, "a classifier that frames pictures knows the laboratory of its training"
+        framed = frame(image, site, self.config.framing, self.config.decoded_size, found)
+        return framed if self.is_site_known else framed._replace(remark=site.remark())
 
     def with_network(self, network: CellClassifier) -> ClassifierModel:
         """This classifier with another network of the same method; shares its encoders and detector."""
@@ -261,9 +276,8 @@ class ClassifierModel(nn.Module):
     def predict_framed(self, pictures: Sequence[Framed]) -> list[Prediction]:
         """The prediction for each of pictures that `picture` made."""
         found = self.predict_pixels(np.stack([each.pixels for each in pictures]), len(pictures))
-        remark = self.site.remark() if self.site and not self.is_site_known else ""
         return [
-            Prediction(probabilities, float(distance), each.why, remark)
+            Prediction(probabilities, float(distance), each.why, each.remark)
             for probabilities, distance, each in zip(*found, pictures, strict=True)
         ]
 

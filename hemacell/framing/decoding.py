@@ -106,7 +106,8 @@ def decode_framed(
     of_row = dict(zip(zip(table["path"], table["mask"], strict=True), found, strict=True))
 
     def make(image: Image.Image, key: RowKey) -> tuple[np.ndarray, str]:
-        return frame(image, site, framing, size, of_row[key])
+        framed = frame(image, site, framing, size, of_row[key])
+        return framed.pixels, framed.why
 
     scale, gain = site.model_dump(include={"diameter", "unit"}), stain_gain(site, framing).round(6).tolist()
     recipe = f"framed {FRAMING_VERSION} {framing.model_dump_json(exclude={'density'})} {scale} {gain}"

@@ -33,6 +33,8 @@ class Framed(NamedTuple):
     """uint8 [S, S, 3]"""
     why: str = ""
     """What is wrong with it; '' where the cell was found."""
+    remark: str = ""
+    """What else is to be said of it, such as that its scale is uncertain."""
 
 
 class Window(NamedTuple):

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from hemacell.framing.description import MARGIN
 from tests.projects.conftest import bomb, small_disk
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
@@ -402,11 +403,12 @@ def test_files_of_a_differential_count_that_are_somebody_elses(trained, refused,
 def test_tables_single_files_precision_and_field(trained, cells, tmp_path):
     import hemacell
 
-    _, whole = predict(trained, cells, tmp_path / "whole.csv")
+    # at a scale that is given: the one that is found depends on the images that come together
+    _, whole = predict(trained, cells, tmp_path / "whole.csv", crop=0.8)
     # a table: its order, its names, paths that lead nowhere
     names = ["smear b/31.jpg", str(cells / "smear a" / "03.jpg"), "smear a/none.jpg", "", "smear b/31.jpg"]
     pd.DataFrame({"path": names, "smear": list("xyxyx")}).to_parquet(cells / "table.parquet")
-    run, table = predict(trained, cells / "table.parquet", tmp_path / "table.csv", differential=True)
+    run, table = predict(trained, cells / "table.parquet", tmp_path / "table.csv", differential=True, crop=0.8)
     assert list(table["image"]) == names and list(table["class"] == "") == [False, False, True, True, False]
     assert table["why"][2].startswith("cannot be opened") and table["why"][3] == "no path is given"
     expected = whole.set_index("image").loc[["smear b/31.jpg", "smear a/03.jpg"]]["probability"].astype(float)
@@ -424,7 +426,7 @@ def test_tables_single_files_precision_and_field(trained, cells, tmp_path):
     np.testing.assert_allclose(one[probabilities], loaded[probabilities], atol=1e-5)
     assert one["class"][0] == loaded["class"][0] and one["image"][0] == "03.jpg"
 
-    _, quick = predict(trained, cells, tmp_path / "bf16.csv", precision="bf16")
+    _, quick = predict(trained, cells, tmp_path / "bf16.csv", precision="bf16", crop=0.8)
     good = (whole["class"] != "").to_numpy()
     columns = [whole[good][probabilities].astype(float), quick[good][probabilities].astype(float)]
     np.testing.assert_allclose(*columns, atol=0.03)
@@ -503,7 +505,7 @@ def test_answers_are_explained_on_demand(trained, refused, cells, tmp_path, caps
     expected = readable.sort_values(["needs_review", "probability"], ascending=[False, True], kind="stable").head(6)
     ((pixels, texts, title, heat, field),) = shown
     assert [text.splitlines()[0] for text in texts] == list(expected["image"])
-    assert "6 images, those for review first" in title and field == 0.8
+    assert "6 images, those for review first" in title and field == pytest.approx(1 / MARGIN)
     for text, row in zip(texts, expected.itertuples(), strict=True):
         doubt = ", for review" if row.needs_review else ""
         assert text.splitlines()[1] == f"{row[2]} {row.probability:.2f}{doubt}"

@@ -74,6 +74,6 @@ def test_a_table_from_excel_with_patients_and_two_classes(new_store, tmp_path):
     text = "\n".join(lines).replace("Zelltyp", "Label")
     (tmp_path / "cells.csv").write_bytes(text.encode("utf-16"))
     (tmp_path / "notes.txt").write_text("x")
-    run, said = trained(new_store("table"), data=tmp_path / "cells.csv")
+    run, said = trained(new_store("table"), data=tmp_path / "cells.csv", crop=1.0)
     assert "60 images of 2 classes" in said and "NEU = Neutrophil" in said and "divided into" in said
     assert {"test/f1/Blast", "test/f1/Neutrophil"} <= set(run.data.metrics)

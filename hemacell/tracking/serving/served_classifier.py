@@ -27,7 +27,7 @@ class ServedClassifier(PythonModel):
         self.limits = limits_of(context.model_config)
         self.threads = torch.get_num_threads()
         leave_unused_code(Path(context.artifacts["model"]))
-        self.predictor = load_folder(Path(context.artifacts["model"]))
+        self.predictor = load_folder(Path(context.artifacts["model"])).each_alone()
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify every row, in order; see `hemacell.prediction.in_memory.predict_table` for the columns.
