@@ -100,9 +100,7 @@ def register(
     Raises:
         ValueError: the score is not finite, the folder holds a pickle, or the run is not the innermost open one.
     """
-    if not math.isfinite(val_score):
-        raise ValueError(f"the validation score of {name} is {val_score}: such a model is not registered")
-    _check(folder)
+    _check(folder, val_score)
     all_tags = {MODEL_TYPE: model, DATA_KIND: kind, VAL_SCORE: repr(float(val_score))}
     if classes:
         all_tags |= {CLASSES: ",".join(classes), CLASSES_DIGEST: classes_digest(classes)}
@@ -144,7 +142,9 @@ def register_for_site(
     return resolve(uri)
 
 
-def _check(folder: Path) -> None:
+def _check(folder: Path, score: float = 0.0) -> None:
+    if not math.isfinite(score):
+        raise ValueError(f"the validation score of {folder} is {score}: such a model is not registered")
     pickles = [path.name for path in folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".pth", ".pt", ".ckpt")]
     if pickles:
         raise ValueError(f"{folder} holds {', '.join(pickles)}, which may be pickles: store weights as safetensors")
