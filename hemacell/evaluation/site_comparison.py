@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hemacell.core.text import slug
 from hemacell.evaluation.comparison.resampling import (
     image_weights,
     match_predictions,
@@ -26,7 +25,7 @@ class WayScores:
     """Scores of one way of classifying a laboratory's labelled cells."""
 
     way: str
-    """such as `adapted, without labels`"""
+    """as in the names of metrics, such as `adapted`"""
     images: int
     values: Mapping[str, float]
     """metric -> score"""
@@ -34,11 +33,6 @@ class WayScores:
     """95 %, by a bootstrap over the cells"""
     differences: Mapping[str, tuple[float, float, float]]
     """metric -> difference to the first way with its 95 % interval, paired; empty for the first way"""
-
-    @property
-    def slug(self) -> str:
-        """The way in a metric's name."""
-        return slug(self.way)
 
     def metrics(self) -> dict[str, float]:
         """Scores, limits and differences by the names that are logged."""

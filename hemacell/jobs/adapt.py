@@ -226,8 +226,8 @@ def adapt_to_pictures(job: AdaptJob, model: ClassifierModel, pictures: FramedIma
     final, held_out = _calibrated(moved, learnt.held_out, labels)
     found = {
         "before": before.probabilities[rows],
-        "adapted, without labels": after.probabilities[rows],
-        "adapted, with labels": held_out,
+        "adapted": after.probabilities[rows],
+        "labelled": held_out,
     }
     digests = tuple(pictures.decoded.manifest.table["sha256"].iloc[rows])
     names = tuple(np.asarray(pictures.decoded.manifest.names)[rows])
@@ -269,7 +269,7 @@ def log_adaptation(job: AdaptJob, run: Tracker, found: Adapted, pictures: Framed
     run.metrics({"flagged/before": found.flagged[0], "flagged/after": found.flagged[1]})
     run.metrics({f"share/{name}": float(share) for name, share in zip(classes, found.shares, strict=True)})
     for row in rows:
-        run.metrics({f"{row.slug}/{name}": value for name, value in row.metrics().items()})
+        run.metrics({f"{row.way}/{name}": value for name, value in row.metrics().items()})
     facts = {
         "classifier": job.model.uri,
         "pictures": f"{len(pictures.decoded)} of {job.inputs.source.name}",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hemacell.evaluation.site_comparison import METRICS, WayScores
 
 _LABELS = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+_WAYS = {"before": "before", "adapted": "adapted, without labels", "labelled": "adapted, with labels"}
 
 
 def adaptation_page(site: str, facts: Mapping[str, str], rows: Sequence[WayScores], shares: Mapping[str, float]) -> str:
@@ -48,4 +49,4 @@ def _row(row: WayScores) -> str:
             cells.append(f"{value:+.3f} [{low:+.3f}, {high:+.3f}]")
         else:
             cells.append("")
-    return f"| {row.way} | {' | '.join(cells)} |"
+    return f"| {_WAYS[row.way]} | {' | '.join(cells)} |"

@@ -95,7 +95,7 @@ def test_with_labels_a_version_is_registered_for_the_laboratory(own, laboratory,
     assert "Adapted to other" in version.description and "What follows is the card of" in version.description
 
     metrics = run.data.metrics
-    assert {"before/macro_f1", "adapted-without-labels/macro_f1", "adapted-with-labels/macro_f1_low"} <= metrics.keys()
+    assert {"before/macro_f1", "adapted/macro_f1", "labelled/macro_f1_low"} <= metrics.keys()
     assert sum(metrics[f"share/{name}"] for name in CLASSES) == pytest.approx(1)
     assert "25 labelled cells of other" in own.files(run.info.run_id)["adaptation.md"].read_text()
 
@@ -123,9 +123,8 @@ def test_without_labels_nothing_is_promised(own, laboratory):
     page = own.files(run.info.run_id)["adaptation.md"].read_text()
     assert "Without labels nothing can be said" in page and "before/macro_f1" not in run.data.metrics
     scored = own.run("evaluate", model="hemacell-wbc", site="silent")
-    assert scored.data.tags["classifier.hemacell-wbc"].endswith(
-        own.client.get_model_version_by_alias("hemacell-wbc", "site-silent").version
-    )
+    version = own.client.get_model_version_by_alias("hemacell-wbc", "site-silent").version
+    assert scored.data.tags["classifier.wbc"] == f"models:/hemacell-wbc/{version}"
 
 
 def test_a_site_that_exists_is_kept_unless_forced(own, laboratory, labelled, refused):
