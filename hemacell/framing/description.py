@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from hemacell.config.groups import CropSettings
 
-_UNCERTAIN = 0.12  # of a scale, from which on predictions suffer
+_UNCERTAIN = 0.12  # of a scale, from which on it is said
 
 MARGIN = 1.75
 """Side of a framed picture, in sides of what the networks see of it: room for augmentation to move, turn and zoom."""
@@ -32,7 +32,7 @@ class Framing(BaseModel):
 
 
 class Site(BaseModel):
-    """The scale, glass and stain of a laboratory."""
+    """The scale and stain of a laboratory; the colour of the glass is each picture's own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,8 +45,6 @@ class Site(BaseModel):
     though the pictures differ"""
     error: float
     """standard error of the diameter's logarithm, about a share of it"""
-    glass: tuple[float, float, float]
-    """median colour of the empty glass, red, green, blue, 0 to 255"""
     density: tuple[float, float, float]
     """median of the nuclei's mean optical densities (natural logarithm), red, green, blue"""
 

@@ -1,4 +1,4 @@
-"""A laboratory, or site: how large its cells are, how dark its stain, what colour its glass has; from its pictures.
+"""A laboratory, or site: how large its cells are and how dark its stain, from its pictures.
 
 The scale is the median diameter of the nuclei. A picture's own nucleus would be a poor scale: lymphocytes would look as
 large as monocytes, and their size is what tells them apart.
@@ -20,6 +20,7 @@ from hemacell.framing.description import Site, Unit
 _WITHIN = 0.2  # standard deviation of the logarithm of nuclei's diameters in one laboratory: 0.16 to 0.26 in four
 _BETWEEN = 0.35  # of the laboratories' medians: 0.2 in four; cells cut tightly lie further away
 _BATCH = 0.03  # of the medians of one laboratory's pictures, as the mix of cells differs
+_DENSITY_WITHIN, _DENSITY_BETWEEN, _DENSITY_BATCH = 0.25, 0.5, 0.05  # the same of densities of nuclei
 _MEDIAN = np.sqrt(np.pi / 2)  # standard error of a median over that of a mean, of normally distributed values
 _ENOUGH = 8  # nuclei, from which on the spread of this laboratory is used, and pixels are compared with shares
 _CLEARLY = 0.8  # times the spread in shares: pixels are the laboratory's unit
@@ -28,9 +29,7 @@ _LEAST_DENSITY = 0.02
 _TWO_SCALES = 1.55  # times as large; the halves of one laboratory's nuclei differ by a factor of 1.23 to 1.45
 _GAP = 2.4  # and by so many standard deviations within the halves
 _SMALL_GROUP = 0.1  # of the pictures, below which they are single outliers
-
-
-NO_DENSITY = (0.0, 0.0, 0.0)
+_NO_DENSITY = (0.0, 0.0, 0.0)
 
 
 class Measured(NamedTuple):
@@ -58,7 +57,7 @@ def measured_square(square: NDArray[np.uint8], side: int) -> Measured:
     glass = glass_colour(square)
     nucleus = nucleus_of(square, glass)
     if nucleus is None:
-        return Measured(None, 0.0, _colour(glass), NO_DENSITY, side)
+        return Measured(None, 0.0, _colour(glass), _NO_DENSITY, side)
     density = optical_density(square[nucleus.mask][None], glass).mean((0, 1))
     return Measured(nucleus.center, nucleus.diameter, _colour(glass), _colour(density), side)
 
@@ -69,12 +68,12 @@ def _colour(values: NDArray[np.floating]) -> tuple[float, float, float]:
 
 
 def estimate_site(pictures: Sequence[Measured], known: Site | None = None) -> Site:
-    """Estimate a laboratory's scale, glass and stain from its pictures.
+    """Estimate a laboratory's scale and stain from its pictures.
 
     The scale is the median of the logarithm of diameters, in shares of the picture or in pixels of the file, whichever
     varies less. Of few pictures it is uncertain. Where a laboratory is known, such as that of a training, the pictures
     are taken to be of this one or of another, each with probability 1/2: the nearer their median is to its scale, the
-    more its scale counts.
+    more its scale counts. So it is with the density of nuclei in each colour channel.
 
     Args:
         pictures: of one laboratory; those without a nucleus do not count.
@@ -94,30 +93,34 @@ def estimate_site(pictures: Sequence[Measured], known: Site | None = None) -> Si
     unit = _unit(shares, sides, known)
     logs = shares if unit == "share" else shares + sides
     scale, error = float(np.median(logs)), _standard_error(logs)
+    densities = np.log(np.maximum([each.density for each in found], _LEAST_DENSITY))
+    stain = np.median(densities, axis=0)
     if known is not None:
         same = known.diameter if known.unit == unit else known.share(round(float(np.exp(np.median(sides)))))
-        scale, error = _with_known(scale, error, float(np.log(same)))
-    density = np.maximum(np.median([each.density for each in found], axis=0), _LEAST_DENSITY)
+        scale, error = _with_known(scale, error, float(np.log(same)), _BATCH, _BETWEEN)
+        off = _MEDIAN * _DENSITY_WITHIN / np.sqrt(len(found))
+        pairs = zip(stain, np.log(known.density), strict=True)
+        stain = np.array([_with_known(own, off, of, _DENSITY_BATCH, _DENSITY_BETWEEN)[0] for own, of in pairs])
     return Site(
         images=len(found),
         diameter=float(f"{np.exp(_STEP * round(scale / _STEP)):.4g}"),
         unit=unit,
         error=float(f"{error:.2g}"),
-        glass=_colour(np.median([each.glass for each in found], axis=0).round()),
-        density=_colour(np.exp(_STEP * np.round(np.log(density) / _STEP)).round(4)),
+        density=_colour(np.exp(_STEP * np.round(stain / _STEP)).round(4)),
     )
 
 
-def _with_known(scale: float, error: float, known: float) -> tuple[float, float]:
-    """Posterior mean and deviation of a laboratory's scale (logarithms), by its pictures' median and its error.
+def _with_known(found: float, error: float, known: float, batch: float, between: float) -> tuple[float, float]:
+    """Posterior mean and deviation of a laboratory's value (a logarithm), by that of its pictures and its error.
 
-    A mixture of two normal distributions: around the known scale, and of laboratories in general.
+    A mixture of two normal distributions: around the known laboratory's value, with the deviation `batch`, and of
+    laboratories in general, with the deviation `between`.
     """
-    same, other = np.hypot(error, _BATCH), np.hypot(error, _BETWEEN)
-    apart = scale - known
+    same, other = np.hypot(error, batch), np.hypot(error, between)
+    apart = found - known
     odds = other / same * np.exp(-0.5 * (apart / same) ** 2 + 0.5 * (apart / other) ** 2)
     weights = np.array([odds / (1 + odds), 1 / (1 + odds)])
-    shrunk = np.array([(_BATCH / same) ** 2, (_BETWEEN / other) ** 2])
+    shrunk = np.array([(batch / same) ** 2, (between / other) ** 2])
     means = known + shrunk * apart
     mean = float(weights @ means)
     variance = weights @ (shrunk * error**2 + (means - mean) ** 2)

@@ -55,7 +55,7 @@ def test_what_decides_the_pixels_decides_where_they_are_stored(cells, tmp_path):
     assert len({each.folder for each in made}) == len({each.recipe for each in made}) == len(others)
     larger = decode_framed(small, found, site, FRAMING, 40, tmp_path).decoded
     assert larger.array.shape[1:] == (40, 40, 3)
-    same = site.model_copy(update={"images": 3, "error": 0.5, "glass": (1.0, 1.0, 1.0)})
+    same = site.model_copy(update={"images": 3, "error": 0.5})
     assert decode_framed(small, found, same, FRAMING, 32, tmp_path).decoded.folder == made[0].folder
 
 

@@ -8,7 +8,7 @@ from hemacell.framing.site import Measured, estimate_site, two_scales
 
 PALE = (250.0, 240.0, 230.0)
 STAIN = (0.95, 1.5, 0.4)
-KNOWN = Site(images=5000, diameter=0.3, unit="share", error=0.003, glass=PALE, density=STAIN)
+KNOWN = Site(images=5000, diameter=0.3, unit="share", error=0.003, density=STAIN)
 
 
 def of(diameters, sides=200) -> list[Measured]:
@@ -25,7 +25,7 @@ def spread(median: float, count: int = 100, sigma: float = 0.2, seed: int = 0) -
 def test_the_scale_is_the_median_of_the_nuclei_and_the_rest_does_not_count():
     lost = Measured(None, 0.0, (1.0, 2.0, 3.0), (0.0, 0.0, 0.0), 200)
     site = estimate_site([*of([0.1, 0.2, 0.9]), lost])
-    assert site.images == 3 and site.unit == "share" and site.glass == PALE
+    assert site.images == 3 and site.unit == "share"
     assert site.density == pytest.approx(STAIN, rel=0.011)
     assert site.diameter == pytest.approx(0.2, rel=0.011)  # in steps of 2 %
     assert site.share(50) == site.share(500) == site.diameter
@@ -63,7 +63,7 @@ def test_a_few_pictures_are_of_the_known_laboratory_unless_they_speak_against_it
 
 
 def test_the_known_laboratory_may_have_other_units():
-    pixels = Site(images=900, diameter=60, unit="pixels", error=0.01, glass=PALE, density=STAIN)
+    pixels = Site(images=900, diameter=60, unit="pixels", error=0.01, density=STAIN)
     site = estimate_site(of([0.3], 200), pixels)
     assert site.unit == "pixels" and site.diameter == pytest.approx(60, rel=0.011)
 
@@ -78,3 +78,13 @@ def test_two_scales_are_noticed_and_one_is_not():
     few = of([*spread(0.2, 295, 0.15), *spread(0.5, 5, 0.15)])
     assert two_scales(few, estimate_site(few)) is None
     assert two_scales(both[:5], estimate_site(both)) is None
+
+
+def test_the_stain_of_one_picture_is_half_known_and_that_of_many_is_theirs():
+    def dark(count: int):
+        return [each._replace(density=tuple(2 * value for value in STAIN)) for each in of(spread(0.3, count))]
+
+    alone, many = estimate_site(dark(1), KNOWN), estimate_site(dark(200), KNOWN)
+    assert 1.2 < alone.density[1] / STAIN[1] < 1.9 and many.density[1] / STAIN[1] == pytest.approx(2, rel=0.03)
+    near = [of([0.3])[0]._replace(density=tuple(1.1 * value for value in STAIN))]
+    assert estimate_site(near, KNOWN).density[1] / STAIN[1] < 1.06
