@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hemacell.classifiers.site_statistics import balancing_weights, statistics_of
+from hemacell.classifiers.site_statistics import class_statistics
 from hemacell.data.decoding import Decoded
 from hemacell.data.manifest import Manifest
 from hemacell.encoders.embeddings import StoredViews, embed
@@ -24,8 +24,9 @@ class CellImages:
     embeddings: Sequence[np.ndarray]
     """for each encoder float32 [N, views, width]"""
     laboratories: np.ndarray | None = None
-    """int64 [N], 0 for the laboratory itself, from 1 on for synthetic ones; None where there are none. The views of a
-    cell in a synthetic laboratory are one picture, by turns with embeddings brought to the laboratory itself and not"""
+    """int64 [N], 0 for the laboratory itself, from 1 on for synthetic ones; left out where all cells are its own. All
+    views of a cell in a synthetic laboratory are one picture; every other one has embeddings that are brought to the
+    laboratory itself"""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,14 +60,13 @@ def with_laboratories(
         embeddings: of the others, for each encoder float32 [M, width].
         offset: where the rows of the others begin in the pixels.
     """
-    classes = 1 + max(cells.labels.max(), labels.max())
     joined = []
     for own, other in zip(cells.embeddings, embeddings, strict=True):
-        known = statistics_of(own, _balancing(cells.labels, classes))
+        known = class_statistics(own, cells.labels)
         both = np.repeat(other[:, None], own.shape[1], 1)
         for number in np.unique(laboratories):
             part = laboratories == number
-            found = statistics_of(other[part, None], _balancing(labels[part], classes)).shrunk(known)
+            found = class_statistics(other[part, None], labels[part]).shrunk(known)
             both[part, ::2] = found.bring(both[part, ::2], known)
         joined.append(np.concatenate([own, both]))
     return CellImages(
@@ -75,10 +75,6 @@ def with_laboratories(
         joined,
         np.concatenate([np.zeros(len(cells), np.int64), 1 + laboratories]),
     )
-
-
-def _balancing(labels: np.ndarray, classes: int) -> np.ndarray:
-    return balancing_weights(np.eye(classes)[labels])
 
 
 def cell_images(

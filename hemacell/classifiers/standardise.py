@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from hemacell.classifiers.site_statistics import SiteStatistics
+from hemacell.classifiers.site_statistics import SiteStatistics, statistics_of
 
 _CLIP_SIGMA = 5.0  # an embedding far outside what was seen in training (another stain) must not drown the rest
-_LEAST = 1e-4  # of a standard deviation
 
 
 class Standardise(nn.Module):
@@ -25,8 +24,7 @@ class Standardise(nn.Module):
 
     def fit(self, embeddings: Tensor) -> None:
         """Take means and deviations from embeddings [N, width]."""
-        self.mean.copy_(embeddings.mean(0))
-        self.std.copy_(embeddings.std(0, correction=0).clamp_min(_LEAST))
+        self.take(statistics_of(embeddings.cpu().numpy()[:, None]))
 
     def take(self, statistics: SiteStatistics) -> None:
         """Take those of a laboratory."""

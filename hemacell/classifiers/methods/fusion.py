@@ -55,7 +55,7 @@ class Fusion(Method):
         import torch
 
         from hemacell.classifiers.cell_task import CellTask, training_augmentation
-        from hemacell.classifiers.site_statistics import balancing_weights, statistics_of
+        from hemacell.classifiers.site_statistics import class_statistics
         from hemacell.classifiers.warm_start import warm_start
         from hemacell.data.augmentation import AugmentationConfig
         from hemacell.data.balance import balanced, class_weights
@@ -69,8 +69,7 @@ class Fusion(Method):
         torch.manual_seed(settings.seed)
         network = self.build(context.config, context.widths, **settings.dropouts)
         for scale, each in zip(network.standardisers, train.embeddings, strict=True):
-            own = np.eye(len(context.config.classes))[train.labels[train.own]]
-            scale.take(statistics_of(each[train.own], balancing_weights(own)))
+            scale.take(class_statistics(each[train.own], train.labels[train.own]))
         if context.warm_start:
             warm_start(network, context.warm_start, set(data.sha256))
         task = CellTask(
