@@ -85,6 +85,7 @@ def synthetic_cells(
         "bits": images.decoded.manifest.bits,
         "laboratories": [laboratories, most],
         "framing": framing.model_dump(),
+        "site": images.site.model_dump() if images.site else None,
         "size": size,
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
@@ -140,8 +141,8 @@ def _write(
 def _mixed(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Positions int64 [count] of cells, in random shares of the classes; a cell of a class with too few comes again."""
     present = np.unique(labels)
-    shares = rng.dirichlet(np.full(len(present), _EVEN))
-    shares = (1 - _LEAST_SHARE * len(present)) * shares + _LEAST_SHARE
+    least = min(_LEAST_SHARE, 0.5 / len(present))
+    shares = (1 - least * len(present)) * rng.dirichlet(np.full(len(present), _EVEN)) + least
     chosen = []
     for label, wanted in zip(present, rng.multinomial(count, shares / shares.sum()), strict=True):
         own = np.flatnonzero(labels == label)
@@ -161,8 +162,7 @@ def _framed(images: FramedImages, rows: np.ndarray, number: int, framing: Framin
 
     with ThreadPoolExecutor(available_cores()) as pool:
         made = list(pool.map(render, enumerate(map(int, rows))))
-        known = images.site.model_copy(update={"density": framing.density}) if images.site else None
-        site = estimate_site([found for _, found in made], known)
+        site = estimate_site([found for _, found in made], images.site)
         return np.stack(list(pool.map(lambda each: frame(each[0], site, framing, size, each[1]).pixels, made)))
 
 

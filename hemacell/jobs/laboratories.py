@@ -70,6 +70,5 @@ def in_synthetic_laboratories(
         for encoder in encoders
     ]
     labels = train.labels[originals][others.sources]
-    return with_laboratories(train, labels, others.laboratories, embeddings, len(own)), StackedPixels(
-        own, others.pixels
-    )
+    both = with_laboratories(train, labels, others.laboratories, embeddings, len(own))
+    return both, StackedPixels(own, others.pixels)
