@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hemacell.config.base import Settings
 from hemacell.config.roles import Display, Execution, Images, Inherited, Key, Record, Resolved, Varied
@@ -268,6 +268,13 @@ class CropSettings(Settings):
     glass: Key[Literal["on", "off"]] = Field(
         "on", description="with crop=auto: divide pixels by the colour of the picture's empty glass"
     )
+
+    @model_validator(mode="after")
+    def _only_with_auto(self) -> Self:
+        for name in ("field_of_view", "glass"):
+            if self.crop != "auto" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: it is used with crop=auto, found crop={self.crop:g}; leave one of them out")
+        return self
 
 
 class AugmentationSettings(Settings):

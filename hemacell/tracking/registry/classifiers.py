@@ -56,9 +56,10 @@ def _for_site(model: RegisteredModel, site: str, kind: DataKind | None) -> Regis
         return resolve(f"models:/{model.name}@{SITE_ALIAS.format(site)}", kind)
     prefix = SITE_ALIAS.format("")
     known = [alias.removeprefix(prefix) for alias in aliases_of(model.name) if alias.startswith(prefix)]
+    there = f"there are {', '.join(known)}" if known else "there are no others"
     raise UserError(
-        f"site={site}: no version of {model.name} is adapted to it{did_you_mean(site, known)}. Adapted are: "
-        f"{', '.join(known) or 'none'}; make one: mlflow run . -e adapt -P images=DIR -P site={site}"
+        f"site={site}: no version of {model.name} is adapted to it ({there}); make one: "
+        f"mlflow run . -e adapt -P images=DIR -P site={site}{did_you_mean(site, known)}"
     )
 
 
