@@ -6,6 +6,7 @@ from PIL import Image, ImageDraw
 
 from hemacell.framing.description import MARGIN, Framing, Site
 from hemacell.framing.frame import (
+    FRAMING_VERSION,
     MOST_GAIN,
     NO_NUCLEUS,
     Window,
@@ -147,3 +148,13 @@ def test_the_stain_is_brought_to_that_of_the_training():
     assert np.array_equal(stain_gain(training, framing), np.ones(3))
     faint = training.model_copy(update={"density": (0.02, 0.02, 0.02)})
     assert stain_gain(faint, framing).max() == MOST_GAIN
+
+
+def test_the_pixels_of_this_version():
+    """Where this fails because pictures are to be framed otherwise, raise `FRAMING_VERSION`: stored ones rest on it."""
+    image = cell((210, 180), (97, 88), 27)
+    site = site_of(image, cell(radius=22), cell(radius=35))
+    framed = frame(image, site, Framing(field=1.6, density=(0.9, 1.6, 0.5)), 40).pixels
+    expected = {1: [[255, 255, 255], [188, 167, 211], [101, 49, 153], [208, 193, 224], [255, 255, 255]]}
+    found = [framed[row, column].tolist() for row, column in ((0, 0), (12, 20), (20, 20), (20, 29), (33, 8))]
+    assert np.abs(np.subtract(found, expected[FRAMING_VERSION])).max() <= 2
