@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from hemacell.classifiers.adaptation import adapted
+from hemacell.classifiers.cells import CellImages
 from hemacell.classifiers.folder import load_folder
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.site_head import last_layers_of, move_layers
@@ -61,9 +62,12 @@ def main() -> None:
     print(f"| {head} |\n|{' --- |' * (4 + len(amounts))}", flush=True)
     for name, place in parse_laboratories(asked.laboratories).items():
         own, cells = _read(model, Path(place), classes_of(folder))
-        moved = adapted(own, cells.pixels)
-        scores = [_with_error(way.predict_pixels(cells.pixels).probabilities, cells) for way in (own, moved)]
-        given = last_layers_of(moved, cells.pixels)
+        embedded = CellImages(np.arange(len(cells.labels)), cells.labels, own.embed_pixels(cells.pixels))
+        moved = adapted(own, cells.pixels, embedded.embeddings)
+        scores = [
+            _with_error(way.predict_embedded(cells.pixels, embedded).probabilities, cells) for way in (own, moved)
+        ]
+        given = last_layers_of(moved, cells.pixels, embedded)
         for amount in amounts:
             found = []
             for chosen in _draws(cells, amount, asked.draws):

@@ -48,7 +48,7 @@ def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelle
     from hemacell.config.laboratories import laboratory_name
     from hemacell.evaluation.groups import units_in_a_sentence
     from hemacell.jobs.copies import report_findings
-    from hemacell.jobs.evaluation import compare_with_own_test, evaluate_adapted, evaluate_images
+    from hemacell.jobs.evaluation import compare_with_own_test, embed_images, evaluate_adapted, evaluate_images
     from hemacell.jobs.labelled import load_labelled
     from hemacell.tracking.registry.classifiers import doubts
 
@@ -57,10 +57,11 @@ def _evaluate(job: RunContext[EvaluateSettings], run: Tracker, labelled: Labelle
     run.tags(tags)
     model, cells = load_labelled(job, run, labelled, "evaluation", settings.precision, settings.device, settings.crop)
     report_findings(job, run, cells.whole)
-    evaluation = evaluate_images(run, model, cells, "test")
+    embedded = embed_images(model, cells, "images") if settings.adapt else None
+    evaluation = evaluate_images(run, model, cells, "test", cells=embedded)
     logger.info(f"evaluate: {units_in_a_sentence(evaluation.groups)}")
-    if settings.adapt:
-        evaluate_adapted(run, model, cells, laboratory_name(images.root))
+    if embedded:
+        evaluate_adapted(run, model, cells, laboratory_name(images.root), embedded)
     facts = {
         "images": f"{len(cells.decoded)} of {images.root} (sha256 of the set {images.digest[:16]}…)",
         "scale": cells.site.in_words() if cells.site else f"crop {model.config.crop:g} of the image's side",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,13 +13,11 @@ from hemacell.classifiers.ood import MahalanobisDetector
 from hemacell.classifiers.site_statistics import SiteStatistics, balancing_weights, statistics_of
 from hemacell.core.errors import UserError
 
-Progress = Callable[[int, int], None]
-
-_ROUNDS = 3  # more change nothing
+_ROUNDS = 3  # of predictions, by which the classes are balanced
 _MOST_FLAGGED = 0.01  # of the pictures that it is adapted to, which are taken to be cells like these
 
 
-def adapted(model: ClassifierModel, pixels: np.ndarray, progress: Progress | None = None) -> ClassifierModel:
+def adapted(model: ClassifierModel, pixels: np.ndarray, embeddings: Sequence[np.ndarray]) -> ClassifierModel:
     """A classifier with the statistics of another laboratory's embeddings, and with its distances.
 
     Every method that standardises embeddings can do with other means and deviations (see `site_statistics`). They are
@@ -30,10 +28,10 @@ def adapted(model: ClassifierModel, pixels: np.ndarray, progress: Progress | Non
     Args:
         model: calibrated; it stays as it is.
         pixels: uint8 [N, decoded_size, decoded_size, 3], pictures of the laboratory as `model.picture` makes them.
-        progress: called with (pictures done, N).
+        embeddings: of these, by `model.embed_pixels`.
 
     Returns:
-        A copy that shares the encoders.
+        Another network and detector at the same scale; it shares the encoders.
 
     Raises:
         UserError: it has no embeddings that are standardised.
@@ -44,15 +42,13 @@ def adapted(model: ClassifierModel, pixels: np.ndarray, progress: Progress | Non
             f"a classifier with method={model.config.method} and encoders={encoders} has no embeddings to adapt: train "
             "one with encoders, such as encoders=imagenet,morphology"
         )
-    embeddings = model.embed_pixels(pixels, progress)
-    rows, made = np.arange(len(pixels)), model
-    weights = np.ones(len(pixels))
-    for number in range(_ROUNDS + 1):
+    rows = np.arange(len(pixels))
+    made = _with_statistics(model, [statistics_of(each) for each in embeddings])
+    for _ in range(_ROUNDS):
+        weights = balancing_weights(made.from_embeddings(pixels, rows, embeddings))
         made = _with_statistics(model, [statistics_of(each, weights) for each in embeddings])
-        if number < _ROUNDS:
-            weights = balancing_weights(made.from_embeddings(pixels, rows, embeddings))
     assert model.detector is not None, "only a calibrated classifier is adapted"
-    return made.calibrated(_moved(model.detector, model.features(pixels, rows)))
+    return made.calibrated(_moved(model.detector, model.features(pixels, rows))).of_site(model.site)
 
 
 def _with_statistics(model: ClassifierModel, found: Sequence[SiteStatistics]) -> ClassifierModel:
@@ -67,6 +63,6 @@ def _moved(detector: MahalanobisDetector, features: np.ndarray) -> MahalanobisDe
     own = statistics_of(features[:, None]).shrunk(known)
     moved = {"center": torch.from_numpy(own.mean), "scale": torch.from_numpy(own.std)}
     made = MahalanobisDetector(
-        **{**detector.state_dict(), **{name: each.to(detector.center) for name, each in moved.items()}}
+        **detector.state_dict() | {name: each.to(detector.center) for name, each in moved.items()}
     )
     return made.with_least_threshold(features, _MOST_FLAGGED)

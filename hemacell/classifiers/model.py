@@ -126,8 +126,8 @@ class ClassifierModel(nn.Module):
         self.network = network
         self.encoders = nn.ModuleList(encoders)
         self.detector = detector
-        self.site, self.is_site_known = config.site, bool(config.adapted_to)
-        self.is_each_alone = False
+        #: The laboratory at whose scale pictures are framed; None where each picture's own is estimated.
+        self.site = config.site if config.adapted_to else None
         self.crop = CentralCrop(config.decoded_size, config.size, config.crop)
         # An encoder that sees the same part at the same size as the network shares its input.
         self.encoder_crops = nn.ModuleList(
@@ -172,39 +172,25 @@ class ClassifierModel(nn.Module):
         return made.to(self.device)
 
     def of_site(self, site: Site | None) -> ClassifierModel:
-        """This classifier for images of a laboratory, whose scale is known; shares its network and encoders."""
+        """This classifier at the scale of a laboratory; shares its network and encoders."""
         made = copy.copy(self)  # of a module: its parts are shared
-        made.site, made.is_site_known = site, True
-        return made
-
-    def each_alone(self) -> ClassifierModel:
-        """This classifier with a scale for each picture where its laboratory is not known.
-
-        So a prediction does not depend on the pictures that come with it. That is worth more to a server, whose
-        requests are cut into batches anyhow, than a better scale; shares the network and encoders.
-        """
-        made = copy.copy(self)
-        made.is_each_alone = True
+        made.site = site
         return made
 
     def of_images(self, images: Sequence[Image.Image]) -> ClassifierModel:
-        """This classifier at the scale of RGB images of one laboratory; itself where it knows or needs none."""
-        if self.is_site_known or self.is_each_alone or self.config.framing is None or not images:
+        """This classifier at the scale of RGB images of one laboratory; itself where it has a scale, or needs none."""
+        if self.site or self.config.framing is None or not images:
             return self
-        made = self.of_site(estimate_site([measured(image) for image in images], self.config.site))
-        made.is_site_known = False
-        return made
+        return self.of_site(estimate_site([measured(image) for image in images], self.config.site))
 
     def picture(self, image: Image.Image) -> Framed:
         """What `predict_pixels` takes of an RGB image: uint8 [decoded_size, decoded_size, 3]."""
         if self.config.framing is None:
             return Framed(to_square(image, self.config.decoded_size))
-        found, site = measured(image), self.site
-        if self.is_each_alone and not self.is_site_known:
-            site = estimate_site([found], self.config.site)
-        assert site is not None, "a classifier that frames pictures knows the laboratory of its training"
+        found = measured(image)
+        site = self.site or estimate_site([found], self.config.site)
         framed = frame(image, site, self.config.framing, self.config.decoded_size, found)
-        return framed if self.is_site_known else framed._replace(remark=site.remark())
+        return framed._replace(remark=site.remark())
 
     def with_network(self, network: CellClassifier) -> ClassifierModel:
         """This classifier with another network of the same method; shares its encoders and detector."""
@@ -233,14 +219,20 @@ class ClassifierModel(nn.Module):
         pixels = _scaled(images)
         seen = self.crop(pixels)
         shown = [seen if crop is self.crop else crop(pixels) for crop in self.encoder_crops]
+        embeddings = self._embeddings(shown)
         with self._autocast():
-            embeddings = [
-                _embedded(encoder, each, self.config.views)
-                for encoder, each in zip(self.frozen_encoders, shown, strict=True)
-            ]
             raw = mean_probabilities(self.network, seen, embeddings, self.config.views)
         assert self.detector is not None, "the classifier is not calibrated yet"
         return self.apply_temperature(raw), self.detector(self._low_level_features(seen, shown))
+
+    def _embeddings(self, shown: Sequence[Tensor]) -> list[Tensor]:
+        """Of what each encoder is shown [N, 3, S, S]: [views * N, width], in the order of `dihedral_views`."""
+        views = self.config.views
+        with self._autocast():
+            return [
+                encoder(each).repeat(views, 1) if encoder.invariant else encoder(dihedral_views(each, views))
+                for encoder, each in zip(self.frozen_encoders, shown, strict=True)
+            ]
 
     def apply_temperature(self, probabilities: Tensor) -> Tensor:
         """Calibrated probabilities p^(1/T) of float32 [N, classes]; see `hemacell.evaluation.temperature`."""
@@ -316,17 +308,20 @@ class ClassifierModel(nn.Module):
 
     @torch.no_grad()
     def embed_pixels(self, pixels: np.ndarray, progress: Callable[[int, int], None] | None = None) -> list[np.ndarray]:
-        """Embeddings of decoded images and their turns, for each encoder float32 [N, `config.views`, width]."""
+        """Embeddings of decoded images and their turns, for each encoder float32 [N, `config.views`, width].
+
+        Predictions from them (`from_embeddings`, `predict_embedded`) are those for the pixels.
+        """
         views = self.config.views
         found: list[list[Tensor]] = [[] for _ in self.encoders]
         for part in _parts(len(pixels), max(1, _VIEWS_AT_ONCE // views)):
             scaled = _scaled(self._tensor(pixels, part))
-            for encoder, crop, into in zip(self.encoders, self.encoder_crops, found, strict=True):
-                with self._autocast():
-                    into.append(encoder(dihedral_views(crop(scaled), views)).float().unflatten(0, (views, -1)))
+            each = self._embeddings([crop(scaled) for crop in self.encoder_crops])
+            for into, embeddings in zip(found, each, strict=True):
+                into.append(embeddings.float().unflatten(0, (views, -1)).transpose(0, 1).cpu())
             if progress:
                 progress(min(part.stop, len(pixels)), len(pixels))
-        return [torch.cat(each, 1).transpose(0, 1).cpu().numpy() for each in found]
+        return [torch.cat(each).numpy() for each in found]
 
     @torch.no_grad()
     def from_embeddings(self, pixels: np.ndarray, rows: np.ndarray, embeddings: Sequence[np.ndarray]) -> np.ndarray:
@@ -340,31 +335,45 @@ class ClassifierModel(nn.Module):
         Returns:
             float32 [N, classes], rows sum to 1.
         """
+
+        def raw(seen: Tensor, stored: list[Tensor]) -> Tensor:
+            return mean_probabilities(self.network, seen, stored, self.config.views)
+
+        return self._with_stored(pixels, rows, embeddings, raw).numpy()
+
+    @torch.no_grad()
+    def last_inputs(self, pixels: np.ndarray, rows: np.ndarray, embeddings: Sequence[np.ndarray]) -> list[Tensor]:
+        """What the last layers see of decoded images and their turns: for each layer float32 [N, `config.views`, F].
+
+        Args:
+            pixels, rows, embeddings: as for `from_embeddings`.
+        """
         views = self.config.views
 
-        def raw(images: Tensor, part: slice) -> Tensor:
+        def inputs(seen: Tensor, stored: list[Tensor]) -> Tensor:
+            found = self.network.last_inputs(dihedral_views(seen, views), stored)
+            return torch.cat(found, 1).float().unflatten(0, (views, -1)).transpose(0, 1)
+
+        joined = self._with_stored(pixels, rows, embeddings, inputs)
+        return list(joined.split([layer.in_features for layer in self.network.last_layers], -1))
+
+    def _with_stored(
+        self,
+        pixels: np.ndarray,
+        rows: np.ndarray,
+        embeddings: Sequence[np.ndarray],
+        work: Callable[[Tensor, list[Tensor]], Tensor],
+    ) -> Tensor:
+        """`work` on what the network sees of decoded images, and their stored embeddings [views * N, width]."""
+
+        def part_of(images: Tensor, part: slice) -> Tensor:
+            views = self.config.views
             stored = [torch.from_numpy(each[part, :views]).transpose(0, 1).flatten(0, 1) for each in embeddings]
             seen = self.crop(_scaled(images))
             with self._autocast():
-                return mean_probabilities(self.network, seen, [each.to(self.device) for each in stored], views)
+                return work(seen, [each.to(self.device) for each in stored])
 
-        return self._over(pixels, rows, raw)
-
-    @torch.no_grad()
-    def last_inputs(self, pixels: np.ndarray) -> list[Tensor]:
-        """What the last layers see of decoded images and their turns: for each float32 [N, `config.views`, F]."""
-        views = self.config.views
-        found: list[list[Tensor]] = [[] for _ in self.network.last_layers]
-        for part in _parts(len(pixels), max(1, _VIEWS_AT_ONCE // views)):
-            scaled = _scaled(self._tensor(pixels, part))
-            embeddings = [
-                encoder(dihedral_views(crop(scaled), views))
-                for encoder, crop in zip(self.encoders, self.encoder_crops, strict=True)
-            ]
-            inputs = self.network.last_inputs(dihedral_views(self.crop(scaled), views), embeddings)
-            for into, each in zip(found, inputs, strict=True):
-                into.append(each.float().unflatten(0, (views, -1)).transpose(0, 1).cpu())
-        return [torch.cat(each) for each in found]
+        return torch.from_numpy(self._over(pixels, rows, part_of))
 
     def predict_embedded(self, pixels: np.ndarray, cells: CellImages) -> Predictions:
         """Predictions for cells whose embeddings are stored already; `pixels` as for `from_embeddings`."""
@@ -380,13 +389,6 @@ class ClassifierModel(nn.Module):
 
     def _tensor(self, pixels: np.ndarray, part: slice | np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(pixels[part])).to(self.device)  # a copy: torch warns of read-only memory maps
-
-
-def _embedded(encoder: FrozenEncoder, images: Tensor, views: int) -> Tensor:
-    """Embeddings [views * N, width] of the views of images, in the order of `dihedral_views`."""
-    if encoder.invariant:
-        return encoder(images).repeat(views, 1)
-    return encoder(dihedral_views(images, views))
 
 
 def _scaled(images: Tensor) -> Tensor:

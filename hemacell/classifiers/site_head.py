@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hemacell.classifiers.cells import CellImages
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.core.errors import UserError
 from hemacell.core.random import seed_of
@@ -58,13 +59,13 @@ class Moved(NamedTuple):
     """float64 [N, C], logarithms of probabilities: of each labelled image, by layers that were moved without it"""
 
 
-def learn_from_labels(model: ClassifierModel, pixels: np.ndarray, labels: np.ndarray) -> tuple[ClassifierModel, Moved]:
+def learn_from_labels(model: ClassifierModel, pixels: np.ndarray, cells: CellImages) -> tuple[ClassifierModel, Moved]:
     """Move the last layers of a classifier.
 
     Args:
         model: adapted to the laboratory.
-        pixels: uint8 [N, decoded_size, decoded_size, 3], labelled pictures of the laboratory.
-        labels: int64 [N], of two classes at least.
+        pixels: uint8 [M, decoded_size, decoded_size, 3], pictures of the laboratory.
+        cells: N of them with their labels, of two classes at least, and with their embeddings.
 
     Returns:
         The classifier with its layers moved, and what was learnt.
@@ -72,7 +73,7 @@ def learn_from_labels(model: ClassifierModel, pixels: np.ndarray, labels: np.nda
     Raises:
         UserError: the classifier has no linear last layers, or all labels are of one class.
     """
-    found = move_layers(last_layers_of(model, pixels), labels, model.classes)
+    found = move_layers(last_layers_of(model, pixels, cells), cells.labels, model.classes)
     network = copy.deepcopy(model.network)
     with torch.no_grad():
         for layer, (weight, bias) in zip(network.last_layers, found.layers, strict=True):
@@ -81,8 +82,8 @@ def learn_from_labels(model: ClassifierModel, pixels: np.ndarray, labels: np.nda
     return model.with_network(network), found
 
 
-def last_layers_of(model: ClassifierModel, pixels: np.ndarray) -> Layers:
-    """The last layers of a classifier, with what they see of decoded pictures.
+def last_layers_of(model: ClassifierModel, pixels: np.ndarray, cells: CellImages) -> Layers:
+    """The last layers of a classifier, with what they see of cells; arguments as for `learn_from_labels`.
 
     Raises:
         UserError: it has no linear last layers.
@@ -93,7 +94,7 @@ def last_layers_of(model: ClassifierModel, pixels: np.ndarray) -> Layers:
             f"a classifier with method={model.config.method} has no last layers that labels could move: adapt it "
             "without labels, or train one with method=fusion"
         )
-    return Layers(layers, model.last_inputs(pixels))
+    return Layers(layers, model.last_inputs(pixels, cells.rows, cells.embeddings))
 
 
 def move_layers(given: Layers, labels: np.ndarray, classes: Sequence[str]) -> Moved:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -14,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hemacell.config.jobs import AdaptSettings
-from hemacell.config.roles import Role
+from hemacell.config.roles import IN_KEY
 from hemacell.core.cache import cache_dir
 from hemacell.core.errors import UserError
 from hemacell.core.logging import configure_logging
 from hemacell.core.progress import Progress, end_lines
-from hemacell.core.provenance import library_versions, sources_digest
+from hemacell.core.provenance import sources_digest, step_key
 from hemacell.core.threads import available_cores, set_threads
 from hemacell.data.boxes import digests_of_paths
 from hemacell.data.class_names import LEFT_OUT
@@ -116,16 +115,9 @@ def prepare(settings: AdaptSettings) -> AdaptJob:
     images = _manifest_of(inputs, classes_of(folder))
     logger.info(inputs.summary())
     labels = _labels(images, settings.labels)
-    facts = {
-        "model": model.model_id,
-        "images": images.digest,
-        "labels": sorted(labels.items()),
-        "settings": settings.texts(Role.KEY),
-        "threads": threads,
-        "libraries": library_versions(),
-        "sources": sources_digest(*settings.computed_by),
-    }
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    inputs_digest = {"model": model.model_id, "images": images.digest, "labels": json.dumps(sorted(labels.items()))}
+    sources = sources_digest(*settings.computed_by)
+    key = step_key(NAME, sources, settings.texts(*IN_KEY), inputs_digest, threads)
     done = "" if settings.force else finished_run(NAME, key) or ""
     if done:
         logger.info(f"adapt: run {done} has done exactly this already; type force=true to do it again")
@@ -178,7 +170,9 @@ def load(job: AdaptJob, run: Tracker) -> tuple[ClassifierModel, FramedImages]:
     settings = job.settings
     set_threads(job.threads)
     model = load_folder(job.folder, settings.precision, settings.device, settings.crop)
-    config, site = model.config, model.site if model.is_site_known else None
+    config = model.config
+    # A version for another site is adapted anew, at the scale of these pictures.
+    site = None if settings.crop == "auto" else model.site
     pictures = decode_cells(job, job.images, config.framing, config.decoded_size, site=site, known=config.site)
     report_unreadable(run, pictures.decoded)
     log_site(run, pictures)
@@ -206,43 +200,42 @@ class Adapted:
 
 
 def adapt_to_pictures(job: AdaptJob, model: ClassifierModel, pictures: FramedImages) -> Adapted:
-    """Take the laboratory's statistics; learn from its labels where there are some."""
+    """Take the laboratory's statistics; learn from its labels where there are some. Pictures are embedded once."""
     from hemacell.classifiers.adaptation import adapted
+    from hemacell.classifiers.cells import CellImages
     from hemacell.classifiers.site_head import learn_from_labels
     from hemacell.evaluation.prior_shift import class_shares
 
-    pixels = pictures.decoded.array
-    before = model.predict_pixels(pixels, progress=Progress("classifying"))
-    made = adapted(model, pixels, Progress("adapting"))
+    pixels, images = pictures.decoded.array, pictures.decoded.manifest
+    embeddings = model.embed_pixels(pixels, Progress("embedding"))
+    cells = CellImages(np.arange(len(pixels)), _labels_in(job, images), embeddings)
+    before = model.predict_embedded(pixels, cells)
+    made = adapted(model, pixels, embeddings)
     assert made.detector is not None  # an adapted classifier has one
-    known = {"adapted_to": job.settings.site, "site": pictures.site}
-    made = made.calibrated(made.detector, **known)
-    after = made.predict_pixels(pixels)
+    made = made.calibrated(made.detector, adapted_to=job.settings.site, site=pictures.site)
+    after = made.predict_embedded(pixels, cells)
     flagged = (float(before.is_ood.mean()), float(after.is_ood.mean()))
-    rows, labels = _labelled_rows(job, pictures.decoded.manifest)
+    rows = np.flatnonzero(cells.labels >= 0)
     if not len(rows):
         return Adapted(made, flagged, class_shares(after.probabilities), {})
-    moved, learnt = learn_from_labels(made, np.asarray(pixels[rows]), labels)
-    final, held_out = _calibrated(moved, learnt.held_out, labels)
-    found = {
-        "before": before.probabilities[rows],
-        "adapted": after.probabilities[rows],
-        "labelled": held_out,
+    labelled = cells.select(rows)
+    moved, learnt = learn_from_labels(made, pixels, labelled)
+    final, held_out = _calibrated(moved, learnt.held_out, labelled.labels)
+    ways = {"before": before.probabilities[rows], "adapted": after.probabilities[rows], "labelled": held_out}
+    names, digests = (tuple(np.asarray(each)[rows]) for each in (images.names, images.table["sha256"]))
+    scored = {
+        way: Predictions(images.classes, job.settings.site, names, digests, labelled.labels, found.astype(np.float32))
+        for way, found in ways.items()
     }
-    digests = tuple(pictures.decoded.manifest.table["sha256"].iloc[rows])
-    names = tuple(np.asarray(pictures.decoded.manifest.names)[rows])
-    labelled = {
-        way: Predictions(model.classes, job.settings.site, names, digests, labels, probabilities.astype(np.float32))
-        for way, probabilities in found.items()
-    }
-    return Adapted(final, flagged, class_shares(final.predict_pixels(pixels).probabilities), labelled, learnt.strength)
+    shares = class_shares(final.predict_embedded(pixels, cells).probabilities)
+    return Adapted(final, flagged, shares, scored, learnt.strength)
 
 
-def _labelled_rows(job: AdaptJob, images: Manifest) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the labelled pictures among those that can be read, and their labels, int64."""
+def _labels_in(job: AdaptJob, images: Manifest) -> np.ndarray:
+    """Class index of each picture that can be read, int64; -1 for one without a label."""
     index = {name: number for number, name in enumerate(images.classes)}
-    found = [(row, job.labels[path]) for row, path in enumerate(images.table["path"]) if path in job.labels]
-    return np.array([row for row, _ in found], np.int64), np.array([index[label] for _, label in found], np.int64)
+    labels = [index[job.labels[path]] if path in job.labels else -1 for path in images.table["path"]]
+    return np.array(labels, np.int64)
 
 
 def _calibrated(model: ClassifierModel, held_out: np.ndarray, labels: np.ndarray) -> tuple[ClassifierModel, np.ndarray]:
@@ -266,10 +259,16 @@ def log_adaptation(job: AdaptJob, run: Tracker, found: Adapted, pictures: Framed
 
     rows = compare_ways(found.labelled, job.settings.resamples) if found.labelled else []
     classes = found.model.classes
-    run.metrics({"flagged/before": found.flagged[0], "flagged/after": found.flagged[1]})
-    run.metrics({f"share/{name}": float(share) for name, share in zip(classes, found.shares, strict=True)})
-    for row in rows:
-        run.metrics({f"{row.way}/{name}": value for name, value in row.metrics().items()})
+    shares = dict(zip(classes, map(float, found.shares), strict=True))
+    run.metrics(
+        {
+            "flagged/before": found.flagged[0],
+            "flagged/after": found.flagged[1],
+            **{f"share/{name}": share for name, share in shares.items()},
+            **{f"{row.way}/{name}": value for row in rows for name, value in row.metrics().items()},
+            **({"labelled/strength": found.strength} if rows else {}),
+        }
+    )
     facts = {
         "classifier": job.model.uri,
         "pictures": f"{len(pictures.decoded)} of {job.inputs.source.name}",
@@ -277,7 +276,7 @@ def log_adaptation(job: AdaptJob, run: Tracker, found: Adapted, pictures: Framed
         "labels": f"{len(job.labels)}" if job.labels else "none",
         "flagged as unlike the known cells": f"{found.flagged[0]:.1%} before, {found.flagged[1]:.1%} adapted",
     }
-    page = adaptation_page(job.settings.site, facts, rows, dict(zip(classes, found.shares, strict=True)))
+    page = adaptation_page(job.settings.site, facts, rows, shares)
     run.text(page, ADAPTATION)
     run.summary = page
     return page

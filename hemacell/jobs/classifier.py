@@ -38,6 +38,7 @@ from hemacell.jobs.context import RunContext
 from hemacell.jobs.copies import report_findings
 from hemacell.jobs.evaluation import (
     acceptance_of,
+    embed_images,
     evaluate_adapted,
     evaluate_and_log,
     evaluate_images,
@@ -274,9 +275,10 @@ def _evaluate_external(
     pictures = decode_cells(job, images, config.framing, config.decoded_size, known=config.site)
     report_unreadable(run, pictures.decoded, split_of(name))
     log_site(run, pictures, split_of(name))
-    found = {split_of(name): evaluate_images(run, model, pictures, split_of(name), steps, intervals=True)}
+    cells, split = embed_images(model, pictures, name), split_of(name)
+    found = {split: evaluate_images(run, model, pictures, split, steps, intervals=True, cells=cells)}
     if model.network.standardisers:
-        found[split_of(name, ADAPTED)] = evaluate_adapted(run, model, pictures, name, steps)
+        found[split_of(name, ADAPTED)] = evaluate_adapted(run, model, pictures, name, cells, steps)
     return found
 
 

@@ -25,6 +25,7 @@ from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import INTERVALS_OVER, OOD_DISTANCES, REFERENCE_FIGURE
 
 if TYPE_CHECKING:
+    from hemacell.classifiers.cells import CellImages
     from hemacell.classifiers.description import ClassifierConfig
     from hemacell.classifiers.description import Predictions as ClassifierPredictions
     from hemacell.classifiers.grad_cam import GradCAM
@@ -97,15 +98,37 @@ def acceptance_of(config: ClassifierConfig, found: ClassifierPredictions) -> Acc
     return Acceptance(config.confidence_threshold, uncalibrated, found.is_ood)
 
 
+def embed_images(model: ClassifierModel, images: FramedImages, what: str) -> CellImages:
+    """Labelled images that are framed for a classifier, with the embeddings that it makes of them."""
+    from hemacell.classifiers.cells import CellImages
+    from hemacell.core.progress import Progress
+
+    decoded = images.decoded
+    embeddings = model.embed_pixels(decoded.array, Progress(f"embedding {what}"))
+    return CellImages(np.arange(len(decoded)), decoded.manifest.labels, embeddings)
+
+
 def evaluate_images(
-    run: Tracker, model: ClassifierModel, images: FramedImages, split: str, step: int = 0, intervals: bool = False
+    run: Tracker,
+    model: ClassifierModel,
+    images: FramedImages,
+    split: str,
+    step: int = 0,
+    intervals: bool = False,
+    cells: CellImages | None = None,
 ) -> Evaluation:
-    """Classify labelled images that are framed for a classifier; score and log as `evaluate_and_log` does."""
+    """Classify labelled images that are framed for a classifier; score and log as `evaluate_and_log` does.
+
+    `cells` are all of the images, by `embed_images`, where they are embedded already.
+    """
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.progress import Progress
 
     decoded = images.decoded
-    found = model.predict_pixels(decoded.array, progress=Progress(f"scoring {split}"))
+    if cells:
+        found = model.predict_embedded(decoded.array, cells)
+    else:
+        found = model.predict_pixels(decoded.array, progress=Progress(f"scoring {split}"))
     return evaluate_and_log(
         run,
         decoded.manifest,
@@ -121,7 +144,7 @@ def evaluate_images(
 
 
 def evaluate_adapted(
-    run: Tracker, model: ClassifierModel, images: FramedImages, laboratory: str, step: int = 0
+    run: Tracker, model: ClassifierModel, images: FramedImages, laboratory: str, cells: CellImages, step: int = 0
 ) -> Evaluation:
     """Score a classifier with the own statistics of a laboratory's images; labels are used for the scores alone.
 
@@ -130,16 +153,16 @@ def evaluate_adapted(
         model: the classifier; its method standardises embeddings.
         images: framed for it.
         laboratory: their name.
+        cells: the same images, by `embed_images`.
         step: of the metrics.
 
     Raises:
         UserError: the classifier has no embeddings that could be adapted.
     """
     from hemacell.classifiers.adaptation import adapted
-    from hemacell.core.progress import Progress
 
-    own = adapted(model, images.decoded.array, Progress(f"adapting to {laboratory}"))
-    return evaluate_images(run, own, images, split_of(laboratory, ADAPTED), step, intervals=True)
+    own = adapted(model, images.decoded.array, cells.embeddings)
+    return evaluate_images(run, own, images, split_of(laboratory, ADAPTED), step, intervals=True, cells=cells)
 
 
 def evaluate_ood_detection(

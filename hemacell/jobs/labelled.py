@@ -79,8 +79,8 @@ def load_labelled(
     run.tags({MODEL_DATA_KIND: found.model.data_kind})
     log_images(run, found.images, context)
     model = load_folder(found.folder, precision, device, crop)
-    config, site = model.config, model.site if model.is_site_known else None
-    cells = decode_cells(job, found.images, config.framing, config.decoded_size, site=site, known=config.site)
+    config = model.config
+    cells = decode_cells(job, found.images, config.framing, config.decoded_size, site=model.site, known=config.site)
     report_unreadable(run, cells.decoded)
     if not len(cells.decoded):
         raise UserError(f"{found.images.root}: none of its {len(found.images)} images can be read; check the files")

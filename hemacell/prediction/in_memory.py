@@ -28,7 +28,7 @@ class Predictor(Protocol):
     def confidence_threshold(self) -> float: ...
 
     def of_images(self, images: list[Image]) -> Predictor:
-        """The same for images of the laboratory that these are of, at their scale."""
+        """The same at the scale of the laboratory that these are of; itself where it has one."""
         ...
 
     def predict(self, images: list[Image]) -> Iterable[Prediction]:
@@ -36,19 +36,21 @@ class Predictor(Protocol):
         ...
 
 
-def predict_table(predictor: Predictor, pictures: Iterable[Image | str]) -> pd.DataFrame:
+def predict_table(predictor: Predictor, pictures: Iterable[Image | str], together: bool = True) -> pd.DataFrame:
     """Classify images and lay the predictions out as a table, one row each, in the order given.
 
     Args:
-        predictor: the classifier; the scale is that of the first chunk, where none is known.
+        predictor: the classifier.
         pictures: RGB pictures, or a reason where one could not be read; consumed in chunks.
+        together: whether they are of one laboratory, whose scale the first chunk tells where it is not known; else each
+            has a scale of its own.
 
     Returns:
         See `hemacell.prediction.table.prediction_table`.
     """
     predictions: list[Prediction | str] = []
     for chunk in chunks(pictures):
-        if not predictions:
+        if together:
             predictor = predictor.of_images([each for each in chunk if not isinstance(each, str)])
         predictions += predict_readable(chunk, predictor.predict)
     return prediction_table(predictor.classes, predictor.confidence_threshold, predictions)

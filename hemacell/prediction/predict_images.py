@@ -95,15 +95,12 @@ def classify(
 
 def at_their_scale(classifier: ClassifierModel, inputs: Inputs) -> ClassifierModel:
     """The classifier for the laboratory that images are of, whose scale is that of some of them, evenly spread."""
-    if classifier.is_site_known or classifier.config.framing is None:
+    if classifier.site or classifier.config.framing is None:
         return classifier
     step = max(1, len(inputs) // _SCALE_IMAGES)
     paths = (inputs.path(row) for row in range(0, len(inputs), step))
     with closing(read_ahead(paths, lambda path: _measured(path, inputs.bits), ahead=_SCALE_IMAGES)) as found:
-        site = estimate_site([each for each in found if each], classifier.config.site)
-    made = classifier.of_site(site)
-    made.is_site_known = False
-    return made
+        return classifier.of_site(estimate_site([each for each in found if each], classifier.config.site))
 
 
 def _measured(path: Path | None, bits: int | None) -> Measured | None:

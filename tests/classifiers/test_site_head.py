@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from torch import nn
 
+from hemacell.classifiers.cells import CellImages
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.site_head import _folds, _ridge, last_layers_of, learn_from_labels
 from hemacell.core.errors import UserError
@@ -60,10 +61,15 @@ def pictures(model, labels: np.ndarray) -> np.ndarray:
     return made.astype(np.uint8)
 
 
+def cells_of(labels: np.ndarray) -> CellImages:
+    return CellImages(np.arange(len(labels)), labels, [])
+
+
 def test_labels_teach_what_the_classifier_does_not_know(model):
     labels = np.repeat([0, 1], 10)
     before = model.predict_pixels(pictures(model, labels)).probabilities
-    moved, learnt = learn_from_labels(model, pictures(model, labels), labels)
+    pixels = pictures(model, labels)
+    moved, learnt = learn_from_labels(model, pixels, cells_of(labels))
     after = moved.predict_pixels(pictures(model, labels)).probabilities
     assert (after.argmax(1) == labels).mean() >= 0.9
     assert (learnt.held_out.argmax(1) == labels).mean() >= 0.75 and learnt.held_out.shape == (20, len(model.classes))
@@ -76,12 +82,12 @@ def test_labels_teach_what_the_classifier_does_not_know(model):
 def test_the_moved_layers_are_those_of_the_moved_classifier(model):
     labels = np.repeat([0, 1, 2], 4)
     pixels = pictures(model, labels)
-    moved, learnt = learn_from_labels(model, pixels, labels)
-    raw = last_layers_of(model, pixels).probabilities(learnt.layers)
+    moved, learnt = learn_from_labels(model, pixels, cells_of(labels))
+    raw = last_layers_of(model, pixels, cells_of(labels)).probabilities(learnt.layers)
     calibrated = moved.apply_temperature(torch.from_numpy(raw)).numpy()
     assert moved.predict_pixels(pixels).probabilities == pytest.approx(calibrated, abs=1e-5)
 
 
 def test_what_cannot_be_learnt_from_is_one_line(model):
     with pytest.raises(UserError, match="labels of one class only"):
-        learn_from_labels(model, pictures(model, np.zeros(4, int)), np.zeros(4, int))
+        learn_from_labels(model, pictures(model, np.zeros(4, int)), cells_of(np.zeros(4, int)))

@@ -27,7 +27,7 @@ class ServedClassifier(PythonModel):
         self.limits = limits_of(context.model_config)
         self.threads = torch.get_num_threads()
         leave_unused_code(Path(context.artifacts["model"]))
-        self.predictor = load_folder(Path(context.artifacts["model"])).each_alone()
+        self.predictor = load_folder(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify every row, in order; see `hemacell.prediction.in_memory.predict_table` for the columns.
@@ -42,7 +42,8 @@ class ServedClassifier(PythonModel):
         check_request(images, self.limits)
         read = partial(decode, max_bytes=self.limits.image_bytes, max_pixels=self.limits.image_pixels)
         with threads_for(len(images), self.threads):
-            table = predict_table(self.predictor, map(read, images))
+            # each by itself: an answer must not depend on what else is in the request
+            table = predict_table(self.predictor, map(read, images), together=False)
         for name in table.columns[table.isna().any()]:
             table[name] = table[name].astype(object).where(table[name].notna(), None)
         return table

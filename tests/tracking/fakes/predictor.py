@@ -15,9 +15,6 @@ class Redness:
         self.confidence_threshold = settings["confidence_threshold"]
         self.sharpness = settings["sharpness"]
 
-    def each_alone(self):
-        return self
-
     def of_images(self, images):
         return self
 
