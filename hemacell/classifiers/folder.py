@@ -43,15 +43,21 @@ def save_folder(folder: Path, model: ClassifierModel, trained_on: Sequence[str])
 
 
 def load_folder(
-    folder: Path, precision: str = "float32", device: str = "cpu", crop: float | Literal["auto"] = "auto"
+    folder: Path,
+    precision: str = "float32",
+    device: str = "cpu",
+    crop: float | Literal["auto"] = "auto",
+    fused: bool = True,
 ) -> ClassifierModel:
-    """Read what `save_folder` wrote, for use: BatchNorms of its encoders are fused into their convolutions.
+    """Read what `save_folder` wrote.
 
     Args:
         folder: the folder.
         precision: `float32` or `bf16`.
         device: `auto`, `cpu` or `cuda`.
         crop: side of what it sees, in sides of the image; `auto` for its own way.
+        fused: whether BatchNorms of its encoders are fused into their convolutions, which is faster. A classifier that
+            is to be saved again must not be: its encoders would have other weights than their descriptions say.
 
     Raises:
         UserError: the folder does not hold a classifier, its method is not installed, or there is no GPU.
@@ -66,7 +72,9 @@ def load_folder(
             f"{folder}: expected a classifier ({DESCRIPTION}, {WEIGHTS} and {DETECTOR}), found {in_one_line(error)}"
         ) from error
     method = METHODS[config.method]
-    encoders = [fuse_batchnorm(load_encoder(folder / ENCODERS / slug)) for slug in config.encoders]
+    encoders = [load_encoder(folder / ENCODERS / slug) for slug in config.encoders]
+    if fused:
+        encoders = list(map(fuse_batchnorm, encoders))
     try:
         network = method.build(config, [encoder.width for encoder in encoders])
         network.load_state_dict(weights)

@@ -169,7 +169,7 @@ def load(job: AdaptJob, run: Tracker) -> tuple[ClassifierModel, FramedImages]:
 
     settings = job.settings
     set_threads(job.threads)
-    model = load_folder(job.folder, settings.precision, settings.device, settings.crop)
+    model = load_folder(job.folder, settings.precision, settings.device, settings.crop, fused=False)  # saved again
     config = model.config
     # A version for another site is adapted anew, at the scale of these pictures.
     site = None if settings.crop == "auto" else model.site

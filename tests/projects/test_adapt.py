@@ -17,7 +17,7 @@ from tests.projects.conftest import CLASSES
 def own(new_store):
     """A store with a classifier of the sample."""
     store = new_store("adapt")
-    store.run("wbc", encoders="random-prcc", limit=120, steps=20)
+    store.run("wbc", encoders="random-prcc,random-imagenet", limit=120, steps=20)
     return store
 
 
