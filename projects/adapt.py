@@ -3,8 +3,8 @@
     mlflow run . -e adapt -P model=models:/hemacell-wbc@champion -P images=DIR -P site=lisc
     mlflow run . -e adapt -P images=DIR -P labels=labelled.csv -P site=lisc
 
-The new version is registered under the alias `site-lisc`, and the champion stays what it is. Thirty unlabelled pictures
-are enough for the laboratory's scale, stain and statistics; ten labels per class move the last layers as well.
+The new version is registered under the alias `site-lisc`, and the champion stays what it is. Pictures without labels
+give the laboratory's scale, stain and statistics; labels of some move the last layers as well.
 """
 
 from __future__ import annotations

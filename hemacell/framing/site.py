@@ -17,15 +17,15 @@ from hemacell.data.images import to_square
 from hemacell.data.nucleus import SIDE, glass_colour, nucleus_of, optical_density
 from hemacell.framing.description import Site, Unit
 
-_WITHIN = 0.2  # standard deviation of the logarithm of nuclei's diameters in one laboratory: 0.16 to 0.26 in four
+_WITHIN = 0.2  # standard deviation of the logarithm of nuclei's diameters in a laboratory (`benchmarks/scale.py`)
 _BETWEEN = 0.35  # of the laboratories' medians: 0.2 in four; cells cut tightly lie further away
 _BATCH = 0.03  # of the medians of one laboratory's pictures, as the mix of cells differs
-_DENSITY_WITHIN, _DENSITY_BETWEEN, _DENSITY_BATCH = 0.25, 0.5, 0.05  # the same of densities of nuclei
+_DENSITY_WITHIN, _DENSITY_BETWEEN, _DENSITY_BATCH = 0.3, 0.5, 0.05  # the same of densities of nuclei
 _MEDIAN = np.sqrt(np.pi / 2)  # standard error of a median over that of a mean, of normally distributed values
 _ENOUGH = 8  # nuclei, from which on the spread of this laboratory is used, and pixels are compared with shares
 _CLEARLY = 0.8  # times the spread in shares: pixels are the laboratory's unit
 _STEP = 0.02  # of the logarithm: a few pictures more leave the scale as it is, and with it all that is stored
-_LEAST_DENSITY = 0.02
+LEAST_DENSITY = 0.02
 _TWO_SCALES = 1.55  # times as large; the halves of one laboratory's nuclei differ by a factor of 1.23 to 1.45
 _GAP = 2.4  # and by so many standard deviations within the halves
 _SMALL_GROUP = 0.1  # of the pictures, below which they are single outliers
@@ -93,7 +93,7 @@ def estimate_site(pictures: Sequence[Measured], known: Site | None = None) -> Si
     unit = _unit(shares, sides, known)
     logs = shares if unit == "share" else shares + sides
     scale, error = float(np.median(logs)), _standard_error(logs)
-    densities = np.log(np.maximum([each.density for each in found], _LEAST_DENSITY))
+    densities = np.log(np.maximum([each.density for each in found], LEAST_DENSITY))
     stain = np.median(densities, axis=0)
     if known is not None:
         same = known.diameter if known.unit == unit else known.share(round(float(np.exp(np.median(sides)))))
@@ -130,22 +130,31 @@ def _with_known(found: float, error: float, known: float, batch: float, between:
 def two_scales(pictures: Sequence[Measured], site: Site) -> tuple[float, float] | None:
     """The two scales of a laboratory whose pictures were taken at two magnifications: diameters in its unit, or None.
 
-    The logarithms of the diameters are divided where the variance within both parts is least (Otsu 1979). Small and
-    large cells of one magnification differ by less.
+    Small and large cells of one magnification differ by less.
     """
     found = [each for each in pictures if each.center]
     if len(found) < 2 * _ENOUGH:
         return None
-    logs = np.sort(np.log([each.diameter * (1 if site.unit == "share" else each.side) for each in found]))
-    cuts = np.arange(1, len(logs))
-    within = [logs[:cut].var() * cut + logs[cut:].var() * (len(logs) - cut) for cut in cuts]
-    cut = int(cuts[np.argmin(within)])
-    small, large = logs[:cut], logs[cut:]
+    small, large = halves(found, site)
     apart = np.median(large) - np.median(small)
-    least = max(np.log(_TWO_SCALES), _GAP * np.sqrt(min(within) / len(logs)))
-    if min(len(small), len(large)) < _SMALL_GROUP * len(logs) or apart < least:
+    within = np.sqrt((small.var() * len(small) + large.var() * len(large)) / len(found))
+    too_few = min(len(small), len(large)) < _SMALL_GROUP * len(found)
+    if too_few or apart < max(np.log(_TWO_SCALES), _GAP * within):
         return None
     return float(np.exp(np.median(small))), float(np.exp(np.median(large)))
+
+
+def halves(nuclei: Sequence[Measured], site: Site) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The logarithms of the diameters of nuclei, divided where the variance within both parts is least (Otsu 1979).
+
+    Args:
+        nuclei: pictures in which one is found, two or more.
+        site: their laboratory, in whose unit they are compared.
+    """
+    logs = np.sort(np.log([each.diameter * (1 if site.unit == "share" else each.side) for each in nuclei]))
+    within = [logs[:cut].var() * cut + logs[cut:].var() * (len(logs) - cut) for cut in range(1, len(logs))]
+    cut = 1 + int(np.argmin(within))
+    return logs[:cut], logs[cut:]
 
 
 def _unit(shares: NDArray[np.float64], sides: NDArray[np.float64], known: Site | None) -> Unit:

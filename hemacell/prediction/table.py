@@ -75,7 +75,7 @@ def _row(classes: Sequence[str], confidence_threshold: float, prediction: Predic
     if prediction.distance > OOD_THRESHOLD:
         reasons.append(f"unlike the cells that the model knows ({prediction.distance:.1f} times the usual distance)")
     if confidence_threshold > 1:
-        reasons.append("too few val cells to accept any prediction without review")
+        reasons.append("too few labelled cells to accept any prediction without review")
     elif probability < confidence_threshold:
         reasons.append(f"probability {probability:.2f} is below {confidence_threshold:.2f}")
     if prediction.doubt:

@@ -187,6 +187,9 @@ def next_command(run: Run, related: Sequence[Run] = ()) -> str:
         return _command("study", data)
     if job == "evaluate" and model:
         return _command("predict", {"model": model, "images": "DIR", "output": "cells.csv"})
+    if job == "adapt" and tags.get(REGISTERED):
+        site = {"model": params["model"], "site": params["site"]}
+        return _command("predict", {**site, "images": "DIR", "output": "cells.csv"})
     if job in ("predict", "export"):
         return _command("evaluate", {"model": model, "data": "DIR"})
     if job == "audit" and params.get("images", "wbc") != "wbc":
