@@ -244,7 +244,8 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         logger.warning(job.config.calibration_in_words())
     if job.settings.explain:
         GradCAM.of(classifier)  # where it has none, this is reported before the work
-    speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)
+    threads = job.threads if classifier.device.type == "cpu" else 1
+    speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress, threads)
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
     for note, count in speed.notes.items():
         logger.info(f"{count} images: {note}")
