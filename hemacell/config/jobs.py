@@ -143,6 +143,11 @@ class CellSettings(
         description="other laboratories' images, scored too: NAME:DIR with commas between; NAME stands in the metrics",
         examples=["lisc:DIR"],
     )
+    external_labels: Key[tuple[Annotated[int, Field(ge=1)], ...]] = Field(
+        (5, 10, 20),
+        description="labels of each class there, for which it is measured what they would bring; '' measures none",
+        examples=["5,10"],
+    )
 
     @model_validator(mode="after")
     def _two_folds(self) -> Self:
