@@ -35,6 +35,7 @@ from hemacell.tracking.registry.classifiers import classes_of, find_classifier
 from hemacell.tracking.registry.lookup import fetch
 
 RESAMPLES = 300
+WAYS = ("plain", "adapted")
 
 
 class Way(NamedTuple):
@@ -51,8 +52,8 @@ class Found(NamedTuple):
 
     cells: int
     classes: Sequence[str]
-    plain: Way
-    adapted: Way
+    ways: Mapping[str, Way]
+    """plain and adapted"""
     labels: Mapping[int, Mapping[str, list[float]]]
 
 
@@ -92,9 +93,9 @@ def _measure(
     groups = known_groups(manifest)
     groups = tuple(groups[row] for row in rows) if groups else ()
     moved = adapted(own, pixels, cells.embeddings if len(rows) == len(labels) else own.embed_pixels(pixels))
-    ways = [_way(each, pixels, cells, scored, groups) for each in (own, moved)]
+    ways = {name: _way(each, pixels, cells, scored, groups) for name, each in (("plain", own), ("adapted", moved))}
     learnt = scores_with_labels(moved, pixels, cells, groups, amounts, draws)
-    return Found(len(rows), [classes[label] for label in scored], *ways, learnt)
+    return Found(len(rows), [classes[label] for label in scored], ways, learnt)
 
 
 def _way(
@@ -117,11 +118,11 @@ def _print_summary(found: Mapping[str, Sequence[Found]], amounts: Sequence[int])
     head = ["laboratory", "cells", "plain", "adapted", *labels, "flagged plain", "flagged adapted"]
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for name, each in found.items():
-        row = [name, str(each[0].cells), *(_words([one[way] for one in each]) for way in (2, 3))]
+        row = [name, str(each[0].cells), *(_words([one.ways[way] for one in each]) for way in WAYS)]
         for amount in amounts:
             values = [value for one in each if amount in one.labels for value in one.labels[amount]["macro_f1"]]
             row.append(f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "-")
-        row += [f"{np.mean([one[way].flagged for one in each]):.1%}" for way in (2, 3)]
+        row += [f"{np.mean([one.ways[way].flagged for one in each]):.1%}" for way in WAYS]
         print(f"| {' | '.join(row)} |", flush=True)
 
 
@@ -133,10 +134,10 @@ def _print_classes(found: Mapping[str, Sequence[Found]]) -> None:
     classes = list(dict.fromkeys(name for each in found.values() for name in each[0].classes))
     print(f"\n| F1 | {' | '.join(classes)} |\n|{' --- |' * (1 + len(classes))}")
     for name, each in found.items():
-        for way, words in ((2, "plain"), (3, "adapted")):
-            means = dict(zip(each[0].classes, np.mean([one[way].per_class for one in each], axis=0), strict=True))
+        for way in WAYS:
+            means = dict(zip(each[0].classes, np.mean([one.ways[way].per_class for one in each], axis=0), strict=True))
             shown = [f"{means[label]:.3f}" if label in means else "-" for label in classes]
-            print(f"| {name}, {words} | {' | '.join(shown)} |")
+            print(f"| {name}, {way} | {' | '.join(shown)} |")
 
 
 if __name__ == "__main__":
