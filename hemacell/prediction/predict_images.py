@@ -75,12 +75,12 @@ def classify(
     started, begun = time.perf_counter(), done
     notes: list[str] = []
 
-    def read(path: Path | None) -> Framed | str:
-        image = read_image(path, inputs.bits, notes.append)
-        return image if isinstance(image, str) else classifier.picture(image)
+    def read(row: int) -> Framed | str:
+        image = read_image(inputs.path(row), inputs.bits, notes.append)
+        return image if isinstance(image, str) else _as_found(classifier.picture(image), inputs, row)
 
-    paths = (inputs.path(row) for number in missing for row in parts.span(number))
-    with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
+    todo = (row for number in missing for row in parts.span(number))
+    with closing(read_ahead(todo, read, ahead=_AHEAD * batch)) as pictures:
         for number in missing:
             rows, predictions = parts.span(number), list[Prediction | str]()
             while len(predictions) < len(rows):
@@ -91,6 +91,17 @@ def classify(
                     progress(done, total)
             parts.write(number, _table(classifier, inputs, rows, predictions, model))
     return Speed(done - begun, time.perf_counter() - started, dict(Counter(notes)))
+
+
+def _as_found(picture: Framed, inputs: Inputs, row: int) -> Framed:
+    """A picture with what is to be said of how it lies in its field."""
+    if inputs.cells is None:
+        return picture
+    why, remark = (
+        "; ".join(filter(None, texts))
+        for texts in ((picture.why, inputs.cells.doubt(row)), (picture.remark, inputs.cells.remark(row)))
+    )
+    return picture._replace(why=why, remark=remark)
 
 
 def at_their_scale(classifier: ClassifierModel, inputs: Inputs) -> ClassifierModel:
@@ -115,4 +126,7 @@ def _table(
     numbers = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
     table = table.astype(dict.fromkeys(numbers, "float32"))  # as computed: CSV needs half the digits
     table.insert(0, "image", pd.Series([inputs.names[row] for row in rows], dtype="str"))
+    if inputs.cells:
+        for at, (name, column) in enumerate(inputs.cells.columns(rows).items(), start=1):
+            table.insert(at, name, column)
     return table.assign(model=pd.Series([model] * len(table), dtype="str"))
