@@ -264,6 +264,7 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
     """Classify what is not classified yet, and make the output of its parts; its digest is on the run beforehand."""
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.progress import Progress
+    from hemacell.prediction.field_check import look_for_fields
     from hemacell.prediction.predict_images import classify
 
     if job.whole:
@@ -278,7 +279,18 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         logger.warning(job.config.calibration_in_words())
     if job.settings.explain:
         GradCAM.of(classifier)  # where it has none, this is reported before the work
-    speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)
+    looks = look_for_fields(job.inputs)
+    if looks.are_fields:
+        logger.warning(looks.in_words())
+    speed = classify(
+        classifier,
+        job.inputs,
+        parts,
+        job.model.uri,
+        job.settings.batch,
+        progress=progress,
+        may_be_fields=looks.are_fields,
+    )
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
     for note, count in speed.notes.items():
         logger.info(f"{count} images: {note}")

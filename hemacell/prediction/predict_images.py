@@ -16,6 +16,7 @@ import pandas as pd
 from hemacell.classifiers.description import Prediction
 from hemacell.framing.frame import Framed
 from hemacell.framing.site import Measured, estimate_site, measured
+from hemacell.prediction.field_check import is_field, with_remark
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts
 from hemacell.prediction.read_ahead import read_ahead, read_image
@@ -51,6 +52,7 @@ def classify(
     model: str,
     batch: int = 64,
     progress: Callable[[int, int], None] | None = None,
+    may_be_fields: bool = False,
 ) -> Speed:
     """Classify all images whose part is missing.
 
@@ -63,6 +65,7 @@ def classify(
         model: the address of the classifier, for the last column.
         batch: images at once.
         progress: called with (images done, N) after every batch.
+        may_be_fields: whether pictures that look like fields, and are unlike the known cells, are said to.
 
     Returns:
         How long the missing ones took.
@@ -74,10 +77,15 @@ def classify(
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
     notes: list[str] = []
+    fields: set[int] = set()
 
     def read(row: int) -> Framed | str:
         image = read_image(inputs.path(row), inputs.bits, notes.append)
-        return image if isinstance(image, str) else _as_found(classifier.picture(image), inputs, row)
+        if isinstance(image, str):
+            return image
+        if may_be_fields and is_field(image):
+            fields.add(row)
+        return _as_found(classifier.picture(image), inputs, row)
 
     todo = (row for number in missing for row in parts.span(number))
     with closing(read_ahead(todo, read, ahead=_AHEAD * batch)) as pictures:
@@ -85,7 +93,12 @@ def classify(
             rows, predictions = parts.span(number), list[Prediction | str]()
             while len(predictions) < len(rows):
                 few = list(islice(pictures, min(batch, len(rows) - len(predictions))))
-                predictions += predict_readable(few, classifier.predict_framed)
+                predicted = predict_readable(few, classifier.predict_framed)
+                numbers = rows[len(predictions) : len(predictions) + len(few)]
+                predictions += [
+                    each if isinstance(each, str) else with_remark(each, row in fields)
+                    for each, row in zip(predicted, numbers, strict=True)
+                ]
                 done += len(few)
                 if progress:
                     progress(done, total)
