@@ -16,6 +16,7 @@ import pandas as pd
 from hemacell.classifiers.description import Prediction
 from hemacell.framing.frame import Framed
 from hemacell.framing.site import Measured, estimate_site, measured
+from hemacell.prediction.field_check import is_field, with_remark
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts
 from hemacell.prediction.read_ahead import read_ahead, read_image
@@ -51,6 +52,7 @@ def classify(
     model: str,
     batch: int = 64,
     progress: Callable[[int, int], None] | None = None,
+    may_be_fields: bool = False,
 ) -> Speed:
     """Classify all images whose part is missing.
 
@@ -63,6 +65,7 @@ def classify(
         model: the address of the classifier, for the last column.
         batch: images at once.
         progress: called with (images done, N) after every batch.
+        may_be_fields: whether pictures that look like fields, and are unlike the known cells, are said to.
 
     Returns:
         How long the missing ones took.
@@ -74,23 +77,44 @@ def classify(
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
     notes: list[str] = []
+    fields: set[int] = set()
 
-    def read(path: Path | None) -> Framed | str:
-        image = read_image(path, inputs.bits, notes.append)
-        return image if isinstance(image, str) else classifier.picture(image)
+    def read(row: int) -> Framed | str:
+        image = read_image(inputs.path(row), inputs.bits, notes.append)
+        if isinstance(image, str):
+            return image
+        if may_be_fields and is_field(image):
+            fields.add(row)
+        return _as_found(classifier.picture(image), inputs, row)
 
-    paths = (inputs.path(row) for number in missing for row in parts.span(number))
-    with closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures:
+    todo = (row for number in missing for row in parts.span(number))
+    with closing(read_ahead(todo, read, ahead=_AHEAD * batch)) as pictures:
         for number in missing:
             rows, predictions = parts.span(number), list[Prediction | str]()
             while len(predictions) < len(rows):
                 few = list(islice(pictures, min(batch, len(rows) - len(predictions))))
-                predictions += predict_readable(few, classifier.predict_framed)
+                predicted = predict_readable(few, classifier.predict_framed)
+                numbers = rows[len(predictions) : len(predictions) + len(few)]
+                predictions += [
+                    each if isinstance(each, str) else with_remark(each, row in fields)
+                    for each, row in zip(predicted, numbers, strict=True)
+                ]
                 done += len(few)
                 if progress:
                     progress(done, total)
             parts.write(number, _table(classifier, inputs, rows, predictions, model))
     return Speed(done - begun, time.perf_counter() - started, dict(Counter(notes)))
+
+
+def _as_found(picture: Framed, inputs: Inputs, row: int) -> Framed:
+    """A picture with what is to be said of how it lies in its field."""
+    if inputs.cells is None:
+        return picture
+    why, remark = (
+        "; ".join(filter(None, texts))
+        for texts in ((picture.why, inputs.cells.doubt(row)), (picture.remark, inputs.cells.remark(row)))
+    )
+    return picture._replace(why=why, remark=remark)
 
 
 def at_their_scale(classifier: ClassifierModel, inputs: Inputs) -> ClassifierModel:
@@ -115,4 +139,7 @@ def _table(
     numbers = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
     table = table.astype(dict.fromkeys(numbers, "float32"))  # as computed: CSV needs half the digits
     table.insert(0, "image", pd.Series([inputs.names[row] for row in rows], dtype="str"))
+    if inputs.cells:
+        for at, (name, column) in enumerate(inputs.cells.columns(rows).items(), start=1):
+            table.insert(at, name, column)
     return table.assign(model=pd.Series([model] * len(table), dtype="str"))
