@@ -75,6 +75,9 @@ OtherCrop = Key[
         ),
     ]
 ]
+FindCells = Key[
+    Annotated[bool, Field(description="the pictures are whole fields of a smear: find every white cell in them first")]
+]
 SiteName = Resolved[
     Annotated[
         str,

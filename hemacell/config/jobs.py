@@ -21,6 +21,7 @@ from hemacell.config.groups import (
     CropSettings,
     DecodedSize,
     EncoderSize,
+    FindCells,
     FusionSettings,
     ImageSize,
     JobSettings,
@@ -142,6 +143,11 @@ class CellSettings(
         "",
         description="other laboratories' images, scored too: NAME:DIR with commas between; NAME stands in the metrics",
         examples=["lisc:DIR"],
+    )
+    external_labels: Key[tuple[Annotated[int, Field(ge=1)], ...]] = Field(
+        (5, 10, 20),
+        description="labels of each class there, for which it is measured what they would bring; '' measures none",
+        examples=["5,10"],
     )
 
     @model_validator(mode="after")
@@ -401,9 +407,10 @@ class PredictSettings(ComputeSettings, JobSettings):
 
     python -m projects.predict --images DIR --output cells.csv
     python -m projects.predict --images cells.parquet --output predictions.parquet --differential true
+    python -m projects.predict --images FIELDS --find_cells true --output cells.csv
     """
 
-    computed_by = ("hemacell.prediction.predict_images",)
+    computed_by = ("hemacell.prediction.predict_images", "hemacell.prediction.search_fields")
 
     model: Resolved[str] = Field(
         "models:/hemacell-wbc@champion",
@@ -424,6 +431,10 @@ class PredictSettings(ComputeSettings, JobSettings):
     )
     batch: Key[int] = Field(64, ge=1, description="images per batch")
     threads: Threads = 0
+    find_cells: FindCells = False
+    drawn_fields: Display[int] = Field(
+        60, ge=0, description="with find_cells: fields that are drawn with boxes and classes, evenly spread"
+    )
     differential: Display[bool] = Field(
         False, description="count the classes of each smear (first-level folder, or column smear), as table and page"
     )

@@ -11,7 +11,6 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +19,12 @@ from PIL import Image
 
 from hemacell.core.files import digests_of_files
 from hemacell.data.images import Picture, UnreadableImage, check_mask_size, image_size, read_mask, read_picture
+from hemacell.data.whole_pictures import WholePictures
 
 MARGIN = 1.5
 """Side of the crop, in longer sides of the box: boxes are drawn tightly, while crops of cells show their surround."""
 
+_WHOLE = WholePictures()  # the boxes of a picture follow each other, and several threads read at once
 _FRAGMENT = re.compile(r"(.+)#xywh=(-?\d+),(-?\d+),(\d+),(\d+)", re.DOTALL)
 
 
@@ -73,7 +74,7 @@ def read_path(path: str, bits: int | None = None) -> Picture:
     file, box = split_box(path)
     if box is None:
         return read_picture(Path(file), bits=bits)
-    picture = _whole(file, bits)
+    picture = _WHOLE.read(file, bits)
     return Picture(crop_around(picture.image, box), picture.note)
 
 
@@ -148,8 +149,3 @@ def square_around(size: tuple[int, int], box: Box) -> Box:
     left = min(max(round(box.left + box.width / 2 - side / 2), 0), width - side)
     top = min(max(round(box.top + box.height / 2 - side / 2), 0), height - side)
     return Box(left, top, side, side)
-
-
-@lru_cache(maxsize=8)  # the boxes of a picture follow each other, and several threads read at once
-def _whole(file: str, bits: int | None) -> Picture:
-    return read_picture(Path(file), bits=bits)

@@ -18,7 +18,7 @@ MOST_SIDE = 4000
 # Okabe and Ito (2008), for all common kinds of colour blindness, without what is pale or close to stained cells.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#E69F00", "#56B4E9", "#CC79A7")
 _REASON = "#6B6B6B"
-_USUAL = 0.75  # quantile of the boxes' sides: platelets may be many
+_USUAL = 0.75  # quantile of the sides of the boxes without a reason
 _LINE = 0.03  # of a usual box's shorter side, and so is the text's height
 _TEXT = 0.2
 _LEAST_TEXT, _MOST_TEXT = 10, 48  # pixels
@@ -34,7 +34,7 @@ class DrawnBox(NamedTuple):
     label: str = ""
     """Its class; shortened where it is wider than the box."""
     why: str = ""
-    """Why it is no usual cell: drawn in grey, with this in place of a label where there is none."""
+    """Why it is no usual cell: drawn in grey, with this in place of a label where there is none and it has room."""
 
 
 def draw_boxes(field: NDArray[np.uint8], boxes: Sequence[DrawnBox], classes: Sequence[str] = ()) -> Image.Image:
@@ -57,8 +57,8 @@ def draw_boxes(field: NDArray[np.uint8], boxes: Sequence[DrawnBox], classes: Seq
         return image
     order = [*classes, *sorted({box.label for box in boxes} - set(classes))]
     colours = {name: _COLOURS[at % len(_COLOURS)] for at, name in enumerate(order)}
-    sides = [min(x1 - x0, y1 - y0) * scale for (x0, y0, x1, y1), _, _ in boxes]
-    usual = float(np.quantile(sides, _USUAL))
+    cells = [box for box, _, why in boxes if not why] or [box for box, *_ in boxes]
+    usual = float(np.quantile([min(x1 - x0, y1 - y0) * scale for x0, y0, x1, y1 in cells], _USUAL))
     line = max(1, round(_LINE * usual))
     font = _font(int(np.clip(_TEXT * usual, _LEAST_TEXT, _MOST_TEXT)))
     draw = ImageDraw.Draw(image)
@@ -67,9 +67,12 @@ def draw_boxes(field: NDArray[np.uint8], boxes: Sequence[DrawnBox], classes: Seq
         _frame(draw, corners, _REASON if drawn.why else colours[drawn.label], line)
     for drawn in boxes:  # over all frames
         corners = [side * scale for side in drawn.box]
-        text = drawn.label or drawn.why
-        if text and corners[2] - corners[0] >= _LEAST_LABELLED:
-            _text(draw, corners, text, _REASON if drawn.why else colours[drawn.label], font, size)
+        if corners[2] - corners[0] < _LEAST_LABELLED:
+            continue
+        if drawn.label:
+            _text(draw, corners, drawn.label, _REASON if drawn.why else colours[drawn.label], font, size)
+        elif drawn.why and font.getlength(drawn.why) <= _OVERHANG * (corners[2] - corners[0]):  # a part says nothing
+            _text(draw, corners, drawn.why, _REASON, font, size)
     return image
 
 

@@ -15,18 +15,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from hemacell.fields.nuclei import Nucleus, find_nuclei
+from hemacell.fields.reasons import CUT_OFF, DIRT, NO_WHITE_CELL, PLATELET, SMUDGE, TOUCHES
 from hemacell.fields.scale import CELL_TO_RED_CELL, red_cell_diameter, resized
 from hemacell.fields.stain import Stain, stain_of
-
-TOUCHES = "touches another cell"
-CUT_OFF = "cut off at the border"
-SMUDGE = "smudge cell"
-PLATELET = "platelet"
-DIRT = "stain dirt"
-REASONS = (TOUCHES, CUT_OFF, SMUDGE, PLATELET, DIRT)
-"""What `FoundCell.why` may be beside ''."""
-NO_WHITE_CELL = (PLATELET, DIRT)
-"""Reasons of what is found and is no white cell."""
 
 _RED_CELL = 24.0  # pixels of the small picture
 _SCORE = 1.4  # least darkness of a nucleus times its diameter, both in those of red cells
@@ -58,7 +49,7 @@ class FoundCell:
     score: float
     """How sure it is a white cell: 0 or more; 1 is just accepted."""
     why: str = ""
-    """One of `REASONS`; '' for a usual cell."""
+    """One of `reasons.REASONS`; '' for a usual cell."""
 
     @property
     def is_white_cell(self) -> bool:

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +21,8 @@ from hemacell.core.logging import configure_logging
 from hemacell.core.progress import end_lines
 from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.core.threads import available_cores
-from hemacell.jobs import differential, saliency
-from hemacell.jobs.extra_files import ExtraFiles
+from hemacell.jobs import differential, field_copies, saliency
+from hemacell.jobs.extra_files import ExtraFiles, digest_of
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
@@ -49,6 +49,7 @@ from hemacell.tracking.store import get_client
 if TYPE_CHECKING:
     from hemacell.classifiers.description import ClassifierConfig
     from hemacell.classifiers.model import ClassifierModel
+    from hemacell.fields.found_cells import FoundCells
     from hemacell.tracking.runs.existing import Run
 
 logger = logging.getLogger(__name__)
@@ -173,7 +174,7 @@ def prepare(settings: PredictSettings, inputs: Inputs) -> PredictJob:
     if not done:
         for added in _added(settings):
             for tag, file in added.files(output).items():
-                _check_own(settings, file, tag, key, facts)
+                _check_own(settings, file, tag, key, facts, added)
     return PredictJob(settings, inputs, output, model, threads, facts, key, done, whole)
 
 
@@ -195,20 +196,33 @@ def _there_already(asked: PredictSettings, output: Path, key: str, facts: Mappin
     return "", True
 
 
-def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Mapping[str, str]) -> list[Run]:
+def _check_own(
+    asked: PredictSettings,
+    file: Path,
+    tag: str,
+    key: str,
+    facts: Mapping[str, str],
+    added: ExtraFiles | None = None,
+) -> list[Run]:
     """The runs of this very job that wrote a file, if it exists. Without force, refuses a file of another job.
 
     Args:
         asked: the settings.
-        file: that this job would write.
+        file: that this job would write; a folder where `added` is one.
         tag: where a run notes its digest.
         key, facts: what decides this job's rows.
+        added: what it is, besides the output.
     """
-    if file.is_dir():
-        raise UserError(f"{file} is a folder, and this job writes a file of that name: move it, or name another output")
-    if asked.force or not file.exists():
+    if not file.exists():
         return []
-    runs = writers_of(NAME, tag, sha256_of(file))
+    if file.is_dir() != bool(added and added.are_folders):
+        there, wanted = ("a folder", "a file") if file.is_dir() else ("a file", "a folder")
+        raise UserError(
+            f"{file} is {there}, and this job writes {wanted} of that name: move it, or name another output"
+        )
+    if asked.force:
+        return []
+    runs = writers_of(NAME, tag, digest_of(file))
     if own := [run for run in runs if run.data.tags.get(KEY) == key]:
         return own
     what = "was not written by this job, or was changed since"
@@ -220,16 +234,37 @@ def _check_own(asked: PredictSettings, file: Path, tag: str, key: str, facts: Ma
 
 def _added(asked: PredictSettings) -> list[ExtraFiles]:
     """What is asked for besides the output."""
-    return [*[differential.FILES] * asked.differential, *[saliency.FILES] * (asked.explain > 0)]
+    return [
+        *[field_copies.FILES] * asked.find_cells,
+        *[differential.FILES] * asked.differential,
+        *[saliency.FILES] * (asked.explain > 0),
+    ]
 
 
 # --- the steps
+
+
+def find_cells(job: PredictJob) -> tuple[PredictJob, FoundCells]:
+    """The job with the cells of its fields in place of the fields, and all that was found.
+
+    Raises:
+        UserError: as `prediction.search_fields.search_fields`.
+    """
+    from hemacell.core.progress import Progress
+    from hemacell.prediction.search_fields import search_fields
+
+    try:
+        found = search_fields(job.inputs, cache_dir(), job.threads, Progress("finding cells", "fields"))
+    finally:
+        end_lines()
+    return replace(job, inputs=found.inputs), found.cells
 
 
 def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
     """Classify what is not classified yet, and make the output of its parts; its digest is on the run beforehand."""
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.progress import Progress
+    from hemacell.prediction.field_check import look_for_fields
     from hemacell.prediction.predict_images import classify
 
     if job.whole:
@@ -244,8 +279,19 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         logger.warning(job.config.calibration_in_words())
     if job.settings.explain:
         GradCAM.of(classifier)  # where it has none, this is reported before the work
-    threads = job.threads if classifier.device.type == "cpu" else 1
-    speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress, threads)
+    looks = look_for_fields(job.inputs)
+    if looks.are_fields:
+        logger.warning(looks.in_words())
+    speed = classify(
+        classifier,
+        job.inputs,
+        parts,
+        job.model.uri,
+        job.settings.batch,
+        progress=progress,
+        threads=job.threads if classifier.device.type == "cpu" else 1,
+        may_be_fields=looks.are_fields,
+    )
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
     for note, count in speed.notes.items():
         logger.info(f"{count} images: {note}")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from hemacell.core.errors import UserError
 from hemacell.core.text import did_you_mean
@@ -19,7 +24,10 @@ from hemacell.data.sources.archive import is_archive, opened
 from hemacell.data.sources.sample import lies_in_sample
 from hemacell.data.tables import TABLES, open_table, place_of, require_some_file
 from hemacell.data.walk import is_image_file, walk
+from hemacell.fields.reasons import CUT_OFF, SMUDGE
 
+#: The columns of an output with cells of fields, after `image`.
+BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 #: The smear of all images where no smears are named, and of single images that belong to no named smear.
 ALL, UNNAMED = "all", "."
 
@@ -40,12 +48,15 @@ class Inputs:
     """N names of the smears that the cells are from"""
     account: Account = field(default_factory=Account)
     """what was passed over"""
+    cells: CellsInFields | None = None
+    """where in fields the images are, where they were found there"""
 
     def summary(self) -> str:
         """What was found, taken and passed over, in one line."""
         smears = f" of {len(set(self.smears))} smears" if len(set(self.smears)) > 1 else ""
         depth = [bits_in_words(self.bits)] if self.bits else []
-        return "; ".join([f"{len(self)} images{smears} in {self.source}", *self.account.in_words(), *depth])
+        what = self.cells.in_words() if self.cells else f"{len(self)} images"
+        return "; ".join([f"{what}{smears} in {self.source}", *self.account.in_words(), *depth])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,6 +90,39 @@ class Inputs:
         for number, (name, smear) in enumerate(zip(self.names, self.smears, strict=True)):
             digest.update(f"{name}\0{smear}\0{archive or _state(self.path(number))}\n".encode())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class CellsInFields:
+    """Where N images were found."""
+
+    fields: Inputs
+    """the fields"""
+    field: NDArray[np.int64]
+    """[N], the number of the field that each is in"""
+    number: NDArray[np.int64]
+    """[N], the number of each among what was found (see `fields.found_cells`); -1 for a field that cannot be read"""
+    boxes: NDArray[np.float64]
+    """[N, 4], x0, y0, x1, y1 in pixels of the field; NaN for a field that cannot be read"""
+    whys: Sequence[str]
+    """N reasons, of `fields.reasons.REASONS`, why each is no usual cell; '' for those that are"""
+
+    def columns(self, rows: range) -> dict[str, pd.Series]:
+        """The boxes of some rows as columns of a table, in whole pixels; empty for a field that cannot be read."""
+        boxes = np.round(self.boxes[rows.start : rows.stop])
+        return {name: pd.Series(boxes[:, side]).astype("Int64") for side, name in enumerate(BOX_COLUMNS)}
+
+    def in_words(self) -> str:
+        """How many, in how many fields."""
+        return f"{(self.number >= 0).sum()} cells in {len(self.fields)} fields"
+
+    def doubt(self, row: int) -> str:
+        """Why a cell needs review, by how it lies in its field: a part is missing, or it is destroyed."""
+        return self.whys[row] if self.whys[row] in (CUT_OFF, SMUDGE) else ""
+
+    def remark(self, row: int) -> str:
+        """What else is to be said of it."""
+        return "" if self.doubt(row) else self.whys[row]
 
 
 def read_inputs(images: str) -> Inputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,7 @@ from hemacell.classifiers.description import Prediction
 from hemacell.core.threads import set_threads
 from hemacell.framing.frame import Framed
 from hemacell.framing.site import Measured, estimate_site, measured
+from hemacell.prediction.field_check import is_field, with_remark
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts
 from hemacell.prediction.read_ahead import read_ahead, read_image
@@ -54,6 +55,7 @@ def classify(
     batch: int = 64,
     progress: Callable[[int, int], None] | None = None,
     threads: int = 1,
+    may_be_fields: bool = False,
 ) -> Speed:
     """Classify all images whose part is missing.
 
@@ -67,8 +69,8 @@ def classify(
         model: the address of the classifier, for the last column.
         batch: images at once.
         progress: called with (images done, N) after every batch.
-        threads: batches that are classified at the same time. On two cores this does a quarter more than a batch after
-            another with two threads of torch, which wait for each other in every operation.
+        threads: batches that are classified at the same time; threads of torch wait for each other in every operation.
+        may_be_fields: whether pictures that look like fields, and are unlike the known cells, are said to.
 
     Returns:
         How long the missing ones took.
@@ -80,29 +82,46 @@ def classify(
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
     notes: list[str] = []
+    fields: set[int] = set()
 
-    def read(path: Path | None) -> Framed | str:
-        image = read_image(path, inputs.bits, notes.append)
-        return image if isinstance(image, str) else classifier.picture(image)
+    def read(row: int) -> Framed | str:
+        image = read_image(inputs.path(row), inputs.bits, notes.append)
+        if isinstance(image, str):
+            return image
+        if may_be_fields and is_field(image):
+            fields.add(row)
+        return _as_found(classifier.picture(image), inputs, row)
 
-    def classified(few: list[Framed | str]) -> list[Prediction | str]:
-        return predict_readable(few, classifier.predict_framed)
-
-    paths = (inputs.path(row) for number in missing for row in parts.span(number))
+    todo = (row for number in missing for row in parts.span(number))
     with (
-        closing(read_ahead(paths, read, ahead=_AHEAD * batch)) as pictures,
-        _in_threads(iter(lambda: list(islice(pictures, batch)), []), classified, threads) as batches,
+        closing(read_ahead(todo, read, ahead=_AHEAD * batch)) as pictures,
+        _classified(classifier, pictures, batch, threads) as batches,
     ):
         for number in missing:
             rows, predictions = parts.span(number), list[Prediction | str]()
             while len(predictions) < len(rows):
                 few = next(batches)
-                predictions += few
+                numbers = rows[len(predictions) : len(predictions) + len(few)]
+                predictions += [
+                    each if isinstance(each, str) else with_remark(each, row in fields)
+                    for each, row in zip(few, numbers, strict=True)
+                ]
                 done += len(few)
                 if progress:
                     progress(done, total)
             parts.write(number, _table(classifier, inputs, rows, predictions, model))
     return Speed(done - begun, time.perf_counter() - started, dict(Counter(notes)))
+
+
+def _as_found(picture: Framed, inputs: Inputs, row: int) -> Framed:
+    """A picture with what is to be said of how it lies in its field."""
+    if inputs.cells is None:
+        return picture
+    why, remark = (
+        "; ".join(filter(None, texts))
+        for texts in ((picture.why, inputs.cells.doubt(row)), (picture.remark, inputs.cells.remark(row)))
+    )
+    return picture._replace(why=why, remark=remark)
 
 
 def at_their_scale(classifier: ClassifierModel, inputs: Inputs) -> ClassifierModel:
@@ -116,17 +135,21 @@ def at_their_scale(classifier: ClassifierModel, inputs: Inputs) -> ClassifierMod
 
 
 @contextmanager
-def _in_threads(
-    batches: Iterable[list[Framed | str]], work: Callable[[list[Framed | str]], list[Prediction | str]], threads: int
+def _classified(
+    classifier: ClassifierModel, pictures: Iterator[Framed | str], batch: int, threads: int
 ) -> Iterator[Iterator[list[Prediction | str]]]:
     """The predictions of each batch, in order, by so many threads, in each of which torch computes with one."""
-    several = threads > 1
+    batches = iter(lambda: list(islice(pictures, batch)), [])
+    alone = partial(set_threads, 1) if threads > 1 else None
+
+    def predict(few: list[Framed | str]) -> list[Prediction | str]:
+        return predict_readable(few, classifier.predict_framed)
+
     try:
-        alone = partial(set_threads, 1) if several else None
-        with closing(read_ahead(batches, work, threads + 1, threads, alone)) as found:
+        with closing(read_ahead(batches, predict, threads + 1, threads, alone)) as found:
             yield found
     finally:
-        if several:
+        if threads > 1:
             set_threads(threads)
 
 
@@ -142,4 +165,7 @@ def _table(
     numbers = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
     table = table.astype(dict.fromkeys(numbers, "float32"))  # as computed: CSV needs half the digits
     table.insert(0, "image", pd.Series([inputs.names[row] for row in rows], dtype="str"))
+    if inputs.cells:
+        for at, (name, column) in enumerate(inputs.cells.columns(rows).items(), start=1):
+            table.insert(at, name, column)
     return table.assign(model=pd.Series([model] * len(table), dtype="str"))

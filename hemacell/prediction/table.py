@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: How the reason begins of a prediction for an image that is out of distribution.
+UNLIKE = "unlike the cells that the model knows"
+
 Picture = TypeVar("Picture")
 
 
@@ -73,7 +76,7 @@ def _row(classes: Sequence[str], confidence_threshold: float, prediction: Predic
     probability = float(prediction.probabilities[best])
     reasons = []
     if prediction.distance > OOD_THRESHOLD:
-        reasons.append(f"unlike the cells that the model knows ({prediction.distance:.1f} times the usual distance)")
+        reasons.append(f"{UNLIKE} ({prediction.distance:.1f} times the usual distance)")
     if confidence_threshold > 1:
         reasons.append("too few labelled cells to accept any prediction without review")
     elif probability < confidence_threshold:

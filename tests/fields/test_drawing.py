@@ -58,3 +58,13 @@ def test_a_slide_is_made_smaller(monkeypatch):
 def test_boxes_at_and_over_the_border(box):
     draw_boxes(_field(), [DrawnBox(box, "Neutrophil", "touches another cell"), DrawnBox(box)])
     draw_boxes(_field(1, 1), [DrawnBox(box, "é" * 40)])
+
+
+def test_many_platelets_leave_the_cells_labels_readable_and_have_no_part_of_a_word():
+    cell = DrawnBox((40, 60, 160, 180), "Monocyte")
+    platelets = [DrawnBox((x, 10, x + 21, 31), "", "platelet") for x in range(0, 280, 22)]
+    alone, together = (np.asarray(draw_boxes(_field(), boxes, ["Monocyte"])) for boxes in ([cell], [*platelets, cell]))
+    assert (alone[40:] == together[40:]).all()
+    frame = np.asarray(draw_boxes(_field(), [DrawnBox((100, 100, 121, 121), "", "platelet")]))
+    assert (frame[:95] == 200).all()  # nothing above
+    assert _has(draw_boxes(_field(), [DrawnBox((100, 50, 250, 150), "", "platelet")]), GREY, slice(0, 47))

@@ -9,7 +9,8 @@ from PIL import Image
 
 from hemacell.data.images import read_rgb
 from hemacell.fields.detection_metrics import FieldBoxes, box_ious, detection_scores
-from hemacell.fields.finder import CUT_OFF, DIRT, PLATELET, TOUCHES, find_cells, typical_cell_diameter
+from hemacell.fields.finder import find_cells, typical_cell_diameter
+from hemacell.fields.reasons import CUT_OFF, DIRT, PLATELET, TOUCHES
 from hemacell.fields.scale import red_cell_diameter
 from tests.fields.drawn import CELL, CHROMATIN, RED, disc, drawn_field
 

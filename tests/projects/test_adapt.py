@@ -87,7 +87,7 @@ def test_with_labels_a_version_is_registered_for_the_laboratory(own, laboratory,
     assert done.returncode == 0, done.stderr
     run = next(each for each in own.runs("tags.`hemacell.job` = 'adapt'") if each.info.status == "FINISHED")
     assert run.info.run_name == "hemacell-wbc for other with labels" and "Adapted to other" in done.stdout
-    assert "1 rows name no picture" in done.stderr
+    assert "1 rows name no picture" in done.stderr and "1 pictures with the label - are left out" in done.stderr
 
     version = own.client.get_model_version_by_alias("hemacell-wbc", "site-other")
     assert own.client.get_model_version_by_alias("hemacell-wbc", "sample").version == before.version

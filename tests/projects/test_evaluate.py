@@ -31,7 +31,9 @@ def sha256s(folder: Path) -> list[str]:
     return labelled_images(folder, CLASSES, split="all").table["sha256"].tolist()
 
 
-def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="folder", classes=CLASSES, encoder=True):
+def register(
+    own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="folder", classes=CLASSES, encoder=True, **config
+):
     """Register an untrained classifier under a run that claims these test scores; returns (version, folder)."""
     from hemacell.classifiers.folder import save_folder
     from hemacell.classifiers.model import ClassifierModel
@@ -42,7 +44,7 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
     from tests.small_classifiers import small_autoencoder, small_config, small_network
 
     encoders = [create_encoder(small_autoencoder(crop=0.6))] if encoder else []
-    config = small_config(
+    described = small_config(
         classes=classes,
         decoded_size=48,
         size=32,
@@ -50,10 +52,11 @@ def register(own, name="hemacell-wbc", *, own_scores=OWN, trained_on=(), kind="f
         temperature=0.7,
         confidence_threshold=0.5,
         encoders=("prcc",) if encoder else (),
+        **config,
     )
     with own.here(), registry.scratch() as folder, track("wbc", {}) as run:
         run.metrics({f"test/{metric}": value for metric, value in own_scores.items()})
-        model = ClassifierModel(config, small_network(config, encoders), encoders)
+        model = ClassifierModel(described, small_network(described, encoders), encoders)
         pixels = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
         features = model.features(pixels, np.arange(len(pixels)))
         detector = MahalanobisDetector.fit(features, np.arange(9) % 2).with_false_positive_rate(features, 0)

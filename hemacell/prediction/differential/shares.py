@@ -15,7 +15,7 @@ scanner and crop, and no cells of other kinds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +54,8 @@ class Differential:
     """as counted, with exact binomial limits"""
     corrected: Limits | None
     """for the classifier's errors; None where these are unknown"""
+    withheld: str = ""
+    """why its shares are not shown, and are NaN; '' where they are"""
 
     @property
     def cells(self) -> int:
@@ -105,7 +107,7 @@ def differentials(
     tally: Tally, confusion: ArrayLike | None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[Differential]:
     """Count every smear of a tally; see `differential` for the rest."""
-    return [
+    counted = [
         differential(
             smear,
             tally.classes,
@@ -118,6 +120,15 @@ def differentials(
         )
         for smear in tally.counts
     ]
+    return [_withheld(each, tally.withheld(each.smear)) for each in counted]
+
+
+def _withheld(each: Differential, reason: str) -> Differential:
+    """The counts without their shares, where there is a reason."""
+    if not reason:
+        return each
+    nothing = _nothing(len(each.classes))
+    return replace(each, raw=nothing, corrected=each.corrected and nothing, withheld=reason)
 
 
 def raw_shares(counts: ArrayLike) -> Limits:
