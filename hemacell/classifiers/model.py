@@ -226,7 +226,8 @@ class ClassifierModel(nn.Module):
         assert self.detector is not None, "the classifier is not calibrated yet"
         if isinstance(self.network, PixelClassifier) and self.precision == "float32":
             logits, early = self.network.logits_and_early(dihedral_views(seen, views), embeddings)
-            features = low_level_features(seen, [each[: len(seen)] for each in early])  # of the upright view
+            # of the upright view
+            features = low_level_features(seen, [each.unflatten(0, (views, -1))[0] for each in early])
             return self.apply_temperature(_mean_over(logits, views)), self.detector(features)
         with self._autocast():
             raw = mean_probabilities(self.network, seen, embeddings, views)
