@@ -325,6 +325,8 @@ class StudySettings(CellSettings):
 class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
     """Score a registered classifier on a labelled folder, and compare with its scores on its own test images.
 
+    Of whole fields with boxes, it scores how well the cells are found too.
+
     python -m projects.evaluate --data DIR
     python -m projects.evaluate --model models:/hemacell-wbc/3 --data DIR --crop 1.0
     """
@@ -340,6 +342,7 @@ class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
         "hemacell.evaluation.saliency",
         "hemacell.evaluation.selective",
         "hemacell.framing.decoding",
+        "hemacell.jobs.field_evaluation",
     )
 
     model: Resolved[str] = Field(
@@ -353,6 +356,7 @@ class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
         "test", description="which images, where the folder is divided; all takes them together"
     )
     crop: OtherCrop = "auto"
+    find_cells: FindCells = False
     adapt: Key[bool] = Field(
         False, description="score the classifier with these images' own statistics too, for which labels are not used"
     )
