@@ -463,6 +463,7 @@ class AdaptSettings(ComputeSettings, JobSettings):
 
     python -m projects.adapt --images DIR --site lisc
     python -m projects.adapt --images DIR --labels labelled.csv --site lisc
+    python -m projects.adapt --images FIELDS --find_cells true --site lisc
     """
 
     computed_by = (
@@ -471,6 +472,7 @@ class AdaptSettings(ComputeSettings, JobSettings):
         "hemacell.classifiers.site_head",
         "hemacell.jobs.adapt",
         "hemacell.framing.decoding",
+        "hemacell.prediction.search_fields",
     )
 
     model: Resolved[str] = Field(
@@ -490,6 +492,7 @@ class AdaptSettings(ComputeSettings, JobSettings):
     site: Key[str] = Field(
         "", description="name of the laboratory: the version gets the alias site-NAME", examples=["lisc"]
     )
+    find_cells: FindCells = False
     crop: OtherCrop = "auto"
     precision: Precision = "float32"
     max_bad: Key[float] = Field(0.01, ge=0, le=1, description="share of images that may be unreadable")
