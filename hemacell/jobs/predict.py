@@ -284,6 +284,7 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         job.model.uri,
         job.settings.batch,
         progress=progress,
+        threads=job.threads if classifier.device.type == "cpu" else 1,
         may_be_fields=looks.are_fields,
     )
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
