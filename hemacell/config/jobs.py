@@ -144,6 +144,11 @@ class CellSettings(
         description="other laboratories' images, scored too: NAME:DIR with commas between; NAME stands in the metrics",
         examples=["lisc:DIR"],
     )
+    external_labels: Key[tuple[Annotated[int, Field(ge=1)], ...]] = Field(
+        (5, 10, 20),
+        description="labels of each class there, for which it is measured what they would bring; '' measures none",
+        examples=["5,10"],
+    )
 
     @model_validator(mode="after")
     def _two_folds(self) -> Self:
@@ -462,6 +467,7 @@ class AdaptSettings(ComputeSettings, JobSettings):
 
     python -m projects.adapt --images DIR --site lisc
     python -m projects.adapt --images DIR --labels labelled.csv --site lisc
+    python -m projects.adapt --images FIELDS --find_cells true --site lisc
     """
 
     computed_by = (
@@ -470,6 +476,7 @@ class AdaptSettings(ComputeSettings, JobSettings):
         "hemacell.classifiers.site_head",
         "hemacell.jobs.adapt",
         "hemacell.framing.decoding",
+        "hemacell.prediction.search_fields",
     )
 
     model: Resolved[str] = Field(
@@ -489,6 +496,7 @@ class AdaptSettings(ComputeSettings, JobSettings):
     site: Key[str] = Field(
         "", description="name of the laboratory: the version gets the alias site-NAME", examples=["lisc"]
     )
+    find_cells: FindCells = False
     crop: OtherCrop = "auto"
     precision: Precision = "float32"
     max_bad: Key[float] = Field(0.01, ge=0, le=1, description="share of images that may be unreadable")

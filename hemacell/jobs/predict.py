@@ -23,6 +23,7 @@ from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.core.threads import available_cores
 from hemacell.jobs import differential, field_copies, saliency
 from hemacell.jobs.extra_files import ExtraFiles, digest_of
+from hemacell.jobs.field_search import cells_of_fields
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
@@ -250,13 +251,7 @@ def find_cells(job: PredictJob) -> tuple[PredictJob, FoundCells]:
     Raises:
         UserError: as `prediction.search_fields.search_fields`.
     """
-    from hemacell.core.progress import Progress
-    from hemacell.prediction.search_fields import search_fields
-
-    try:
-        found = search_fields(job.inputs, cache_dir(), job.threads, Progress("finding cells", "fields"))
-    finally:
-        end_lines()
+    found = cells_of_fields(job.inputs, cache_dir(), job.threads)
     return replace(job, inputs=found.inputs), found.cells
 
 
@@ -289,6 +284,7 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         job.model.uri,
         job.settings.batch,
         progress=progress,
+        threads=job.threads if classifier.device.type == "cpu" else 1,
         may_be_fields=looks.are_fields,
     )
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
