@@ -26,11 +26,13 @@ from hemacell.data.corrections import labels_of
 from hemacell.data.groups import known_groups
 from hemacell.data.manifest import Manifest, Row
 from hemacell.evaluation.predictions import Predictions
+from hemacell.jobs.field_search import cells_of_fields
 from hemacell.jobs.images import decode_cells, log_images, log_site, report_unreadable
 from hemacell.prediction.inputs import Inputs, read_inputs
 from hemacell.tracking.registry.classifiers import classes_of, find_classifier
 from hemacell.tracking.registry.lookup import RegisteredModel, card_of, fetch, find_alias
 from hemacell.tracking.registry.registration import register_for_site
+from hemacell.tracking.runs.evaluation import log_predictions
 from hemacell.tracking.runs.existing import finished_run
 from hemacell.tracking.runs.lifecycle import track
 from hemacell.tracking.runs.process import mark_stale_runs
@@ -113,6 +115,8 @@ def prepare(settings: AdaptSettings) -> AdaptJob:
     model = find_classifier(settings.model, inputs.kind())
     cache, threads = cache_dir(), settings.threads or available_cores()
     folder = fetch(model, cache)
+    if settings.find_cells:
+        inputs = cells_of_fields(inputs, cache, threads).inputs
     images, labels = _with_labels(_manifest_of(inputs, classes_of(folder)), settings.labels)
     logger.info(inputs.summary())
     inputs_digest = {"model": model.model_id, "images": images.digest, "labels": json.dumps(sorted(labels.items()))}
@@ -287,6 +291,8 @@ def log_adaptation(job: AdaptJob, run: Tracker, found: Adapted, pictures: Framed
         "labels": f"{len(job.labels)}" if job.labels else "none",
         "flagged as unlike the known cells": f"{found.flagged[0]:.1%} before, {found.flagged[1]:.1%} adapted",
     }
+    if found.labelled:  # its mistakes in this laboratory, which correct counts
+        log_predictions(run, found.labelled["labelled"])
     page = adaptation_page(job.settings.site, facts, rows, shares)
     run.text(page, ADAPTATION)
     run.summary = page

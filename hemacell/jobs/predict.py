@@ -23,6 +23,7 @@ from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.core.threads import available_cores
 from hemacell.jobs import differential, field_copies, saliency
 from hemacell.jobs.extra_files import ExtraFiles, digest_of
+from hemacell.jobs.field_search import cells_of_fields
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
@@ -250,13 +251,7 @@ def find_cells(job: PredictJob) -> tuple[PredictJob, FoundCells]:
     Raises:
         UserError: as `prediction.search_fields.search_fields`.
     """
-    from hemacell.core.progress import Progress
-    from hemacell.prediction.search_fields import search_fields
-
-    try:
-        found = search_fields(job.inputs, cache_dir(), job.threads, Progress("finding cells", "fields"))
-    finally:
-        end_lines()
+    found = cells_of_fields(job.inputs, cache_dir(), job.threads)
     return replace(job, inputs=found.inputs), found.cells
 
 

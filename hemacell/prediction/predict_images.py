@@ -113,6 +113,29 @@ def classify(
     return Speed(done - begun, time.perf_counter() - started, dict(Counter(notes)))
 
 
+def predict_all(
+    classifier: ClassifierModel, inputs: Inputs, batch: int = 64, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[Prediction | str], list[Framed | str]]:
+    """The predictions for few images, in memory, and what the classifier was shown; or why one cannot be read.
+
+    Arguments as for `classify`.
+    """
+
+    def read(row: int) -> Framed | str:
+        image = read_image(inputs.path(row), inputs.bits)
+        return image if isinstance(image, str) else _as_found(classifier.picture(image), inputs, row)
+
+    predictions: list[Prediction | str] = []
+    shown: list[Framed | str] = []
+    with closing(read_ahead(range(len(inputs)), read, ahead=_AHEAD * batch)) as pictures:
+        while few := list(islice(pictures, batch)):
+            predictions += predict_readable(few, classifier.predict_framed)
+            shown += few
+            if progress:
+                progress(len(predictions), len(inputs))
+    return predictions, shown
+
+
 def _as_found(picture: Framed, inputs: Inputs, row: int) -> Framed:
     """A picture with what is to be said of how it lies in its field."""
     if inputs.cells is None:
