@@ -8,6 +8,7 @@ Processor time, the least of three rounds, depends little on what else the machi
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def _networks(model: Any, pixels: np.ndarray) -> None:
     embeddings = []
     for name, encoder, crop in zip(model.config.encoders, model.frozen_encoders, model.encoder_crops, strict=True):
         shown = crop(scaled) if encoder.invariant else dihedral_views(crop(scaled), views)
-        _row(f"encoder {name}", count, lambda encoder=encoder, shown=shown: encoder(shown))
+        _row(f"encoder {name}", count, partial(encoder, shown))
         embeddings.append(encoder(shown).repeat(views, 1) if encoder.invariant else encoder(shown))
     turned = dihedral_views(seen, views)
     _row("classifier, cell network included", count, lambda: model.network.logits(turned, embeddings))

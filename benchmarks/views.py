@@ -7,6 +7,7 @@ a minute per classifier for 1,029 val cells on two cores.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,7 @@ def main() -> None:
     for uri in asked.models.split(","):
         made = load_folder(fetch(find_classifier(uri), cache_dir()))
         made = made.of_site(made.config.site)
-        read = map_in_threads(lambda path, made=made: made.picture(read_path(path).image).pixels, val.table["path"])
-        pixels = np.stack(list(read))
+        pixels = np.stack(list(map_in_threads(partial(_pixels, made), val.table["path"])))
         scores = []
         for number in numbers:
             config = made.config.model_copy(update={"views": number, "temperature": 1.0})
@@ -52,6 +52,10 @@ def main() -> None:
         rows.append(scores)
         print(f"| {uri} | {_in_words(scores)} |", flush=True)
     print(f"| mean | {_in_words(np.mean(rows, 0))} |")
+
+
+def _pixels(model: ClassifierModel, path: str) -> np.ndarray:
+    return model.picture(read_path(path).image).pixels
 
 
 def _scores(raw: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[float, float]:
