@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from hemacell.core.memory import hand_back
 from hemacell.data.boxes import WHOLE_PICTURES, split_box
 from hemacell.data.images import UnreadableImage, image_size
 from hemacell.fields.reasons import CUT_OFF, DIRT, PLATELET, REASONS, SMUDGE, TOUCHES
@@ -52,6 +53,7 @@ def log_fields(job: PredictJob, run: Tracker, found: FoundCells) -> None:
     for line in notes(table, inputs):
         logger.info(line)
     WHOLE_PICTURES.forget()
+    hand_back()
     chosen = _spread(np.flatnonzero(table["why"] == ""), job.settings.drawn_fields)
     names = _file_names([inputs.cells.fields.names[field] for field in chosen])
     progress = Progress("drawing", "fields")
