@@ -71,6 +71,10 @@ class PixelClassifier(CellClassifier):
     def early_features(self, images: Tensor) -> list[Tensor]:
         """Features [N, C, h, w] of the first layers, by which unfamiliar images are noticed."""
 
+    def logits_and_early(self, images: Tensor, embeddings: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """`logits` and `early_features`; a network with both on its way computes the features once."""
+        return self.logits(images, embeddings), self.early_features(images)
+
     @property
     @abstractmethod
     def saliency_layer(self) -> nn.Module:
@@ -93,8 +97,7 @@ def mean_probabilities(network: CellClassifier, images: Tensor, embeddings: Sequ
     Returns:
         float32 [N, classes], rows sum to 1.
     """
-    logits = network.logits(dihedral_views(images, views), embeddings)
-    return logits.float().softmax(1).unflatten(0, (views, -1)).mean(0)
+    return _mean_over(network.logits(dihedral_views(images, views), embeddings), views)
 
 
 class ClassifierModel(nn.Module):
@@ -219,10 +222,15 @@ class ClassifierModel(nn.Module):
         pixels = _scaled(images)
         seen = self.crop(pixels)
         shown = [seen if crop is self.crop else crop(pixels) for crop in self.encoder_crops]
-        embeddings = self._embeddings(shown)
-        with self._autocast():
-            raw = mean_probabilities(self.network, seen, embeddings, self.config.views)
+        embeddings, views = self._embeddings(shown), self.config.views
         assert self.detector is not None, "the classifier is not calibrated yet"
+        if isinstance(self.network, PixelClassifier) and self.precision == "float32":
+            logits, early = self.network.logits_and_early(dihedral_views(seen, views), embeddings)
+            # of the upright view
+            features = low_level_features(seen, [each.unflatten(0, (views, -1))[0] for each in early])
+            return self.apply_temperature(_mean_over(logits, views)), self.detector(features)
+        with self._autocast():
+            raw = mean_probabilities(self.network, seen, embeddings, views)
         return self.apply_temperature(raw), self.detector(self._low_level_features(seen, shown))
 
     def _embeddings(self, shown: Sequence[Tensor]) -> list[Tensor]:
@@ -389,6 +397,11 @@ class ClassifierModel(nn.Module):
 
     def _tensor(self, pixels: np.ndarray, part: slice | np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(pixels[part])).to(self.device)  # a copy: torch warns of read-only memory maps
+
+
+def _mean_over(logits: Tensor, views: int) -> Tensor:
+    """Probabilities [N, classes], the mean over the views, of logits [views * N, classes]."""
+    return logits.float().softmax(1).unflatten(0, (views, -1)).mean(0)
 
 
 def _scaled(images: Tensor) -> Tensor:
