@@ -25,4 +25,11 @@ def prediction_summary(tally: Tally) -> str:
     width = max(len(name) for name in tally.classes)
     lines = [f"{name:<{width}} {count:>10} {share:>8.1%}" for name, count, share in rows]
     head = f"{'':<{width}} {'images':>10} {'share':>8}"
-    return "\n".join([head, *lines, f"to be reviewed: {tally.review_share:.1%} of all images"])
+    return "\n".join(
+        [
+            head,
+            *lines,
+            f"like none of the classes: {tally.all_other} of these",
+            f"to be reviewed: {tally.review_share:.1%} of all images",
+        ]
+    )

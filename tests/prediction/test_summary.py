@@ -18,7 +18,8 @@ def predictions() -> pd.DataFrame:
     why = np.where(label == "", "has zero size", "")
     names = [f"{number}.jpg" for number in range(200)]
     columns = {"image": names, "class": label, "probability": probability, "needs_review": doubt, "why": why}
-    return pd.DataFrame(columns)
+    score = np.where(label == "", np.nan, np.where(np.arange(200) % 9, 0.5, 1.5))
+    return pd.DataFrame({**columns, "none_of_these": score})
 
 
 def test_chunks_add_up(predictions):
@@ -32,7 +33,10 @@ def test_chunks_add_up(predictions):
         assert tally.needs_review[smear].tolist() == [
             ((part["class"] == n) & part["needs_review"]).sum() for n in CLASSES
         ]
+        unknown = part[part["none_of_these"] > 1]
+        assert tally.other[smear].tolist() == [(unknown["class"] == name).sum() for name in CLASSES]
         assert tally.unreadable[smear] == (part["class"] == "").sum()
+    assert tally.all_other == (predictions["none_of_these"] > 1).sum() > 15
     assert tally.images == 200 and tally.total().sum() + tally.all_unreadable == 200
     assert tally.review_share == pytest.approx(predictions["needs_review"].mean())
     first = predictions[predictions["class"] == ""].iloc[0]
@@ -56,9 +60,8 @@ def test_as_many_predictions_as_images(predictions):
 
 
 def test_nothing_readable():
-    table = pd.DataFrame(
-        {"image": ["x"], "class": [""], "probability": [np.nan], "needs_review": [True], "why": ["is cut"]}
-    )
+    columns = {"image": ["x"], "class": [""], "probability": [np.nan], "needs_review": [True], "why": ["is cut"]}
+    table = pd.DataFrame({**columns, "none_of_these": [np.nan]})
     tally = tallied(CLASSES, [table], ["all"], shown=3)
     assert tally.counts["all"].tolist() == [0, 0, 0] and tally.review_share == 1.0
 

@@ -25,7 +25,7 @@ from hemacell.tracking.serving import client
 from hemacell.tracking.serving.payload import decode
 
 CLASSES = ["Eosinophil", "Lymphocyte"]
-COLUMNS = ["class", "probability", "p_Eosinophil", "p_Lymphocyte", "needs_review", "why"]
+COLUMNS = ["class", "probability", "p_Eosinophil", "p_Lymphocyte", "needs_review", "why", "none_of_these"]
 
 
 def picture(red: int, size=(40, 30)) -> Image.Image:
