@@ -66,7 +66,8 @@ def main() -> None:
         elsewhere: dict[str, tuple[np.ndarray, CellImages]] = {}
         print("| left out | AUROC | found at 5 % false alarms | found at the limit | false alarms at the limit |")
         print(f"|{' --- |' * 5}", flush=True)
-        rows, flagged = [], []
+        rows = []
+        flagged: dict[str, list[list[float]]] = {name: [] for name in places}
         for number, name in enumerate(manifest.classes):
             model = _classifier(job, run, cells, number, asked.keep / name)
             rows.append(_on_test(model, cells, number))
@@ -74,13 +75,13 @@ def main() -> None:
             for lab, place in places.items():
                 if lab not in elsewhere:
                     elsewhere[lab] = _read(job, model, Path(place), manifest.classes)
-                flagged.append((lab, *_elsewhere(model, *elsewhere[lab], number)))
+                flagged[lab].append(_elsewhere(model, *elsewhere[lab], number))
         print(f"| mean | {_in_words(np.mean(rows, 0))} |", flush=True)
     if flagged:
         print("\n| laboratory | false alarms | found | false alarms, adapted | found, adapted |")
         print(f"|{' --- |' * 5}")
-    for lab in places:
-        shares = np.nanmean([each for name, *each in flagged if name == lab], 0)
+    for lab, each in flagged.items():
+        shares = np.nanmean(each, 0)
         print(f"| {lab} | {' | '.join(f'{share:.0%}' for share in shares)} |")
 
 
