@@ -12,6 +12,7 @@ import argparse
 import resource
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from hemacell.core.progress import Progress
 from hemacell.core.threads import available_cores, set_threads
 from hemacell.prediction.inputs import Inputs, read_inputs
 from hemacell.prediction.output import open_parts
-from hemacell.prediction.predict_images import BATCHES_A_PART, classify
+from hemacell.prediction.predict_images import BATCHES_A_PART, at_their_scale, classify
 from hemacell.prediction.read_ahead import read_square
 from hemacell.tracking.registry.classifiers import find_classifier
 from hemacell.tracking.registry.lookup import fetch
@@ -53,17 +54,21 @@ def main() -> None:
         inputs = replace(inputs, **few)
     model = find_classifier(asked.model)
     set_threads(asked.threads)
-    predictor = load_folder(fetch(model, cache_dir()), asked.precision, asked.device, asked.crop)
-    before = _peak()
+    loaded = load_folder(fetch(model, cache_dir()), asked.precision, asked.device, asked.crop)
+    predictor = at_their_scale(loaded, inputs)
+    before, begun = _peak(), time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "cells.csv"
         with open_parts(output, "benchmark", {}, len(inputs), asked.batch * BATCHES_A_PART) as parts:
-            speed = classify(predictor, inputs, parts, model.uri, asked.batch, Progress("classifying"))
+            threads = asked.threads if predictor.device.type == "cpu" else 1
+            speed = classify(predictor, inputs, parts, model.uri, asked.batch, Progress("classifying"), threads)
+            processor = 1000 * (time.process_time() - begun) / max(1, speed.images)
             parts.publish(lambda digest: None)
         size = output.stat().st_size
     print(
         f"{speed.images} images, {asked.threads} threads, {asked.precision}, {predictor.config.views} views, encoders "
-        f"{','.join(predictor.config.encoders) or 'none'}: {speed.images_per_second:.1f} images/s, peak memory "
+        f"{','.join(predictor.config.encoders) or 'none'}: {speed.images_per_second:.1f} images/s, "
+        f"{processor:.1f} ms of processor time per image, peak memory "
         f"{_peak():.0f} MiB ({before:.0f} MiB before the first image), {size / 2**20:.1f} MiB written"
     )
     if asked.precision != "float32":

@@ -4,7 +4,8 @@
     mlflow run . -e evaluate -P model=models:/hemacell-wbc/3 -P data=DIR -P crop=1.0
 
 DIR is a folder of class folders, of another laboratory for instance, or one of the course layout, of which the test
-split is taken. Nothing is trained and nothing registered.
+split is taken; or whole fields with boxes (a table, VOC, COCO, YOLO), whose cells are found and classified. Nothing is
+trained and nothing registered.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ def run(settings: EvaluateSettings) -> str:
     from hemacell.data.groups import groups_digest
     from hemacell.data.masks import masks_digest
     from hemacell.jobs.context import start_job
+    from hemacell.jobs.field_evaluation import are_fields, run_on_fields
     from hemacell.jobs.labelled import find_labelled
 
     job = start_job("evaluate", settings)
+    if are_fields(job):
+        return run_on_fields(job)
     found = find_labelled(job, job.settings.split)
     images = found.images
     inputs = {"data": images.digest, "groups": groups_digest(images), "masks": masks_digest(images)}

@@ -32,7 +32,7 @@ from hemacell.framing.site import estimate_site, measured
 if TYPE_CHECKING:
     from hemacell.classifiers.cells import CellImages
 
-_VIEWS_AT_ONCE = 64  # more are not quicker, and need more memory
+_VIEWS_AT_ONCE = 32  # of more, features do not fit into the processor's cache, nor into memory that is kept for them
 
 
 class CellClassifier(nn.Module, ABC):

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hemacell.encoders.pooling import mean_and_variance
+
 SCALES = 3  # halvings of the image at which its sharpness is measured
 CLIP_SIGMA = 20.0  # standard deviations beyond which a number says no more than that it is far away
 _RIDGE = 1e-3  # of a variance of about 1: no direction is taken for exactly constant
@@ -37,7 +39,7 @@ def low_level_features(images: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
 
 def _moments(features: Tensor) -> Tensor:
-    variance, mean = torch.var_mean(features, dim=(2, 3), correction=0)
+    mean, variance = mean_and_variance(features)
     return torch.cat([mean, variance.sqrt()], 1)
 
 

@@ -20,6 +20,7 @@ from hemacell.classifiers.cells import CellImages
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.core.errors import UserError
 from hemacell.core.random import seed_of
+from hemacell.evaluation.groups import group_numbers
 from hemacell.evaluation.temperature import log_probabilities
 
 #: How much the labels count against staying where the classifier was.
@@ -59,13 +60,16 @@ class Moved(NamedTuple):
     """float64 [N, C], logarithms of probabilities: of each labelled image, by layers that were moved without it"""
 
 
-def learn_from_labels(model: ClassifierModel, pixels: np.ndarray, cells: CellImages) -> tuple[ClassifierModel, Moved]:
+def learn_from_labels(
+    model: ClassifierModel, pixels: np.ndarray, cells: CellImages, groups: Sequence[str] = ()
+) -> tuple[ClassifierModel, Moved]:
     """Move the last layers of a classifier.
 
     Args:
         model: adapted to the laboratory.
         pixels: uint8 [M, decoded_size, decoded_size, 3], pictures of the laboratory.
         cells: N of them with their labels, of two classes at least, and with their embeddings.
+        groups: N, patient or slide of each; empty where they are not known.
 
     Returns:
         The classifier with its layers moved, and what was learnt.
@@ -73,7 +77,7 @@ def learn_from_labels(model: ClassifierModel, pixels: np.ndarray, cells: CellIma
     Raises:
         UserError: the classifier has no linear last layers, or all labels are of one class.
     """
-    found = move_layers(last_layers_of(model, pixels, cells), cells.labels, model.classes)
+    found = move_layers(last_layers_of(model, pixels, cells), cells.labels, model.classes, groups)
     network = copy.deepcopy(model.network)
     with torch.no_grad():
         for layer, (weight, bias) in zip(network.last_layers, found.layers, strict=True):
@@ -97,38 +101,47 @@ def last_layers_of(model: ClassifierModel, pixels: np.ndarray, cells: CellImages
     return Layers(layers, model.last_inputs(pixels, cells.rows, cells.embeddings))
 
 
-def move_layers(given: Layers, labels: np.ndarray, classes: Sequence[str]) -> Moved:
+def move_layers(given: Layers, labels: np.ndarray, classes: Sequence[str], groups: Sequence[str] = ()) -> Moved:
     """Learn weights and biases from N labelled images.
 
     Args:
         given: of these images.
         labels: int64 [N], of two classes at least.
         classes: names, for an error.
+        groups: N, patient or slide of each image: cross-validation keeps a group together; empty where they are not
+            known.
 
     Raises:
         UserError: all labels are of one class.
     """
-    present, counts = np.unique(labels, return_counts=True)
+    present = np.unique(labels)
     if len(present) < 2:
         raise UserError(
             f"labels of one class only ({classes[present[0]]}): expected two classes or more; label cells of others "
             "too, or adapt without labels"
         )
-    folds = _folds(labels, min(_FOLDS, max(2, int(counts.min()))))
+    folds = _folds(labels, _FOLDS, groups)
     held_out = {strength: _held_out(given, labels, folds, strength) for strength in STRENGTHS}
     losses = {strength: -found[np.arange(len(labels)), labels].mean() for strength, found in held_out.items()}
     strength = min(losses, key=lambda each: losses[each])
     return Moved(_moved(given, labels, strength), strength, held_out[strength])
 
 
-def _folds(labels: np.ndarray, count: int) -> np.ndarray:
-    """The fold of each image, int64 [N]: the images of each class are dealt out in turn."""
-    folds = np.empty(len(labels), np.int64)
+def _folds(labels: np.ndarray, most: int, groups: Sequence[str] = ()) -> np.ndarray:
+    """The fold of each image, int64 [N]: the groups (or images) of each class are dealt out in turn.
+
+    There are as many folds as the rarest class has groups, two at least and `most` at most.
+    """
+    numbers = group_numbers(groups)
+    units = np.arange(len(labels)) if numbers is None else numbers
     rng = np.random.default_rng(seed_of("folds of a laboratory's labels"))
-    for label in np.unique(labels):
-        own = rng.permutation(np.flatnonzero(labels == label))
-        folds[own] = np.arange(len(own)) % count
-    return folds
+    owned = {label: np.unique(units[labels == label]) for label in np.unique(labels)}
+    count = min(most, max(2, min(map(len, owned.values()))))
+    fold_of = np.full(units.max() + 1, -1)
+    for own in owned.values():
+        left = rng.permutation(own[fold_of[own] < 0])  # a group of two classes has its fold by the first
+        fold_of[left] = np.arange(len(left)) % count
+    return fold_of[units]
 
 
 def _held_out(given: Layers, labels: np.ndarray, folds: np.ndarray, strength: float) -> np.ndarray:
@@ -146,13 +159,18 @@ def _moved(given: Layers, labels: np.ndarray, strength: float) -> list[tuple[Ten
 
 
 def _ridge(layer: nn.Linear, inputs: Tensor, labels: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one layer, by L-BFGS in float64; inputs are scaled to a mean squared length of 1."""
+    """Weight and bias of one layer, by L-BFGS in float64; inputs are scaled to a mean squared length of 1.
+
+    Weights change only in directions that the rows span, as the penalty forbids all others: the search is among these,
+    of which there are far fewer than inputs.
+    """
     views = inputs.shape[1]
     rows = inputs.flatten(0, 1).double()
     scale = rows.square().sum(1).mean().sqrt().clamp_min(1e-12)
-    rows, wanted = rows / scale, labels.repeat_interleave(views)
+    directions = torch.linalg.qr((rows / scale).T)[0]
+    rows, wanted = rows / scale @ directions, labels.repeat_interleave(views)
     base = F.linear(inputs.flatten(0, 1), layer.weight, layer.bias).detach().double()
-    change = torch.zeros(layer.out_features, layer.in_features + 1, dtype=torch.double, requires_grad=True)
+    change = torch.zeros(layer.out_features, rows.shape[1] + 1, dtype=torch.double, requires_grad=True)
     optimiser = torch.optim.LBFGS([change], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -165,4 +183,5 @@ def _ridge(layer: nn.Linear, inputs: Tensor, labels: Tensor, strength: float) ->
 
     optimiser.step(loss)
     moved = change.detach()
-    return layer.weight.detach() + (moved[:, :-1] / scale).float(), layer.bias.detach() + moved[:, -1].float()
+    weights = moved[:, :-1] @ directions.T / scale
+    return layer.weight.detach() + weights.float(), layer.bias.detach() + moved[:, -1].float()

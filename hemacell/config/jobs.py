@@ -144,6 +144,11 @@ class CellSettings(
         description="other laboratories' images, scored too: NAME:DIR with commas between; NAME stands in the metrics",
         examples=["lisc:DIR"],
     )
+    external_labels: Key[tuple[Annotated[int, Field(ge=1)], ...]] = Field(
+        (5, 10, 20),
+        description="labels of each class there, for which it is measured what they would bring; '' measures none",
+        examples=["5,10"],
+    )
 
     @model_validator(mode="after")
     def _two_folds(self) -> Self:
@@ -325,6 +330,8 @@ class StudySettings(CellSettings):
 class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
     """Score a registered classifier on a labelled folder, and compare with its scores on its own test images.
 
+    Of whole fields with boxes, it scores how well the cells are found too.
+
     python -m projects.evaluate --data DIR
     python -m projects.evaluate --model models:/hemacell-wbc/3 --data DIR --crop 1.0
     """
@@ -340,6 +347,7 @@ class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
         "hemacell.evaluation.saliency",
         "hemacell.evaluation.selective",
         "hemacell.framing.decoding",
+        "hemacell.jobs.field_evaluation",
     )
 
     model: Resolved[str] = Field(
@@ -353,6 +361,7 @@ class EvaluateSettings(LabelledSettings, ComputeSettings, StepSettings):
         "test", description="which images, where the folder is divided; all takes them together"
     )
     crop: OtherCrop = "auto"
+    find_cells: FindCells = False
     adapt: Key[bool] = Field(
         False, description="score the classifier with these images' own statistics too, for which labels are not used"
     )
@@ -458,6 +467,7 @@ class AdaptSettings(ComputeSettings, JobSettings):
 
     python -m projects.adapt --images DIR --site lisc
     python -m projects.adapt --images DIR --labels labelled.csv --site lisc
+    python -m projects.adapt --images FIELDS --find_cells true --site lisc
     """
 
     computed_by = (
@@ -466,6 +476,7 @@ class AdaptSettings(ComputeSettings, JobSettings):
         "hemacell.classifiers.site_head",
         "hemacell.jobs.adapt",
         "hemacell.framing.decoding",
+        "hemacell.prediction.search_fields",
     )
 
     model: Resolved[str] = Field(
@@ -485,6 +496,7 @@ class AdaptSettings(ComputeSettings, JobSettings):
     site: Key[str] = Field(
         "", description="name of the laboratory: the version gets the alias site-NAME", examples=["lisc"]
     )
+    find_cells: FindCells = False
     crop: OtherCrop = "auto"
     precision: Precision = "float32"
     max_bad: Key[float] = Field(0.01, ge=0, le=1, description="share of images that may be unreadable")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +35,8 @@ def corrected(manifest: Manifest, file: Path, all_there: bool = True) -> Manifes
     """
     if not manifest.classes:
         raise UserError(f"labels={file}: the images in {manifest.root} have no labels to correct; leave labels out")
-    wanted, unknown = labels_of(manifest, file)
+    named = labels_of(manifest, file)
+    wanted, unknown = named.labels, named.unknown
     if all_there and not wanted:
         raise _nothing_named(manifest, file, unknown)
     table = manifest.table
@@ -70,15 +71,24 @@ def _kept_labels(labels: Iterable[str]) -> list[str]:
     return ["" if label == LEFT_OUT else label for label in labels]
 
 
-def labels_of(manifest: Manifest, file: Path) -> tuple[dict[str, str], list[str]]:
-    """The labels that a table gives to images.
+@dataclass(frozen=True)
+class NamedImages:
+    """What a table says of images."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    """path of an image -> its class, or `-` for none of them"""
+    groups: dict[str, str] = field(default_factory=dict)
+    """path of an image -> its patient, slide or smear, where the table names one"""
+    unknown: list[str] = field(default_factory=list)
+    """the rows that name no image of these"""
+
+
+def labels_of(manifest: Manifest, file: Path) -> NamedImages:
+    """The labels that a table gives to images, and the groups where it has a column of them.
 
     Args:
         manifest: images with classes, with labels or without.
         file: as for `corrected`.
-
-    Returns:
-        Path of an image -> its class, or `-` for none of them; and the rows that name no image of these.
 
     Raises:
         UserError: no such table, column or class, or one image with two labels.
@@ -88,27 +98,28 @@ def labels_of(manifest: Manifest, file: Path) -> tuple[dict[str, str], list[str]
             f"labels={file}: expected a table with the columns path or sha256, and label; found no such file"
         )
     table = open_table(file)
-    names, digests, given = table.texts(_columns(table))
+    names, digests, given, groups = table.texts([*_columns(table), next(iter(table.find("group")), "")])
     by_name, by_digest = _places(manifest, file.parent), defaultdict(list)
     for path, digest, mask in zip(*(manifest.table[name] for name in ("path", "sha256", "mask")), strict=True):
         if not mask:
             by_digest[digest].append(path)
-    wanted: dict[str, str] = {}
-    unknown = []
-    for name, digest, text in zip(names, digests, given, strict=True):
+    found = NamedImages()
+    for name, digest, text, group in zip(names, digests, given, groups, strict=True):
         if not text:
             continue
         paths = by_digest.get(digest.lower()) or [path for path in [by_name.get(_plain(name))] if path]
         if not paths:
-            unknown.append(name or digest)
+            found.unknown.append(name or digest)
             continue
         label = _class_of(text, manifest.classes, file)
         for path in paths:
-            if wanted.setdefault(path, label) != label:
+            if found.labels.setdefault(path, label) != label:
                 raise UserError(
-                    f"{file}: {name or path} has two labels, {wanted[path]} and {label}; leave one of the rows"
+                    f"{file}: {name or path} has two labels, {found.labels[path]} and {label}; leave one of the rows"
                 )
-    return wanted, unknown
+            if group:
+                found.groups[path] = group
+    return found
 
 
 def _nothing_named(manifest: Manifest, file: Path, unknown: Sequence[str]) -> UserError:

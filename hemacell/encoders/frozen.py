@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.encoders.architectures import RANDOM, build_body
 from hemacell.encoders.description import DESCRIPTION, WEIGHTS, EncoderConfig
+from hemacell.encoders.pooling import mean_and_variance
 
 
 def _weights_of(body: Any) -> nn.Module:
@@ -52,7 +53,7 @@ class FrozenEncoder(nn.Module):
             return self.body.embedding(images)
         pooled = []
         for features in self.body.stages(images.contiguous(memory_format=torch.channels_last)):
-            variance, mean = torch.var_mean(features.float(), dim=(2, 3), correction=0)
+            mean, variance = mean_and_variance(features.float())
             pooled += [mean, (variance + 1e-6).sqrt()]
         return torch.cat(pooled, 1)
 

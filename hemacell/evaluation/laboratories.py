@@ -15,13 +15,28 @@ EXTERNAL, ADAPTED = "external", "external_adapted"
 #: entry here and where it is computed (`jobs.classifier`): files, comparisons, notes and reports follow.
 WAYS = {EXTERNAL: "", ADAPTED: ", adapted without labels"}
 
+#: Before the names of scores that a few labels of a laboratory would bring: means over draws of labels.
+WITH_LABELS = "external_labels"
+
 #: With what the names of scores begin.
-PREFIXES = (f"{TEST}/", *(f"{way}/" for way in WAYS))
+PREFIXES = (f"{TEST}/", *(f"{way}/" for way in WAYS), f"{WITH_LABELS}/")
 
 
 def split_of(laboratory: str, way: str = EXTERNAL) -> str:
     """The name of a laboratory's images, scored in one of the `WAYS`: `external/lisc`."""
     return f"{way}/{laboratory}"
+
+
+def with_labels(laboratory: str, amount: int) -> str:
+    """Before the names of scores with so many labels of each class: `external_labels/lisc/5`."""
+    return f"{WITH_LABELS}/{laboratory}/{amount}"
+
+
+def amounts_of_labels(metrics: Iterable[str], laboratory: str) -> list[int]:
+    """The amounts of labels for which a run has scores in a laboratory, among the names of its metrics; sorted."""
+    parts = (name.split("/") for name in metrics)
+    found = {part[2] for part in parts if part[:2] == [WITH_LABELS, laboratory] and part[3:] == ["macro_f1"]}
+    return sorted(map(int, found))
 
 
 def is_elsewhere(split: str) -> bool:

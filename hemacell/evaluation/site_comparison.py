@@ -13,6 +13,7 @@ from hemacell.evaluation.comparison.resampling import (
     percentile_interval,
     resampled_metrics,
 )
+from hemacell.evaluation.groups import number_of_groups
 from hemacell.evaluation.metrics import confusion_metrics
 from hemacell.evaluation.predictions import Predictions
 
@@ -27,10 +28,12 @@ class WayScores:
     way: str
     """as in the names of metrics, such as `adapted`"""
     images: int
+    groups: int
+    """number of the patients or slides that they are of; 0 where these are not known"""
     values: Mapping[str, float]
     """metric -> score"""
     intervals: Mapping[str, tuple[float, float]]
-    """95 %, by a bootstrap over the cells"""
+    """95 %, by a bootstrap over the cells, or over their groups where these are known"""
     differences: Mapping[str, tuple[float, float, float]]
     """metric -> difference to the first way with its 95 % interval, paired; empty for the first way"""
 
@@ -47,13 +50,13 @@ def compare_ways(ways: Mapping[str, Predictions], resamples: int, seed: int = 0)
 
     Args:
         ways: name -> predictions for the same cells; the first is what the others are compared with.
-        resamples: of the bootstrap over cells, the same for all ways.
+        resamples: of the bootstrap over cells (or groups), the same for all ways.
         seed: of these.
     """
     matched = match_predictions(list(ways.values()), list(ways))
     images = len(matched.labels)
     values = confusion_metrics(matched.confusion(), matched.classes)
-    resampled = resampled_metrics(matched, image_weights(images, resamples, seed))
+    resampled = resampled_metrics(matched, image_weights(images, resamples, seed, matched.groups))
     found = []
     for number, way in enumerate(ways):
         differences = {
@@ -66,5 +69,5 @@ def compare_ways(ways: Mapping[str, Predictions], resamples: int, seed: int = 0)
         }
         intervals = {name: percentile_interval(resampled[name][number]) for name in METRICS}
         scores = {name: float(values[name][number]) for name in METRICS}
-        found.append(WayScores(way, images, scores, intervals, differences))
+        found.append(WayScores(way, images, number_of_groups(matched.groups), scores, intervals, differences))
     return found

@@ -53,9 +53,14 @@ class FieldAnnotations:
         """How many boxes each label has."""
         return Counter(box.label for boxes in self.fields.values() for box in boxes)
 
-    def white_cells(self) -> dict[Path, list[LabelledBox]]:
-        """The boxes of white cells only, by the class that their label is known to mean; '' for 'WBC' and the like."""
+    def white_cells(self, renamed: Callable[[str], str] | None = None) -> dict[Path, list[LabelledBox]]:
+        """The boxes of white cells only, by the class that their label is known to mean; '' for 'WBC' and the like.
+
+        `renamed` gives the class of a label of white cells that says more than that, '' for none.
+        """
         named = {label: white_class(label) for label in self.labels()}
+        if renamed:
+            named = {label: renamed(label) if name else name for label, name in named.items()}
         return {
             picture: [box._replace(label=name) for box in boxes if (name := named[box.label]) is not None]
             for picture, boxes in self.fields.items()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +23,16 @@ from hemacell.core.threads import available_cores, set_threads
 from hemacell.data.boxes import digests_of_paths
 from hemacell.data.class_names import LEFT_OUT
 from hemacell.data.corrections import labels_of
+from hemacell.data.groups import known_groups
 from hemacell.data.manifest import Manifest, Row
 from hemacell.evaluation.predictions import Predictions
+from hemacell.jobs.field_search import cells_of_fields
 from hemacell.jobs.images import decode_cells, log_images, log_site, report_unreadable
 from hemacell.prediction.inputs import Inputs, read_inputs
 from hemacell.tracking.registry.classifiers import classes_of, find_classifier
 from hemacell.tracking.registry.lookup import RegisteredModel, card_of, fetch, find_alias
 from hemacell.tracking.registry.registration import register_for_site
+from hemacell.tracking.runs.evaluation import log_predictions
 from hemacell.tracking.runs.existing import finished_run
 from hemacell.tracking.runs.lifecycle import track
 from hemacell.tracking.runs.process import mark_stale_runs
@@ -112,9 +115,10 @@ def prepare(settings: AdaptSettings) -> AdaptJob:
     model = find_classifier(settings.model, inputs.kind())
     cache, threads = cache_dir(), settings.threads or available_cores()
     folder = fetch(model, cache)
-    images = _manifest_of(inputs, classes_of(folder))
+    if settings.find_cells:
+        inputs = cells_of_fields(inputs, cache, threads).inputs
+    images, labels = _with_labels(_manifest_of(inputs, classes_of(folder)), settings.labels)
     logger.info(inputs.summary())
-    labels = _labels(images, settings.labels)
     inputs_digest = {"model": model.model_id, "images": images.digest, "labels": json.dumps(sorted(labels.items()))}
     sources = sources_digest(*settings.computed_by)
     key = step_key(NAME, sources, settings.texts(*IN_KEY), inputs_digest, threads)
@@ -138,14 +142,14 @@ def _manifest_of(inputs: Inputs, classes: tuple[str, ...]) -> Manifest:
     return Manifest.from_rows(rows, classes, inputs.source.name, inputs.root, bits=inputs.bits, account=inputs.account)
 
 
-def _labels(images: Manifest, file: str) -> dict[str, str]:
-    """Path -> class of the labelled pictures; those of none of the classes are left out."""
+def _with_labels(images: Manifest, file: str) -> tuple[Manifest, dict[str, str]]:
+    """The pictures, with their groups, and path -> class of the labelled ones; those of no class are left out."""
     if not file:
-        return {}
-    found, unknown = labels_of(images, Path(file).expanduser())
-    if unknown:
-        logger.warning(f"labels: {len(unknown)} rows name no picture of these, such as {unknown[0]}")
-    known = {path: label for path, label in found.items() if label != LEFT_OUT}
+        return images, {}
+    named = labels_of(images, Path(file).expanduser())
+    if named.unknown:
+        logger.warning(f"labels: {len(named.unknown)} rows name no picture of these, such as {named.unknown[0]}")
+    known = {path: label for path, label in named.labels.items() if label != LEFT_OUT}
     if not known:
         raise UserError(f"labels={file}: expected labels of some of these pictures, found none; correct the paths")
     if len(set(known.values())) < 2:
@@ -153,7 +157,12 @@ def _labels(images: Manifest, file: str) -> dict[str, str]:
             f"labels={file}: all labels are {next(iter(known.values()))}: expected two classes or more; label cells of "
             "others too, or leave labels out"
         )
-    return known
+    paths = images.table["path"]
+    groups = [named.groups.get(path, digest) for path, digest in zip(paths, images.table["sha256"], strict=True)]
+    kept = [named.labels.get(path) != LEFT_OUT for path in paths]
+    if not all(kept):
+        logger.info(f"labels: {kept.count(False)} pictures with the label {LEFT_OUT} are left out")
+    return replace(images, table=images.table.assign(group=groups)).select(kept), known
 
 
 # --- the steps
@@ -219,13 +228,17 @@ def adapt_to_pictures(job: AdaptJob, model: ClassifierModel, pictures: FramedIma
     if not len(rows):
         return Adapted(made, flagged, class_shares(after.probabilities), {})
     labelled = cells.select(rows)
-    moved, learnt = learn_from_labels(made, pixels, labelled)
+    known = known_groups(images)
+    groups = tuple(known[row] for row in rows) if known else ()
+    moved, learnt = learn_from_labels(made, pixels, labelled, groups)
     moved = with_site_threshold(moved, model, pixels, embeddings)  # its logits are others now
-    final, held_out = _calibrated(moved, learnt.held_out, labelled.labels)
+    final, held_out = _calibrated(moved, learnt.held_out, labelled.labels, groups)
     ways = {"before": before.probabilities[rows], "adapted": after.probabilities[rows], "labelled": held_out}
     names, digests = (tuple(np.asarray(each)[rows]) for each in (images.names, images.table["sha256"]))
     scored = {
-        way: Predictions(images.classes, job.settings.site, names, digests, labelled.labels, found.astype(np.float32))
+        way: Predictions(
+            images.classes, job.settings.site, names, digests, labelled.labels, found.astype(np.float32), groups
+        )
         for way, found in ways.items()
     }
     shares = class_shares(final.predict_embedded(pixels, cells).probabilities)
@@ -239,7 +252,9 @@ def _labels_in(job: AdaptJob, images: Manifest) -> np.ndarray:
     return np.array(labels, np.int64)
 
 
-def _calibrated(model: ClassifierModel, held_out: np.ndarray, labels: np.ndarray) -> tuple[ClassifierModel, np.ndarray]:
+def _calibrated(
+    model: ClassifierModel, held_out: np.ndarray, labels: np.ndarray, groups: Sequence[str]
+) -> tuple[ClassifierModel, np.ndarray]:
     """Temperature and threshold by predictions of classifiers that have not seen the labelled cell; and these."""
     from hemacell.evaluation.selective import choose_confidence_threshold
     from hemacell.evaluation.temperature import apply_temperature, fit_temperature
@@ -247,7 +262,7 @@ def _calibrated(model: ClassifierModel, held_out: np.ndarray, labels: np.ndarray
     assert model.detector is not None
     temperature = fit_temperature(held_out, labels)
     probabilities = apply_temperature(np.exp(held_out), temperature)
-    threshold = choose_confidence_threshold(probabilities, labels, model.config.target_risk)
+    threshold = choose_confidence_threshold(probabilities, labels, model.config.target_risk, groups)
     made = model.calibrated(
         model.detector,
         temperature=temperature,
@@ -282,6 +297,8 @@ def log_adaptation(job: AdaptJob, run: Tracker, found: Adapted, pictures: Framed
         "labels": f"{len(job.labels)}" if job.labels else "none",
         "flagged as unlike the known cells": f"{found.flagged[0]:.1%} before, {found.flagged[1]:.1%} adapted",
     }
+    if found.labelled:  # its mistakes in this laboratory, which correct counts
+        log_predictions(run, found.labelled["labelled"])
     page = adaptation_page(job.settings.site, facts, rows, shares)
     run.text(page, ADAPTATION)
     run.summary = page

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from hemacell.config.groups import StepSettings
 from hemacell.config.roles import IN_KEY, MAY_CHANGE, Role
@@ -24,13 +24,19 @@ from hemacell.tracking.runs.tracker import Tracker
 from hemacell.tracking.schema import DATA_DIGEST, DATA_KIND, KEY, THREADS
 from hemacell.tracking.store import get_client
 
-if TYPE_CHECKING:
-    from hemacell.data.manifest import Manifest
-
 logger = logging.getLogger(__name__)
 
 Own = TypeVar("Own", bound=StepSettings, covariant=True)
 Given = TypeVar("Given", bound=StepSettings)
+
+
+class HasDigest(Protocol):
+    """Images, whatever they are."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 in hex of all that they are."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class RunContext(Generic[Own]):
 
     @contextmanager
     def open(
-        self, manifest: Manifest, key: str, tags: Mapping[str, object] | None = None, **params: object
+        self, manifest: HasDigest, key: str, tags: Mapping[str, object] | None = None, **params: object
     ) -> Iterator[Tracker]:
         """The run of this job: `hemacell.tracking.runs.lifecycle.track` with what is the same for all jobs."""
         kind = {DATA_KIND: self.source.kind, DATA_DIGEST: manifest.digest, THREADS: self.threads, KEY: key}

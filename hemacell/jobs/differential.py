@@ -15,6 +15,7 @@ from hemacell.jobs.extra_files import ExtraFiles
 from hemacell.tracking.registry.lookup import RegisteredModel
 from hemacell.tracking.runs.reference_scores import test_predictions_of
 from hemacell.tracking.runs.tracker import Tracker
+from hemacell.tracking.schema import ADAPTED_FROM
 
 if TYPE_CHECKING:
     from hemacell.jobs.predict import PredictJob
@@ -38,7 +39,7 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
     asked, config = job.settings, job.config
     tested = confusion_of(job.model, tally.classes)
     if tested is None:
-        logger.warning(f"the run with the test predictions of {job.model.uri} is gone: the counts are not corrected")
+        logger.warning(f"{_why_unknown(job.model)}: the counts are not corrected")
     counted = differentials(
         tally, tested, tells_other=config.open_set_rate > 0, seed=asked.seed, resamples=asked.resamples
     )
@@ -62,8 +63,16 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
         logger.warning(line)
 
 
+def _why_unknown(model: RegisteredModel) -> str:
+    if ADAPTED_FROM in model.tags:
+        return f"the mistakes of {model.uri} in its laboratory are not known, as it was adapted without labels"
+    return f"the run with the test predictions of {model.uri} is gone"
+
+
 def confusion_of(model: RegisteredModel, classes: Sequence[str]) -> NDArray[np.int64] | None:
     """The confusion matrix of a classifier's own test, int [C, C] with rows labelled and columns predicted.
+
+    Of one that was adapted by labels: on these, by classifiers that have not learnt from them.
 
     Args:
         model: a registered classifier.

@@ -144,7 +144,13 @@ def evaluate_images(
 
 
 def evaluate_adapted(
-    run: Tracker, model: ClassifierModel, images: FramedImages, laboratory: str, cells: CellImages, step: int = 0
+    run: Tracker,
+    model: ClassifierModel,
+    images: FramedImages,
+    laboratory: str,
+    cells: CellImages,
+    amounts: Sequence[int] = (),
+    step: int = 0,
 ) -> Evaluation:
     """Score a classifier with the own statistics of a laboratory's images; labels are used for the scores alone.
 
@@ -154,15 +160,19 @@ def evaluate_adapted(
         images: framed for it.
         laboratory: their name.
         cells: the same images, by `embed_images`.
+        amounts: labels of each class, for each of which it is logged what they would bring; see `site_labels`.
         step: of the metrics.
 
     Raises:
         UserError: the classifier has no embeddings that could be adapted.
     """
     from hemacell.classifiers.adaptation import adapted
+    from hemacell.jobs.site_labels import evaluate_with_labels
 
     own = adapted(model, images.decoded.array, cells.embeddings)
-    return evaluate_images(run, own, images, split_of(laboratory, ADAPTED), step, intervals=True, cells=cells)
+    found = evaluate_images(run, own, images, split_of(laboratory, ADAPTED), step, intervals=True, cells=cells)
+    evaluate_with_labels(run, own, images, laboratory, cells, amounts, step)
+    return found
 
 
 def evaluate_ood_detection(

@@ -23,6 +23,7 @@ from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.core.threads import available_cores
 from hemacell.jobs import differential, field_copies, saliency
 from hemacell.jobs.extra_files import ExtraFiles, digest_of
+from hemacell.jobs.field_search import cells_of_fields
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts, check_output, in_words, open_parts, read_output
 from hemacell.prediction.summary import Tally, tallied
@@ -250,13 +251,7 @@ def find_cells(job: PredictJob) -> tuple[PredictJob, FoundCells]:
     Raises:
         UserError: as `prediction.search_fields.search_fields`.
     """
-    from hemacell.core.progress import Progress
-    from hemacell.prediction.search_fields import search_fields
-
-    try:
-        found = search_fields(job.inputs, cache_dir(), job.threads, Progress("finding cells", "fields"))
-    finally:
-        end_lines()
+    found = cells_of_fields(job.inputs, cache_dir(), job.threads)
     return replace(job, inputs=found.inputs), found.cells
 
 
@@ -264,6 +259,7 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
     """Classify what is not classified yet, and make the output of its parts; its digest is on the run beforehand."""
     from hemacell.classifiers.grad_cam import GradCAM
     from hemacell.core.progress import Progress
+    from hemacell.prediction.field_check import look_for_fields
     from hemacell.prediction.predict_images import classify
 
     if job.whole:
@@ -278,7 +274,19 @@ def classify_images(job: PredictJob, run: Tracker, parts: Parts) -> None:
         logger.warning(job.config.calibration_in_words())
     if job.settings.explain:
         GradCAM.of(classifier)  # where it has none, this is reported before the work
-    speed = classify(classifier, job.inputs, parts, job.model.uri, job.settings.batch, progress=progress)
+    looks = look_for_fields(job.inputs)
+    if looks.are_fields:
+        logger.warning(looks.in_words())
+    speed = classify(
+        classifier,
+        job.inputs,
+        parts,
+        job.model.uri,
+        job.settings.batch,
+        progress=progress,
+        threads=job.threads if classifier.device.type == "cpu" else 1,
+        may_be_fields=looks.are_fields,
+    )
     parts.publish(lambda digest: run.tags({OUTPUT_DIGEST: digest}))
     for note, count in speed.notes.items():
         logger.info(f"{count} images: {note}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from hemacell.classifiers.description import Prediction
+from hemacell.prediction.field_check import checked
 from hemacell.prediction.table import predict_readable, prediction_table
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def predict_table(predictor: Predictor, pictures: Iterable[Image | str], togethe
     for chunk in chunks(pictures):
         if together:
             predictor = predictor.of_images([each for each in chunk if not isinstance(each, str)])
-        predictions += predict_readable(chunk, predictor.predict)
+        predictions += map(checked, predict_readable(chunk, predictor.predict), chunk)
     return prediction_table(predictor.classes, predictor.confidence_threshold, predictions)
 
 

@@ -158,6 +158,17 @@ def read_inputs(images: str) -> Inputs:
     )
 
 
+def inputs_of_files(root: Path, files: Sequence[Path]) -> Inputs:
+    """Files in a folder as images; the first-level folder is the smear."""
+    places = [file.relative_to(root).as_posix() for file in files]
+    return Inputs(root, root, [_text(place) for place in places], places, _smears(places))
+
+
+def _smears(places: Sequence[str]) -> list[str]:
+    tops = [place.split("/")[0] if "/" in place else UNNAMED for place in places]
+    return [ALL] * len(tops) if set(tops) == {UNNAMED} else [_text(top) for top in tops]
+
+
 def _folder(source: Path) -> Inputs:
     root = opened(source)
     found = walk(root)
@@ -168,10 +179,8 @@ def _folder(source: Path) -> Inputs:
         raise UserError(
             f"no images in {source}: expected image files at any depth, found {what}; name the folder with the images"
         )
-    tops = [place.split("/")[0] if "/" in place else UNNAMED for place in places]
-    smears = [ALL] * len(tops) if set(tops) == {UNNAMED} else [_text(top) for top in tops]
     skipped = [*found.skipped, *(Skipped(path, "mask") for path in (*masks.of_image.values(), *masks.unused))]
-    return Inputs(source, root, [_text(place) for place in places], places, smears, Account(skipped))
+    return Inputs(source, root, [_text(place) for place in places], places, _smears(places), Account(skipped))
 
 
 def _table(source: Path) -> Inputs:

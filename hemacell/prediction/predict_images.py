@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hemacell.classifiers.description import Prediction
+from hemacell.core.threads import set_threads
 from hemacell.framing.frame import Framed
 from hemacell.framing.site import Measured, estimate_site, measured
+from hemacell.prediction.field_check import is_field, with_remark
 from hemacell.prediction.inputs import Inputs
 from hemacell.prediction.output import Parts
 from hemacell.prediction.read_ahead import read_ahead, read_image
@@ -51,10 +54,13 @@ def classify(
     model: str,
     batch: int = 64,
     progress: Callable[[int, int], None] | None = None,
+    threads: int = 1,
+    may_be_fields: bool = False,
 ) -> Speed:
     """Classify all images whose part is missing.
 
-    An image is always in the same batch: predictions do not depend on where the work was interrupted, to the bit.
+    An image is always in the same batch, and a batch is classified by one thread: predictions depend neither on where
+    the work was interrupted nor on the number of threads, to the bit.
 
     Args:
         classifier: the classifier, at the scale of these images (see `at_their_scale`).
@@ -63,6 +69,8 @@ def classify(
         model: the address of the classifier, for the last column.
         batch: images at once.
         progress: called with (images done, N) after every batch.
+        threads: batches that are classified at the same time; threads of torch wait for each other in every operation.
+        may_be_fields: whether pictures that look like fields, and are unlike the known cells, are said to.
 
     Returns:
         How long the missing ones took.
@@ -74,23 +82,58 @@ def classify(
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
     notes: list[str] = []
+    fields: set[int] = set()
 
     def read(row: int) -> Framed | str:
         image = read_image(inputs.path(row), inputs.bits, notes.append)
-        return image if isinstance(image, str) else _as_found(classifier.picture(image), inputs, row)
+        if isinstance(image, str):
+            return image
+        if may_be_fields and is_field(image):
+            fields.add(row)
+        return _as_found(classifier.picture(image), inputs, row)
 
     todo = (row for number in missing for row in parts.span(number))
-    with closing(read_ahead(todo, read, ahead=_AHEAD * batch)) as pictures:
+    with (
+        closing(read_ahead(todo, read, ahead=_AHEAD * batch)) as pictures,
+        _classified(classifier, pictures, batch, threads) as batches,
+    ):
         for number in missing:
             rows, predictions = parts.span(number), list[Prediction | str]()
             while len(predictions) < len(rows):
-                few = list(islice(pictures, min(batch, len(rows) - len(predictions))))
-                predictions += predict_readable(few, classifier.predict_framed)
+                few = next(batches)
+                numbers = rows[len(predictions) : len(predictions) + len(few)]
+                predictions += [
+                    each if isinstance(each, str) else with_remark(each, row in fields)
+                    for each, row in zip(few, numbers, strict=True)
+                ]
                 done += len(few)
                 if progress:
                     progress(done, total)
             parts.write(number, _table(classifier, inputs, rows, predictions, model))
     return Speed(done - begun, time.perf_counter() - started, dict(Counter(notes)))
+
+
+def predict_all(
+    classifier: ClassifierModel, inputs: Inputs, batch: int = 64, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[Prediction | str], list[Framed | str]]:
+    """The predictions for few images, in memory, and what the classifier was shown; or why one cannot be read.
+
+    Arguments as for `classify`.
+    """
+
+    def read(row: int) -> Framed | str:
+        image = read_image(inputs.path(row), inputs.bits)
+        return image if isinstance(image, str) else _as_found(classifier.picture(image), inputs, row)
+
+    predictions: list[Prediction | str] = []
+    shown: list[Framed | str] = []
+    with closing(read_ahead(range(len(inputs)), read, ahead=_AHEAD * batch)) as pictures:
+        while few := list(islice(pictures, batch)):
+            predictions += predict_readable(few, classifier.predict_framed)
+            shown += few
+            if progress:
+                progress(len(predictions), len(inputs))
+    return predictions, shown
 
 
 def _as_found(picture: Framed, inputs: Inputs, row: int) -> Framed:
@@ -112,6 +155,25 @@ def at_their_scale(classifier: ClassifierModel, inputs: Inputs) -> ClassifierMod
     paths = (inputs.path(row) for row in range(0, len(inputs), step))
     with closing(read_ahead(paths, lambda path: _measured(path, inputs.bits), ahead=_SCALE_IMAGES)) as found:
         return classifier.of_site(estimate_site([each for each in found if each], classifier.config.site))
+
+
+@contextmanager
+def _classified(
+    classifier: ClassifierModel, pictures: Iterator[Framed | str], batch: int, threads: int
+) -> Iterator[Iterator[list[Prediction | str]]]:
+    """The predictions of each batch, in order, by so many threads, in each of which torch computes with one."""
+    batches = iter(lambda: list(islice(pictures, batch)), [])
+    alone = partial(set_threads, 1) if threads > 1 else None
+
+    def predict(few: list[Framed | str]) -> list[Prediction | str]:
+        return predict_readable(few, classifier.predict_framed)
+
+    try:
+        with closing(read_ahead(batches, predict, threads + 1, threads, alone)) as found:
+            yield found
+    finally:
+        if threads > 1:
+            set_threads(threads)
 
 
 def _measured(path: Path | None, bits: int | None) -> Measured | None:

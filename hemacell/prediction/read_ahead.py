@@ -22,7 +22,11 @@ Result = TypeVar("Result")
 
 
 def read_ahead(
-    sources: Iterable[Source], read: Callable[[Source], Result], ahead: int, readers: int = READERS
+    sources: Iterable[Source],
+    read: Callable[[Source], Result],
+    ahead: int,
+    readers: int = READERS,
+    prepare: Callable[[], object] | None = None,
 ) -> Generator[Result, None, None]:
     """What `map(read, sources)` gives, in that order, read by threads in advance.
 
@@ -31,9 +35,10 @@ def read_ahead(
         read: called in the threads; what it raises is raised here, in its turn.
         ahead: results that are held at most.
         readers: threads.
+        prepare: called once in each thread before it reads.
     """
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(readers, thread_name_prefix="reader") as pool:
+    with ThreadPoolExecutor(readers, "reader", prepare) as pool:
         try:
             for source in sources:
                 waiting.append(pool.submit(read, source))

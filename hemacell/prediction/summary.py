@@ -9,7 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hemacell.classifiers.description import OPEN_SET_THRESHOLD
+from hemacell.prediction.table import UNLIKE
 
+MOST_UNLIKE = 0.5
+"""Share of the cells that may be out of distribution: beyond it nothing is said of the shares of the classes."""
 _KEPT = ["smear", "class", "row", "probability", "needs_review"]
 
 
@@ -21,6 +24,7 @@ class Tally:
         counts: smear -> int [C], cells called by each class; in the order in which the smears came.
         needs_review: smear -> int [C], how many of them need review.
         other: smear -> int [C], how many of them are like none of the classes.
+        unlike: smear -> cells that are unlike those that the classifier knows.
         unreadable: smear -> images that could not be read.
         first_unreadable: the first of these, with its reason; '' without such images.
     """
@@ -31,6 +35,7 @@ class Tally:
         self.counts: dict[str, NDArray[np.int64]] = {}
         self.needs_review: dict[str, NDArray[np.int64]] = {}
         self.other: dict[str, NDArray[np.int64]] = {}
+        self.unlike: dict[str, int] = {}
         self.unreadable: dict[str, int] = {}
         self.first_unreadable = ""
         self._shown = shown
@@ -53,6 +58,8 @@ class Tally:
             ):
                 found = rows["class"].value_counts().reindex(self.classes, fill_value=0).to_numpy(np.int64)
                 counted[name] = counted.get(name, np.zeros(len(self.classes), np.int64)) + found
+            unlike = part["why"].str.contains(UNLIKE, regex=False) & (part["class"] != "")
+            self.unlike[name] = self.unlike.get(name, 0) + int(unlike.sum())
             self.unreadable[name] = self.unreadable.get(name, 0) + int((part["class"] == "").sum())
         if self._shown:
             readable = table.loc[table["class"] != "", _KEPT]
@@ -78,6 +85,12 @@ class Tally:
     def all_other(self) -> int:
         """Cells that are like none of the classes, in all smears."""
         return sum(int(each.sum()) for each in self.other.values())
+
+    def withheld(self, smear: str | None = None) -> str:
+        """Why no shares are shown of a smear, or of all together: most cells are unlike the known ones; else ''."""
+        unlike = sum(self.unlike.values()) if smear is None else self.unlike[smear]
+        cells = int((self.total() if smear is None else self.counts[smear]).sum())
+        return f"{unlike} of {cells} cells are {UNLIKE}" if unlike > MOST_UNLIKE * cells else ""
 
     def total(self) -> NDArray[np.int64]:
         """[C], cells called by each class in all smears."""

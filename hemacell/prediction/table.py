@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: How the reason begins of a prediction for an image that is out of distribution.
+UNLIKE = "unlike the cells that the model knows"
+
 Picture = TypeVar("Picture")
 _NAMED = 5  # classes in a reason
 
@@ -76,7 +79,7 @@ def _row(classes: Sequence[str], confidence_threshold: float, prediction: Predic
     more = ", …" if len(classes) > _NAMED else ""
     reasons = []
     if prediction.distance > OOD_THRESHOLD:
-        reasons.append(f"unlike the cells that the model knows ({prediction.distance:.1f} times the usual distance)")
+        reasons.append(f"{UNLIKE} ({prediction.distance:.1f} times the usual distance)")
     if prediction.none_of_these > OPEN_SET_THRESHOLD:
         reasons.append(f"like none of the {len(classes)} classes ({', '.join(classes[:_NAMED])}{more})")
     if confidence_threshold > 1:

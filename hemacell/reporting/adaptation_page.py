@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hemacell.evaluation.groups import resampled_units
 from hemacell.evaluation.site_comparison import METRICS, WayScores
 
 _LABELS = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
@@ -28,8 +29,9 @@ def adaptation_page(site: str, facts: Mapping[str, str], rows: Sequence[WayScore
         ]
         lines += [f"| | {head} |", f"| --- |{' --- | --- |' * len(METRICS)}", *map(_row, rows), ""]
         lines += [
-            "In brackets: 95 % interval, by a bootstrap over the cells; differences are paired. With labels, the "
-            "scores are of a cross-validation: the registered version has learnt from all labelled cells.",
+            f"In brackets: 95 % interval, by a bootstrap over {resampled_units(rows[0].groups, rows[0].images)}; "
+            "differences are paired. With labels, the scores are of a cross-validation: the registered version has "
+            "learnt from all labelled cells.",
             "",
         ]
     else:

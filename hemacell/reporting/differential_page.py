@@ -37,6 +37,10 @@ OTHER_NOTE = (
 )
 
 
+#: What to do where most cells are unlike the known ones.
+REMEDY = "Whole fields need find_cells=true; for another laboratory adapt the classifier by some of its pictures."
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where counts come from."""
@@ -80,7 +84,7 @@ def table_of(counted: Sequence[Differential], confusion: NDArray[np.int64] | Non
             **_columns("of_all", each.of_all, i),
             "needs_review": review,
             "unreadable": each.unreadable,
-            "note": note,
+            "note": f"no shares: {each.withheld}" if each.withheld else note,
         }
         for each in counted
         for i, (name, count, review, note) in enumerate(_lines(each, confusion))
@@ -126,6 +130,7 @@ def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs
                 "others": each.others,
                 "of_all": each.of_all is not None,
                 "corrected": each.corrected is not None,
+                "withheld": each.withheld,
                 "rows": _rows(each, origin.confusion),
                 "notes": _notes(each, origin.confusion),
                 "galleries": [
@@ -163,7 +168,7 @@ def _rows(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[
 
 def _notes(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[str, str]]:
     """The notes on the rows that have a mark; classes with the same note together."""
-    if not each.cells:  # a warning of the page covers these
+    if not each.cells or each.withheld:  # a warning of the page covers these
         return []
     together: dict[str, list[str]] = {}
     for name, _, _, note in _lines(each, confusion):
@@ -226,6 +231,11 @@ def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
         found.append(f"{origin.calibration[0].upper()}{origin.calibration[1:]}.")
     if none := [each.smear for each in counted if not each.cells]:
         found.append(f"No cell could be read in {_some(none)}: the shares there are unknown.")
+    if withheld := [each.smear for each in counted if each.withheld]:
+        found.append(
+            f"No shares are shown of {_some(withheld)}: most of its cells are unlike those that the classifier knows. "
+            f"{REMEDY}"
+        )
     if few := [each.smear for each in counted if 0 < each.cells < _FEW]:
         found.append(f"Fewer than {_FEW} cells were counted in {_some(few)}: their limits are wide.")
     return found

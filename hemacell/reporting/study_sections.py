@@ -21,6 +21,7 @@ from hemacell.evaluation.groups import units_in_a_sentence
 from hemacell.evaluation.laboratories import set_words
 from hemacell.evaluation.metrics import metric_label, study_metrics
 from hemacell.reporting.figures.registry import STUDY_FIGURES, StudyFigure
+from hemacell.reporting.laboratories_section import laboratories_section
 from hemacell.reporting.study_answer import answer
 from hemacell.reporting.study_elements import FigureInReport, Group, Section, Table
 
@@ -35,6 +36,8 @@ def sections(comparisons: Sequence[Comparison], runs: Sequence[RunRecord], facts
         found.append(_controls(first))
     found = _with_figures(found, first, runs)
     found.append(_majority_baseline(first))
+    if elsewhere := laboratories_section(comparisons, runs):
+        found.append(elsewhere)
     found += [_external(other, first, runs) for other in comparisons[1:]]
     return [*found, _method(first), _facts(facts), _runs(first, runs)]
 

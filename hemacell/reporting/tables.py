@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hemacell.prediction.summary import Tally
+from hemacell.reporting.differential_page import REMEDY
 
 
 def score_table(rows: Sequence[tuple[str, Mapping[str, float]]], keys: Sequence[str]) -> str:
@@ -17,7 +18,10 @@ def score_table(rows: Sequence[tuple[str, Mapping[str, float]]], keys: Sequence[
 
 
 def prediction_summary(tally: Tally) -> str:
-    """How many images were given each class, for the screen."""
+    """How many images were given each class, for the screen; not where most are unlike the known cells."""
+    review = f"to be reviewed: {tally.review_share:.1%} of all images"
+    if withheld := tally.withheld():
+        return f"no shares are shown: {withheld}. {REMEDY}\n{review}"
     total = tally.total()
     rows = [
         (name, count, count / max(1, total.sum())) for name, count in zip(tally.classes, total.tolist(), strict=True)
@@ -25,11 +29,5 @@ def prediction_summary(tally: Tally) -> str:
     width = max(len(name) for name in tally.classes)
     lines = [f"{name:<{width}} {count:>10} {share:>8.1%}" for name, count, share in rows]
     head = f"{'':<{width}} {'images':>10} {'share':>8}"
-    return "\n".join(
-        [
-            head,
-            *lines,
-            f"like none of the classes: {tally.all_other} of these",
-            f"to be reviewed: {tally.review_share:.1%} of all images",
-        ]
-    )
+    other = f"like none of the classes: {tally.all_other} of these"
+    return "\n".join([head, *lines, *([other] if tally.all_other else []), review])

@@ -1,5 +1,7 @@
 """Ways to classify the same cells, compared: scores, intervals and paired differences, on a page."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -41,6 +43,17 @@ def test_differences_are_to_the_first_way_and_paired(rows):
     assert names <= rows[2].metrics().keys() and not rows[0].metrics().keys() >= names
     same = compare_ways({"before": predictions(10), "adapted": predictions(10)}, 200)[1].differences["macro_f1"]
     assert same == (0, 0, 0)
+
+
+def test_groups_are_resampled_whole():
+    """Ten pictures of each cell say no more than one."""
+    groups = tuple(f"cell {number // 10}" for number in range(60))
+    way = predictions(30)
+    (alone,) = compare_ways({"before": way}, 500)
+    (grouped,) = compare_ways({"before": replace(way, groups=groups)}, 500)
+    widths = [row.intervals["accuracy"][1] - row.intervals["accuracy"][0] for row in (alone, grouped)]
+    assert grouped.groups == 6 and alone.groups == 0 and widths[1] > 2 * widths[0]
+    assert "over 6 groups of 60 images" in adaptation_page("lisc", {}, [grouped], {})
 
 
 def test_the_page_says_each_way_or_that_nothing_can_be_said(rows):

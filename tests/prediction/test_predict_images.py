@@ -76,6 +76,28 @@ def test_cut_short_anywhere_the_file_is_that_of_an_unbroken_run(inputs, tmp_path
         assert not folder_of(output).exists()
 
 
+def test_threads_change_no_bit_and_leave_torch_with_its_own(inputs, tmp_path):
+    import torch
+
+    outputs = {threads: tmp_path / f"{threads}.csv" for threads in (1, 3)}
+    before, used = torch.get_num_threads(), set()
+
+    class Watched(Network):
+        def predict_framed(self, pictures):
+            used.add(torch.get_num_threads())
+            return super().predict_framed(pictures)
+
+    for threads, output in outputs.items():
+        with open_parts(output, "k", FACTS, len(inputs), 6) as parts:
+            classify(Watched(), inputs, parts, "models:/m/1", batch=3, threads=threads)
+            parts.publish(lambda digest: None)
+        assert used == {before if threads == 1 else 1}
+        assert torch.get_num_threads() == (threads if threads > 1 else before)
+        used.clear()
+    torch.set_num_threads(before)
+    assert outputs[1].read_bytes() == outputs[3].read_bytes()
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_what_the_file_holds(inputs, tmp_path, suffix):
     output = tmp_path / f"cells{suffix}"

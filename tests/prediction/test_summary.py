@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hemacell.prediction.differential.shares import differentials
 from hemacell.prediction.summary import first_to_review, tallied
+from hemacell.reporting.tables import prediction_summary
 
 CLASSES = ("A", "B", "C")
 
@@ -80,3 +82,23 @@ def test_the_first_to_review_are_those_of_the_whole_table(predictions, most):
 
 def test_nothing_to_review(predictions):
     assert not len(first_to_review([predictions[predictions["class"] == ""]], 5))
+
+
+@pytest.mark.parametrize(("unlike", "withheld"), [(0, False), (3, False), (4, True), (6, True)])
+def test_no_shares_of_a_smear_most_of_whose_cells_are_unlike_the_known_ones(unlike, withheld):
+    whys = ["unlike the cells that the model knows (2.1 times the usual distance)"] * unlike + [""] * (6 - unlike)
+    rows = [(f"{n}.jpg", "A", 0.9, bool(why), why) for n, why in enumerate(whys)]
+    rows += [("7.jpg", "B", 0.9, False, "")] * 6 + [("8.jpg", "", np.nan, True, "has zero size")]
+    table = pd.DataFrame(rows, columns=["image", "class", "probability", "needs_review", "why"])
+    tally = tallied(CLASSES, [table[:2], table[2:]], ["s"] * 6 + ["t"] * 7)
+    assert tally.unlike == {"s": unlike, "t": 0} and not tally.withheld("t") and not tally.withheld()
+    assert bool(tally.withheld("s")) is withheld
+    assert not withheld or tally.withheld("s").startswith(f"{unlike} of 6 cells are unlike the cells")
+    assert ("no shares are shown" in prediction_summary(tally)) is False
+    counted = {each.smear: each for each in differentials(tally, np.eye(3, dtype=int) * 50, resamples=200)}
+    assert np.isnan(counted["s"].raw.share).all() == np.isnan(counted["s"].corrected.share).all() == withheld
+    assert counted["s"].counts.tolist() == [6, 0, 0] and counted["t"].raw.share.tolist() == [0, 1, 0]
+    alone = tallied(CLASSES, [table[:6]], ["s"] * 6)
+    said = prediction_summary(alone)
+    assert ("no shares are shown" in said) is withheld and ("%" in said.splitlines()[0]) is False
+    assert f"to be reviewed: {unlike / 6:.1%}" in said

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from hemacell.data.images import read_rgb
+from hemacell.evaluation.predictions import read_predictions
+from tests.fields.drawn import drawn_field
 from tests.projects.conftest import CLASSES
 
 
@@ -87,7 +89,7 @@ def test_with_labels_a_version_is_registered_for_the_laboratory(own, laboratory,
     assert done.returncode == 0, done.stderr
     run = next(each for each in own.runs("tags.`hemacell.job` = 'adapt'") if each.info.status == "FINISHED")
     assert run.info.run_name == "hemacell-wbc for other with labels" and "Adapted to other" in done.stdout
-    assert "1 rows name no picture" in done.stderr
+    assert "1 rows name no picture" in done.stderr and "1 pictures with the label - are left out" in done.stderr
 
     version = own.client.get_model_version_by_alias("hemacell-wbc", "site-other")
     assert own.client.get_model_version_by_alias("hemacell-wbc", "sample").version == before.version
@@ -97,7 +99,9 @@ def test_with_labels_a_version_is_registered_for_the_laboratory(own, laboratory,
     metrics = run.data.metrics
     assert {"before/macro_f1", "adapted/macro_f1", "labelled/macro_f1_low"} <= metrics.keys()
     assert sum(metrics[f"share/{name}"] for name in CLASSES) == pytest.approx(1)
-    assert "25 labelled cells of other" in own.files(run.info.run_id)["adaptation.md"].read_text()
+    files = own.files(run.info.run_id)
+    assert "25 labelled cells of other" in files["adaptation.md"].read_text()
+    assert len(read_predictions(files["predictions.json"]).labels) == 25
 
     for given in ({"site": "other"}, {"model": "models:/hemacell-wbc@site-other"}):
         output = tmp_path / f"{len(given)}{next(iter(given))}.csv"
@@ -118,10 +122,30 @@ def test_with_labels_a_version_is_registered_for_the_laboratory(own, laboratory,
 
 
 @pytest.mark.slow
-def test_without_labels_nothing_is_promised(own, laboratory):
+def test_the_cells_of_whole_fields_will_do(own, sample, tmp_path):
+    folder = shutil.copytree(sample, tmp_path / "sample-1-0", ignore=shutil.ignore_patterns("WBC_*", "CAM16*", "pRCC*"))
+    (folder / "fields").mkdir()
+    for number in range(3):
+        field = drawn_field([(150 + 20 * number, 120), (450, 300 + 10 * number), (250, 380)])
+        Image.fromarray(field).save(folder / "fields" / f"{number}.png")
+    run = own.run("adapt", model="hemacell-wbc", images=folder / "fields", find_cells=True, site="fields")
+    assert "- pictures: 9 of fields" in own.files(run.info.run_id)["adaptation.md"].read_text()
+
+
+@pytest.mark.slow
+def test_without_labels_nothing_is_promised(own, laboratory, tmp_path):
     run = own.run("adapt", model="hemacell-wbc", images=laboratory[0], site="silent")
     page = own.files(run.info.run_id)["adaptation.md"].read_text()
     assert "Without labels nothing can be said" in page and "before/macro_f1" not in run.data.metrics
+    counted = own.mlflow_run(
+        "predict",
+        model="hemacell-wbc",
+        site="silent",
+        images=laboratory[0],
+        output=tmp_path / "c.csv",
+        differential=True,
+    )
+    assert "as it was adapted without labels: the counts are not corrected" in counted.stderr
     scored = own.run("evaluate", model="hemacell-wbc", site="silent")
     version = own.client.get_model_version_by_alias("hemacell-wbc", "site-silent").version
     assert scored.data.tags["classifier.wbc"] == f"models:/hemacell-wbc/{version}"

@@ -143,7 +143,9 @@ def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
     assert done.returncode == 0, done.stderr
     for noise in ("Traceback", "Warning:", "Downloading artifacts"):
         assert noise not in done.stdout + done.stderr
-    assert "classifying: " in done.stderr and "images/s" in done.stderr and "Neutrophil" in done.stdout
+    assert "classifying: " in done.stderr and "images/s" in done.stderr
+    # noise is unlike any cell
+    assert "no shares are shown: 40 of 40 cells are unlike the cells that the model knows" in done.stdout
     assert "warning: 4 of 44 images could not be read" in done.stderr and "smear b/cut.jpg: is truncated" in done.stderr
 
     table = pd.read_csv(output, keep_default_na=False)
@@ -181,7 +183,8 @@ def test_by_mlflow_run_and_the_same_again(trained, cells, tmp_path):
     counted = pd.read_csv(tmp_path / "cells.differential.csv")
     assert list(counted["smear"].unique()) == ["smear a", "smear b"]
     assert counted.groupby("smear")["count"].sum().to_dict() == {"smear a": 25, "smear b": 15}
-    assert counted["corrected"].notna().all() and set(counted["unreadable"]) == {0, 4}
+    assert counted["corrected"].isna().all() and counted["note"].str.startswith("no shares: ").all()
+    assert set(counted["unreadable"]) == {0, 4}
     assert "This is not a result" not in (tmp_path / "cells.differential.html").read_text()
 
     again = subprocess.run(
@@ -483,7 +486,7 @@ def test_a_model_whose_test_answers_are_gone(trained, cells, tmp_path, monkeypat
     predict(trained, cells, tmp_path / "cells.csv", differential=True)
     assert "the run with the test predictions of models:/hemacell-wbc/1 is gone" in capsys.readouterr().err
     counted = pd.read_csv(tmp_path / "cells.differential.csv")
-    assert counted["corrected"].isna().all() and counted["share"].notna().all()
+    assert counted["corrected"].isna().all() and counted["note"].str.startswith("no shares: ").all()
     assert "uncorrected" in (tmp_path / "cells.differential.html").read_text()
 
 

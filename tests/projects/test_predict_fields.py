@@ -155,3 +155,18 @@ def test_pictures_of_single_cells(own, tmp_path, capsys):
     assert (
         "as wide as their pictures: where each picture shows one cell, leave find_cells out" in capsys.readouterr().err
     )
+
+
+@pytest.mark.slow
+def test_fields_that_are_taken_for_cells(own, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        field = drawn_field([(150 + 50 * number, 240)], noise=12)
+        Image.fromarray(field).save(tmp_path / "in" / f"{number}.png")
+    run = own.run("predict", images=tmp_path / "in", output=tmp_path / "cells.csv", differential=True)
+    said = capsys.readouterr()
+    assert "warning: 5 of 5 pictures look like whole fields of a smear" in said.err and "find_cells=true" in said.err
+    assert "no shares are shown: 5 of 5 cells are unlike" in said.out
+    table = pd.read_csv(tmp_path / "cells.csv", keep_default_na=False)
+    assert table["why"].str.contains("looks like a field").all() and run.info.status == "FINISHED"
+    assert pd.read_csv(tmp_path / "cells.differential.csv")["share"].isna().all()

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from hemacell.prediction.differential.shares import differential
+from hemacell.prediction.differential.shares import differential, differentials
 from hemacell.prediction.inputs import read_inputs
 from hemacell.prediction.summary import tallied
 from hemacell.reporting.differential_page import Origin, write_page, write_table
@@ -180,3 +180,25 @@ def test_the_page_as_a_browser_shows_and_prints_it(tmp_path, smears):
     assert drawn((0, 90, 90)) > 4000 and drawn((90, 90, 90)) > 4000
     pages = re.findall(rb"/Type\s*/Page\b", printed.read_bytes())
     assert printed.read_bytes()[:5] == b"%PDF-" and 1 <= len(pages) <= 4
+
+
+def test_a_smear_of_unlike_cells_has_counts_and_no_shares(tmp_path, smears):
+    inputs, tally = smears
+    tally.unlike["one"] = 3
+    confusion = np.array([[80, 20], [5, 295]])
+    counted = differentials(tally, confusion, resamples=200)
+    origin = {name: "" for name in ("model", "source", "output", "run", "crop", "own_crop")}
+    write_table(tmp_path / "d.csv", counted, confusion)
+    write_page(
+        tmp_path / "d.html",
+        counted,
+        tally,
+        inputs,
+        Origin(**origin, sample=False, confusion=confusion, confidence_threshold=0.7),
+    )
+    table = pd.read_csv(tmp_path / "d.csv")
+    assert table["share"].isna().tolist() == table["corrected"].isna().tolist() == [False, False, True, True]
+    assert table["note"][2].startswith("no shares: 3 of 5 cells are unlike") and table["count"].sum() == 11
+    page = (tmp_path / "d.html").read_text(encoding="utf-8")
+    assert page.count("No shares are shown: 3 of 5 cells are unlike the cells that the model knows") == 1
+    assert "No shares are shown of one: most of its cells" in page and "find_cells=true" in page

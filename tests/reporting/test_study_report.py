@@ -174,6 +174,7 @@ def test_sections_come_in_the_order_in_which_they_are_read(report, page):
         "Confusion matrices",
         "Training curves",
         "Majority-class baseline",
+        "Other laboratories",
         "Another laboratory: jtsc",
         "Another laboratory: lisc",
         "Method",

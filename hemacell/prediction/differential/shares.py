@@ -19,7 +19,7 @@ kinds are: the share of other cells is what was called so, not what is there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,6 +62,8 @@ class Differential:
     """[C], cells that are like none of the classes, by the nearest one; not in `counts`. None where none is told"""
     of_all: Limits | None = None
     """[C + 1], shares of all readable cells, the last that of `other`; corrected where the errors are known"""
+    withheld: str = ""
+    """why its shares are not shown, and are NaN; '' where they are"""
 
     @property
     def others(self) -> int:
@@ -134,7 +136,7 @@ def differentials(
 
     `tells_other`: whether the classifier can tell cells that are like none of its classes.
     """
-    return [
+    counted = [
         differential(
             smear,
             tally.classes,
@@ -148,6 +150,16 @@ def differentials(
         )
         for smear in tally.counts
     ]
+    return [_withheld(each, tally.withheld(each.smear)) for each in counted]
+
+
+def _withheld(each: Differential, reason: str) -> Differential:
+    """The counts without their shares, where there is a reason."""
+    if not reason:
+        return each
+    nothing, of_all = _nothing(len(each.classes)), _nothing(len(each.classes) + 1)
+    corrected = each.corrected and nothing
+    return replace(each, raw=nothing, corrected=corrected, of_all=each.of_all and of_all, withheld=reason)
 
 
 def _shares_of_all(called: NDArray[np.int64], confusion: ArrayLike | None, **bootstrap: int) -> Limits:

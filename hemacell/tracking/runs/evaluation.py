@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hemacell.evaluation.classification import Evaluation
+    from hemacell.evaluation.predictions import Predictions
 
 
 def log_evaluation(
@@ -28,12 +29,17 @@ def log_evaluation(
         prefix: `test` or `external/lisc`; files that are not of the test split lie in a folder of that name.
         step: of the metrics.
     """
-    from hemacell.evaluation.predictions import write_predictions
-
     run.metrics({f"{prefix}/{name}": value for name, value in evaluation.metrics().items()}, step)
     folder = "" if prefix == "test" else f"{prefix}/"
     for name, figure in figures.items():
         run.figure(figure, f"{folder}{name}.png")
+    log_predictions(run, evaluation.predictions, folder)
+
+
+def log_predictions(run: Tracker, predictions: Predictions, folder: str = "") -> None:
+    """Log predictions.json, in a folder of the run (`external/lisc/`) or at its top."""
+    from hemacell.evaluation.predictions import write_predictions
+
     with tempfile.TemporaryDirectory() as scratch:
-        file = write_predictions(Path(scratch) / PREDICTIONS, evaluation.predictions)
+        file = write_predictions(Path(scratch) / PREDICTIONS, predictions)
         run.artifact(file, f"{folder}{PREDICTIONS}")
