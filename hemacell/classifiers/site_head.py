@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from hemacell.classifiers.cells import CellImages
@@ -28,7 +30,7 @@ STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 _FOLDS = 5
 _BIAS = 0.1  # of the penalty of a weight: a class that is not there may become unlikely
-_ITERATIONS = 50
+_ITERATIONS, _GRADIENT = 500, 1e-6  # of the search: steps at most, and where it may stop
 
 
 class Layers(NamedTuple):
@@ -121,10 +123,11 @@ def move_layers(given: Layers, labels: np.ndarray, classes: Sequence[str], group
             "too, or adapt without labels"
         )
     folds = _folds(labels, _FOLDS, groups)
-    held_out = {strength: _held_out(given, labels, folds, strength) for strength in STRENGTHS}
+    held_out = _held_out(given, labels, folds)
     losses = {strength: -found[np.arange(len(labels)), labels].mean() for strength, found in held_out.items()}
     strength = min(losses, key=lambda each: losses[each])
-    return Moved(_moved(given, labels, strength), strength, held_out[strength])
+    layers = [_ridge(each, labels, strength) for each in _problems(given)]
+    return Moved(layers, strength, held_out[strength])
 
 
 def _folds(labels: np.ndarray, most: int, groups: Sequence[str] = ()) -> np.ndarray:
@@ -144,44 +147,60 @@ def _folds(labels: np.ndarray, most: int, groups: Sequence[str] = ()) -> np.ndar
     return fold_of[units]
 
 
-def _held_out(given: Layers, labels: np.ndarray, folds: np.ndarray, strength: float) -> np.ndarray:
-    found = np.empty((len(labels), given.layers[0].out_features))
+def _held_out(given: Layers, labels: np.ndarray, folds: np.ndarray) -> dict[float, np.ndarray]:
+    """For each of `STRENGTHS` what `Moved.held_out` is."""
+    found = {strength: np.empty((len(labels), given.layers[0].out_features)) for strength in STRENGTHS}
     for fold in np.unique(folds):
         inside = folds != fold
-        moved = _moved(given.of(inside), labels[inside], strength)
-        found[~inside] = log_probabilities(given.of(~inside).probabilities(moved))
+        problems, others = _problems(given.of(inside)), given.of(~inside)
+        for strength, into in found.items():
+            moved = [_ridge(each, labels[inside], strength) for each in problems]
+            into[~inside] = log_probabilities(others.probabilities(moved))
     return found
 
 
-def _moved(given: Layers, labels: np.ndarray, strength: float) -> list[tuple[Tensor, Tensor]]:
-    wanted = torch.from_numpy(labels)
-    return [_ridge(layer, each, wanted, strength) for layer, each in zip(given.layers, given.inputs, strict=True)]
+class _Problem(NamedTuple):
+    """What is the same for all labels and strengths of one layer and some images."""
+
+    layer: nn.Linear
+    base: np.ndarray
+    """float64 [N * views, C], logits before"""
+    rows: np.ndarray
+    """float64 [N * views, R], inputs in the directions that they span, with a mean squared length of 1"""
+    to_inputs: Tensor
+    """float64 [R, F], brings a change of weights to the inputs as they are"""
 
 
-def _ridge(layer: nn.Linear, inputs: Tensor, labels: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one layer, by L-BFGS in float64; inputs are scaled to a mean squared length of 1.
+def _problems(given: Layers) -> list[_Problem]:
+    return [_problem(layer, inputs) for layer, inputs in zip(given.layers, given.inputs, strict=True)]
 
-    Weights change only in directions that the rows span, as the penalty forbids all others: the search is among these,
-    of which there are far fewer than inputs.
-    """
-    views = inputs.shape[1]
-    rows = inputs.flatten(0, 1).double()
-    scale = rows.square().sum(1).mean().sqrt().clamp_min(1e-12)
-    directions = torch.linalg.qr((rows / scale).T)[0]
-    rows, wanted = rows / scale @ directions, labels.repeat_interleave(views)
+
+def _problem(layer: nn.Linear, inputs: Tensor) -> _Problem:
+    """Weights change only in directions that the inputs span, as the penalty forbids all others; these are few."""
+    flat = inputs.flatten(0, 1).double()
+    scale = flat.square().sum(1).mean().sqrt().clamp_min(1e-12)
+    directions = torch.linalg.qr((flat / scale).T)[0]
     base = F.linear(inputs.flatten(0, 1), layer.weight, layer.bias).detach().double()
-    change = torch.zeros(layer.out_features, rows.shape[1] + 1, dtype=torch.double, requires_grad=True)
-    optimiser = torch.optim.LBFGS([change], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+    return _Problem(layer, base.numpy(), (flat / scale @ directions).numpy(), directions.T / scale)
 
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        logits = base + rows @ change[:, :-1].T + change[:, -1]
-        error = F.cross_entropy(logits, wanted, reduction="sum") / views
-        found = strength * error + change[:, :-1].square().sum() / 2 + _BIAS * change[:, -1].square().sum() / 2
-        found.backward()
-        return found
 
-    optimiser.step(loss)
-    moved = change.detach()
-    weights = moved[:, :-1] @ directions.T / scale
-    return layer.weight.detach() + weights.float(), layer.bias.detach() + moved[:, -1].float()
+def _ridge(problem: _Problem, labels: np.ndarray, strength: float) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one layer after labels int64 [N]."""
+    layer, base, rows, to_inputs = problem
+    views = len(rows) // len(labels)
+    right = np.eye(layer.out_features)[np.repeat(labels, views)]
+    weight = strength / views
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        change = flat.reshape(layer.out_features, -1)
+        logs = log_softmax(base + rows @ change[:, :-1].T + change[:, -1], axis=1)
+        penalty = np.square(change[:, :-1]).sum() / 2 + _BIAS * np.square(change[:, -1]).sum() / 2
+        error = weight * (np.exp(logs) - right)
+        gradient = np.column_stack([error.T @ rows + change[:, :-1], error.sum(0) + _BIAS * change[:, -1]])
+        return float(penalty - weight * logs[right > 0].sum()), gradient.ravel()
+
+    start = np.zeros(layer.out_features * (rows.shape[1] + 1))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "gtol": _GRADIENT})
+    change = torch.from_numpy(found.x.reshape(layer.out_features, -1))
+    weights = (change[:, :-1] @ to_inputs).float()
+    return layer.weight.detach() + weights, layer.bias.detach() + change[:, -1].float()

@@ -9,7 +9,7 @@ from torch import nn
 
 from hemacell.classifiers.cells import CellImages
 from hemacell.classifiers.model import ClassifierModel
-from hemacell.classifiers.site_head import _folds, _ridge, last_layers_of, learn_from_labels
+from hemacell.classifiers.site_head import _folds, _problem, _ridge, last_layers_of, learn_from_labels
 from hemacell.core.errors import UserError
 from tests.small_classifiers import small_config, small_network
 
@@ -21,7 +21,7 @@ def test_a_layer_is_that_of_a_slow_solver(images):
     torch.manual_seed(0)
     layer = nn.Linear(7, 3)
     inputs, labels = torch.randn(images, 2, 7), torch.from_numpy(RNG.integers(0, 3, images))
-    weight, bias = _ridge(layer, inputs, labels, 0.7)
+    weight, bias = _ridge(_problem(layer, inputs), labels.numpy(), 0.7)
 
     rows = inputs.flatten(0, 1).double().numpy()
     scale = np.sqrt(np.square(rows).sum(1).mean())
