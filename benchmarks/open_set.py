@@ -46,11 +46,13 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--laboratories", default="")
+    parser.add_argument("--threads", type=int, default=0)
     asked = parser.parse_args()
     settings = WbcSettings.checked(
         data=asked.data,
         encoders=("imagenet", "morphology"),
         steps=asked.steps,
+        threads=asked.threads,
         precision="float32",
         register_model=False,
         num_evals=1,

@@ -93,11 +93,12 @@ class ClassifierConfig(BaseModel):
     def open_set_in_words(self) -> str:
         """One line on the cells that are called none of the classes."""
         if not self.open_set_rate:
-            return "no cell is called none of the classes: too few val cells to set a limit"
+            return "no cell is called none of the classes: val had too few cells to set a limit, or none was asked for"
+        where = f"moved with the pictures of {self.adapted_to}" if self.adapted_to else "set on val"
         return (
-            f"a cell that is like none of the {len(self.classes)} classes is flagged; so are "
-            f"{100 * self.open_set_rate:g} % of the known ones (set on {self.calibration_images} val cells), and not "
-            "all cells of other kinds are found"
+            f"a cell that is like none of the {len(self.classes)} classes is flagged; so are about "
+            f"{100 * self.open_set_rate:g} % of the known ones (the limit is {where}), and not all cells of other "
+            "kinds are found"
         )
 
 

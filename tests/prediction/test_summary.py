@@ -89,7 +89,9 @@ def test_no_shares_of_a_smear_most_of_whose_cells_are_unlike_the_known_ones(unli
     whys = ["unlike the cells that the model knows (2.1 times the usual distance)"] * unlike + [""] * (6 - unlike)
     rows = [(f"{n}.jpg", "A", 0.9, bool(why), why) for n, why in enumerate(whys)]
     rows += [("7.jpg", "B", 0.9, False, "")] * 6 + [("8.jpg", "", np.nan, True, "has zero size")]
-    table = pd.DataFrame(rows, columns=["image", "class", "probability", "needs_review", "why"])
+    table = pd.DataFrame(rows, columns=["image", "class", "probability", "needs_review", "why"]).assign(
+        none_of_these=0.5
+    )
     tally = tallied(CLASSES, [table[:2], table[2:]], ["s"] * 6 + ["t"] * 7)
     assert tally.unlike == {"s": unlike, "t": 0} and not tally.withheld("t") and not tally.withheld()
     assert bool(tally.withheld("s")) is withheld
@@ -102,3 +104,15 @@ def test_no_shares_of_a_smear_most_of_whose_cells_are_unlike_the_known_ones(unli
     said = prediction_summary(alone)
     assert ("no shares are shown" in said) is withheld and ("%" in said.splitlines()[0]) is False
     assert f"to be reviewed: {unlike / 6:.1%}" in said
+
+
+def test_other_cells_are_counted_apart_only_where_they_are_told(predictions):
+    tally = tallied(CLASSES, [predictions], ["all"] * 200)
+    (plain,), (told,) = differentials(tally, None), differentials(tally, None, tells_other=True)
+    assert plain.other is None and plain.of_all is None and plain.cells == told.cells
+    assert told.others == tally.all_other and (told.counts + told.other == plain.counts).all()
+    assert told.of_all.share == pytest.approx(np.append(told.counts, told.others) / told.cells)
+    known = np.diag([50, 50, 50])
+    (corrected,) = differentials(tally, known, tells_other=True, resamples=200)
+    assert corrected.of_all.share == pytest.approx(told.of_all.share)
+    assert (corrected.of_all.low <= told.of_all.share).all() and (corrected.of_all.high[:2] > 0.1).all()

@@ -76,6 +76,7 @@ def test_a_served_classifier_answers_in_order_and_excuses_bad_rows(store, regist
         "DataType.double",
         "DataType.boolean",
         "DataType.string",
+        "DataType.double",
     ]
 
 
