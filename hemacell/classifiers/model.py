@@ -72,6 +72,10 @@ class PixelClassifier(CellClassifier):
     def early_features(self, images: Tensor) -> list[Tensor]:
         """Features [N, C, h, w] of the first layers, by which unfamiliar images are noticed."""
 
+    def logits_and_early(self, images: Tensor, embeddings: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """`logits` and `early_features`; a network with both on its way computes the features once."""
+        return self.logits(images, embeddings), self.early_features(images)
+
     @property
     @abstractmethod
     def saliency_layer(self) -> nn.Module:
@@ -94,7 +98,7 @@ def view_logits(network: CellClassifier, images: Tensor, embeddings: Sequence[Te
     Returns:
         float32 [views, N, classes].
     """
-    return network.logits(dihedral_views(images, views), embeddings).float().unflatten(0, (views, -1))
+    return _of_views(network.logits(dihedral_views(images, views), embeddings), views)
 
 
 def mean_probabilities(network: CellClassifier, images: Tensor, embeddings: Sequence[Tensor], views: int) -> Tensor:
@@ -235,12 +239,19 @@ class ClassifierModel(nn.Module):
         pixels = _scaled(images)
         seen = self.crop(pixels)
         shown = [seen if crop is self.crop else crop(pixels) for crop in self.encoder_crops]
-        embeddings = self._embeddings(shown)
-        with self._autocast():
-            logits = view_logits(self.network, seen, embeddings, self.config.views)
+        embeddings, views = self._embeddings(shown), self.config.views
         assert self.detector is not None, "the classifier is not calibrated yet"
-        distance = self.detector(self._low_level_features(seen, shown))
-        kind = measured_kind(self.network.standardisers, embeddings, self.config.views)
+        if isinstance(self.network, PixelClassifier) and self.precision == "float32":
+            each, early = self.network.logits_and_early(dihedral_views(seen, views), embeddings)
+            logits = _of_views(each, views)
+            # of the upright view
+            features = low_level_features(seen, [each.unflatten(0, (views, -1))[0] for each in early])
+        else:
+            with self._autocast():
+                logits = view_logits(self.network, seen, embeddings, views)
+            features = self._low_level_features(seen, shown)
+        distance = self.detector(features)
+        kind = measured_kind(self.network.standardisers, embeddings, views)
         score = self.open_set(top_logit(logits), distance, kind) if self.open_set else torch.zeros_like(distance)
         return self.apply_temperature(logits.softmax(-1).mean(0)), distance, score
 
@@ -431,6 +442,11 @@ class ClassifierModel(nn.Module):
 
     def _tensor(self, pixels: np.ndarray, part: slice | np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(pixels[part])).to(self.device)  # a copy: torch warns of read-only memory maps
+
+
+def _of_views(logits: Tensor, views: int) -> Tensor:
+    """Logits float32 [views, N, classes] of [views * N, classes]."""
+    return logits.float().unflatten(0, (views, -1))
 
 
 def _scaled(images: Tensor) -> Tensor:

@@ -55,6 +55,7 @@ WBC: dict[str, Any] = {
     "learning_rate": 1e-3,
     "limit": 150,
     "train_views": 2,
+    "tta_views": 2,
     "decoded_size": 96,
     "image_size": 32,
     "encoder_size": 32,
