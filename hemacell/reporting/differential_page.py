@@ -38,7 +38,7 @@ OTHER_NOTE = (
 
 
 #: What to do where most cells are unlike the known ones.
-REMEDY = "Whole fields need find_cells=true; for another laboratory adapt the classifier by some of its pictures."
+REMEDY = "For another laboratory adapt the classifier by some of its pictures; whole fields need find_cells=true."
 
 
 @dataclass(frozen=True)
