@@ -62,8 +62,7 @@ class CellNetwork(nn.Module):
         self.width = 2 * inputs
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.activation(self.norm(self.stages(self._stem(images))))
-        return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
+        return self.after(self._stem(images), 0)
 
     def early(self, images: Tensor, stages: int) -> list[Tensor]:
         """Features [N, C, h, w] after the stem and after each block of the first `stages` stages."""
@@ -71,6 +70,13 @@ class CellNetwork(nn.Module):
         for block in list(self.stages)[: sum(self.blocks[:stages])]:
             found.append(block(found[-1]))
         return found
+
+    def after(self, features: Tensor, stages: int) -> Tensor:
+        """What `forward` returns, from the features after the first `stages` stages: the last of `early`."""
+        for block in list(self.stages)[sum(self.blocks[:stages]) :]:
+            features = block(features)
+        features = self.activation(self.norm(features))
+        return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
 
     def _stem(self, images: Tensor) -> Tensor:
         return self.stem((images - 0.5) / 0.25)

@@ -72,14 +72,17 @@ class FusedClassifier(PixelClassifier):
             images: float [N, 3, H, W] in [0, 1].
             embeddings: for each encoder [N, width], in the order of `names`.
         """
-        branches = [self.dropout(self.cell(images))]
+        return self._heads(self.cell(images), embeddings)
+
+    def _heads(self, cell: Tensor, embeddings: Sequence[Tensor]) -> list[Tensor]:
+        branches = [self.dropout(cell)]
         logits = [self.cell_head(branches[0])]
         for projection, head, embedding in zip(self.projections, self.heads, embeddings, strict=True):
             branches.append(projection(embedding))
             logits.append(head(branches[-1]))
         if len(branches) > 1:
             if self.training and self.branch_dropout > 0:
-                kept = torch.rand(len(images), len(branches), device=images.device) >= self.branch_dropout
+                kept = torch.rand(len(cell), len(branches), device=cell.device) >= self.branch_dropout
                 branches = [branch * keep.unsqueeze(1) for branch, keep in zip(branches, kept.unbind(1), strict=True)]
             logits.append(self.fused_head(torch.cat(branches, 1)))
         return logits
@@ -95,6 +98,10 @@ class FusedClassifier(PixelClassifier):
 
     def logits(self, images: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
         return mean_logits(self(images, embeddings))
+
+    def logits_and_early(self, images: Tensor, embeddings: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        early = self.early_features(images)
+        return mean_logits(self._heads(self.cell.after(early[-1], EARLY_STAGES), embeddings)), early
 
     def early_features(self, images: Tensor) -> list[Tensor]:
         return self.cell.early(images, EARLY_STAGES)

@@ -304,10 +304,12 @@ class ViewSettings(AugmentationSettings):
         0, ge=0, description="stored views per training image; 0 for 6000 / images, 2 to 16", examples=[8]
     )
     tta_views: Key[int] = Field(
-        2,
-        ge=1,
+        0,
+        ge=0,
         le=8,
-        description="flips and quarter turns that a prediction is averaged over; its time grows with them",
+        description="flips and quarter turns that a prediction is averaged over; its time grows with them. "
+        "0 for 1 where method=fusion has encoders that are networks, else 2",
+        examples=[2],
     )
     jitter_zoom: Zoom = 1.1
     jitter_shift: Shift = 0.02
@@ -361,4 +363,7 @@ class CalibrationSettings(Settings):
     )
     ood_false_positive_rate: Key[float] = Field(
         0.01, ge=0, lt=1, description="share of cells like the known ones that may be flagged as out of distribution"
+    )
+    open_set_false_positive_rate: Key[float] = Field(
+        0.02, ge=0, lt=1, description="share of cells of the known classes that may be flagged as none of them; 0: none"
     )

@@ -227,6 +227,12 @@ class WbcSettings(CellSettings):
     checkpoint_selection: CheckpointSelection = "last"
     register_model: Record[bool] = Field(True, description="register the classifier")
 
+    @property
+    def prediction_views(self) -> int:
+        """`tta_views`, or how many of them pay: beside frozen networks more than one bring nothing on val."""
+        alone = self.method != "fusion" or set(self.encoders) <= {"none", "morphology"}
+        return self.tta_views or (2 if alone else 1)
+
     @model_validator(mode="after")
     def _one_amount(self) -> WbcSettings:
         if self.fraction != 1.0 and self.labels_per_class is not None:

@@ -147,7 +147,7 @@ def embed_cells(
         return cell_images(cells.decoded, part, list(encoders.values()), views, job.cache, settings.precision, progress)
 
     stored = METHODS[settings.method].stored_views(settings, len(cells.parts["train"]))
-    turns = StoredViews(settings.tta_views, augmented=False)
+    turns = StoredViews(settings.prediction_views, augmented=False)
     images = {
         split: embedded(split, part, stored if split == "train" else turns) for split, part in cells.parts.items()
     }
@@ -171,7 +171,7 @@ def fit_method(
         crop=central_part(settings),
         framing=as_trained(framing_of(settings), cells.pictures.site),
         site=cells.pictures.site,
-        views=settings.tta_views,
+        views=settings.prediction_views,
         encoders=tuple(cells.encoders),
         method=settings.method,
     )
@@ -210,6 +210,7 @@ def calibrate_on_val(
         settings.target_risk,
         settings.ood_false_positive_rate,
         known_groups(val),
+        settings.open_set_false_positive_rate,
     )
     scores = classification_metrics(val.labels, found.val.probabilities, val.classes)
     over_all = {f"calibrated_val/{name}": value for name, value in scores.items() if "/" not in name}

@@ -91,18 +91,20 @@ def test_by_mlflow_run(own, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_scored_is_one_line(own, other_laboratory, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"find_cells": True}, "no boxes found; expected a table with the columns"),
+        ({"adapt": True}, "adapt=true is for"),
+    ],
+)
+def test_what_is_refused(own, other_laboratory, tmp_path, capsys, given, words):
     from hemacell.cli import main
     from hemacell.config.jobs import JOBS
 
-    def refused(**given):
-        arguments = own.command("evaluate", threads=1, **given)[3:]
-        with own.here(), pytest.raises(SystemExit) as end:
-            main(JOBS["evaluate"], import_module("projects.evaluate").run, arguments)
-        assert end.value.code == 2
-        assert not own.runs("attributes.status = 'RUNNING'")
-        return capsys.readouterr().err
-
-    wanted = "no boxes found; expected a table with the columns"
-    assert wanted in refused(data=other_laboratory, find_cells=True)
-    assert "adapt=true is for pictures of single cells" in refused(data=made(tmp_path / "data", "table"), adapt=True)
+    data = made(tmp_path / "data", "table") if "adapt" in given else other_laboratory
+    given = own.command("evaluate", data=data, threads=1, **given)[3:]
+    with own.here(), pytest.raises(SystemExit) as end:
+        main(JOBS["evaluate"], import_module("projects.evaluate").run, given)
+    assert end.value.code == 2 and words in capsys.readouterr().err
+    assert not own.runs("attributes.status = 'RUNNING'")

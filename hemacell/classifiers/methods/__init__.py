@@ -110,7 +110,7 @@ class Method(ABC):
         """
         from hemacell.encoders.embeddings import StoredViews
 
-        return StoredViews(settings.tta_views, augmented=False)
+        return StoredViews(settings.prediction_views, augmented=False)
 
     @abstractmethod
     def fit(self, data: TrainingData, context: FitContext) -> Fitted:
