@@ -229,7 +229,9 @@ def _log_classes(
     pairs = [(row, label, each, predictions[row]) for row, label in matched if not isinstance(each := shown[row], str)]
     read = [(row, label, each, made) for row, label, each, made in pairs if not isinstance(made, str)]
     answers = Answers(
-        np.stack([made.probabilities for *_, made in read]), np.array([made.distance for *_, made in read])
+        np.stack([made.probabilities for *_, made in read]),
+        np.array([made.distance for *_, made in read]),
+        np.array([made.none_of_these for *_, made in read]),
     )
     names = [cells.places[row] for row, *_ in read]
     scored = Predictions(
