@@ -23,7 +23,8 @@ def adapted(model: ClassifierModel, pixels: np.ndarray, embeddings: Sequence[np.
     Every method that standardises embeddings can do with other means and deviations (see `site_statistics`). They are
     those of the classes in equal shares, as far as the classifier's own predictions tell them, round by round. What its
     detector calls usual moves with the laboratory too: the features that distances are measured in are standardised by
-    the laboratory's own pictures, and the threshold rises where more than one in a hundred of these were flagged.
+    the laboratory's own pictures, and the threshold rises where more than one in a hundred of these were flagged. The
+    limit for cells of no class moves with what is usual there.
 
     Args:
         model: calibrated; it stays as it is.
@@ -48,7 +49,27 @@ def adapted(model: ClassifierModel, pixels: np.ndarray, embeddings: Sequence[np.
         weights = balancing_weights(made.from_embeddings(pixels, rows, embeddings))
         made = _with_statistics(model, [statistics_of(each, weights) for each in embeddings])
     assert model.detector is not None, "only a calibrated classifier is adapted"
-    return made.calibrated(_moved(model.detector, model.features(pixels, rows))).of_site(model.site)
+    made = made.calibrated(_moved(model.detector, model.features(pixels, rows)))
+    return with_site_threshold(made, model, pixels, embeddings).of_site(model.site)
+
+
+def with_site_threshold(
+    made: ClassifierModel, known: ClassifierModel, pixels: np.ndarray, embeddings: Sequence[np.ndarray]
+) -> ClassifierModel:
+    """An adapted classifier whose limit for cells of no class is that of a laboratory (`OpenSetDetector.for_site`).
+
+    Args:
+        made: the adapted classifier.
+        known: the same before, with the limit of the training laboratory.
+        pixels, embeddings: as for `adapted`.
+    """
+    if known.open_set is None:
+        return made
+    assert made.detector is not None, "only a calibrated classifier is adapted"
+    rows = np.arange(len(pixels))
+    _, top, kind = made.evidence(pixels, rows, embeddings)
+    distance = made.detector.distance(made.features(pixels, rows))
+    return made.calibrated(made.detector, known.open_set.for_site(top, distance, kind))
 
 
 def _with_statistics(model: ClassifierModel, found: Sequence[SiteStatistics]) -> ClassifierModel:

@@ -1,7 +1,7 @@
 """After training: temperature, confidence threshold, and what the known cells look like, all from val.
 
 Val is divided by a fixed seed. One half fits the temperature and describes the known cells; the other half sets the two
-limits, the probability and the distance beyond which a prediction needs review.
+limits, the probability, the distance and the score beyond which a prediction needs review.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from hemacell.classifiers.cells import CellImages
 from hemacell.classifiers.description import Predictions
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.ood import MahalanobisDetector
+from hemacell.classifiers.open_set import OpenSetDetector
 from hemacell.core.errors import UserError
 from hemacell.core.random import seed_of
 from hemacell.evaluation.groups import group_numbers
@@ -25,7 +26,7 @@ class Calibration(NamedTuple):
     """What calibration found."""
 
     model: ClassifierModel
-    """with temperature, threshold and detector"""
+    """with temperature, threshold and detectors"""
     val: Predictions
     """for the val cells"""
     selected: SelectivePrediction
@@ -75,6 +76,7 @@ def calibrate(
     target_risk: float,
     ood_false_positive_rate: float,
     groups: Sequence[str] = (),
+    open_set_false_positive_rate: float = 0.02,
 ) -> Calibration:
     """Calibrate a trained classifier on the val cells.
 
@@ -86,24 +88,35 @@ def calibrate(
             need review.
         ood_false_positive_rate: share of known cells that may be called out of distribution.
         groups: patient or slide of each val cell; empty where they are not known.
+        open_set_false_positive_rate: share of known cells that may be called none of the classes; where val has too few
+            cells to set a limit, none is.
     """
     fitted, held_out = calibration_split(val.labels, groups)
     held_out_groups = [groups[row] for row in held_out] if groups else []
-    raw = model.from_embeddings(pixels, val.rows, val.embeddings)
+    raw, top, kind = model.evidence(pixels, val.rows, val.embeddings)
     temperature = fit_temperature(log_probabilities(raw[fitted]), val.labels[fitted])
 
     features = model.features(pixels, val.rows)
     detector = MahalanobisDetector.fit(features[fitted], val.labels[fitted])
     detector = detector.with_false_positive_rate(features[held_out], ood_false_positive_rate)
 
-    made = model.calibrated(detector, temperature=temperature)
+    distance = detector.distance(features)
+    open_set = OpenSetDetector.fit(kind[fitted], val.labels[fitted]).with_false_positive_rate(
+        top[held_out], distance[held_out], kind[held_out], open_set_false_positive_rate
+    )
+
+    made = model.calibrated(detector, open_set, temperature=temperature)
     probabilities = made.apply_temperature(torch.from_numpy(raw)).numpy()
     threshold = choose_confidence_threshold(probabilities[held_out], val.labels[held_out], target_risk, held_out_groups)
     made = made.calibrated(
-        detector, confidence_threshold=threshold, target_risk=target_risk, calibration_images=len(held_out)
+        detector,
+        confidence_threshold=threshold,
+        target_risk=target_risk,
+        calibration_images=len(held_out),
+        open_set_rate=open_set_false_positive_rate if open_set.has_threshold else 0.0,
     )
     return Calibration(
         made,
-        Predictions(probabilities, made.detector.distance(features)),  # type: ignore[union-attr]
+        Predictions(probabilities, distance, open_set.score(top, distance, kind)),
         accepted(val.labels[held_out], probabilities[held_out], threshold, groups=held_out_groups),
     )

@@ -12,9 +12,12 @@ from hemacell.framing.description import Framing, Site
 #: Files in a classifier's folder.
 WEIGHTS, DESCRIPTION, ENCODERS = "classifier.safetensors", "classifier.json", "encoders"
 DETECTOR, TRAINED_ON = "ood_detector.safetensors", "training_images.json"
+OPEN_SET = "open_set.safetensors"
 
 #: Distance from the known cells above which an image is out of distribution: distances are in units of the threshold.
 OOD_THRESHOLD = 1.0
+#: Score above which a cell is none of the classes: scores are in units of the threshold.
+OPEN_SET_THRESHOLD = 1.0
 
 
 class ClassifierConfig(BaseModel):
@@ -46,6 +49,8 @@ class ClassifierConfig(BaseModel):
     """share of wrong predictions allowed among those that need no review"""
     calibration_images: int = 0
     """val images that set the threshold"""
+    open_set_rate: float = 0.0
+    """share of known cells that may be called none of the classes; 0 where too few cells were there to set a limit"""
     encoders: tuple[str, ...]
     """slugs of the encoders, in the order in which the network takes them"""
     method: str = "fusion"
@@ -85,6 +90,17 @@ class ClassifierConfig(BaseModel):
             f"({why}); label more, or train with a larger target_risk="
         )
 
+    def open_set_in_words(self) -> str:
+        """One line on the cells that are called none of the classes."""
+        if not self.open_set_rate:
+            return "no cell is called none of the classes: val had too few cells to set a limit, or none was asked for"
+        where = f"moved with the pictures of {self.adapted_to}" if self.adapted_to else "set on val"
+        return (
+            f"a cell that is like none of the {len(self.classes)} classes is flagged; so are about "
+            f"{100 * self.open_set_rate:g} % of the known ones (the limit is {where}), and not all cells of other "
+            "kinds are found"
+        )
+
 
 class Predictions(NamedTuple):
     """What a classifier returns for N images."""
@@ -93,11 +109,18 @@ class Predictions(NamedTuple):
     """float32 [N, classes], calibrated"""
     distance: np.ndarray
     """float32 [N], from the cells of the training laboratory; above `OOD_THRESHOLD` an image is unlike them"""
+    none_of_these: np.ndarray
+    """float32 [N], scores; above `OPEN_SET_THRESHOLD` a cell is none of the classes"""
 
     @property
     def is_ood(self) -> np.ndarray:
         """bool [N], whether an image is out of distribution."""
         return self.distance > OOD_THRESHOLD
+
+    @property
+    def is_unknown(self) -> np.ndarray:
+        """bool [N], whether a cell is none of the classes."""
+        return self.none_of_these > OPEN_SET_THRESHOLD
 
 
 class Prediction(NamedTuple):
@@ -111,3 +134,5 @@ class Prediction(NamedTuple):
     """what is wrong with the image, so that it needs review; '' for nothing"""
     remark: str = ""
     """what else is to be said of it"""
+    none_of_these: float = 0.0
+    """score of being none of the classes, in units of the threshold"""

@@ -12,10 +12,19 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from hemacell.classifiers.description import DESCRIPTION, DETECTOR, ENCODERS, TRAINED_ON, WEIGHTS, ClassifierConfig
+from hemacell.classifiers.description import (
+    DESCRIPTION,
+    DETECTOR,
+    ENCODERS,
+    OPEN_SET,
+    TRAINED_ON,
+    WEIGHTS,
+    ClassifierConfig,
+)
 from hemacell.classifiers.methods import METHODS
 from hemacell.classifiers.model import ClassifierModel
 from hemacell.classifiers.ood import MahalanobisDetector
+from hemacell.classifiers.open_set import OpenSetDetector
 from hemacell.core.device import chosen_device
 from hemacell.core.errors import UserError, in_one_line
 from hemacell.encoders.frozen import load_encoder, save_encoder
@@ -33,7 +42,9 @@ def save_folder(folder: Path, model: ClassifierModel, trained_on: Sequence[str])
     """
     assert model.detector is not None, "the classifier is not calibrated yet"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, part in ((WEIGHTS, model.network), (DETECTOR, model.detector)):
+    for name, part in ((WEIGHTS, model.network), (DETECTOR, model.detector), (OPEN_SET, model.open_set)):
+        if part is None:
+            continue  # a classifier of an earlier version has no open set
         save_file({key: tensor.detach().cpu().contiguous() for key, tensor in part.state_dict().items()}, folder / name)
     for slug, encoder in zip(model.config.encoders, model.frozen_encoders, strict=True):
         save_encoder(folder / ENCODERS / slug, encoder.config, encoder.weights())
@@ -67,6 +78,8 @@ def load_folder(
         config = ClassifierConfig.model_validate(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
         weights = load_file(folder / WEIGHTS)
         detector = MahalanobisDetector(**load_file(folder / DETECTOR))
+        known = folder / OPEN_SET  # which classifiers of earlier versions do not have
+        open_set = OpenSetDetector.from_state(load_file(known)) if known.exists() else None
     except (OSError, ValueError, TypeError, ValidationError, SafetensorError) as error:
         raise UserError(
             f"{folder}: expected a classifier ({DESCRIPTION}, {WEIGHTS} and {DETECTOR}), found {in_one_line(error)}"
@@ -83,5 +96,5 @@ def load_folder(
             f"{folder}: the weights are not those of the classifier described: {in_one_line(error)[:300]}"
         ) from error
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    made = ClassifierModel(config, network, encoders, detector, precision).to(where)
+    made = ClassifierModel(config, network, encoders, detector, precision, open_set).to(where)
     return made if crop == "auto" else made.with_crop(crop)

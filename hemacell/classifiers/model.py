@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hemacell.classifiers.central_crop import CentralCrop
 from hemacell.classifiers.description import ClassifierConfig, Prediction, Predictions
 from hemacell.classifiers.ood import MahalanobisDetector, low_level_features
+from hemacell.classifiers.open_set import OpenSetDetector, measured_kind
 from hemacell.classifiers.standardise import Standardise
 from hemacell.data.augmentation import dihedral_views
 from hemacell.data.images import to_square
@@ -85,8 +86,8 @@ class PixelClassifier(CellClassifier):
         """Mean embeddings, `count` times, with which saliency maps are computed: for each encoder [count, width]."""
 
 
-def mean_probabilities(network: CellClassifier, images: Tensor, embeddings: Sequence[Tensor], views: int) -> Tensor:
-    """Probabilities before calibration: the mean over the first `views` flips and quarter turns of each image.
+def view_logits(network: CellClassifier, images: Tensor, embeddings: Sequence[Tensor], views: int) -> Tensor:
+    """Logits of the first `views` flips and quarter turns of each image.
 
     Args:
         network: in eval mode.
@@ -95,9 +96,19 @@ def mean_probabilities(network: CellClassifier, images: Tensor, embeddings: Sequ
         views: 1 to 8.
 
     Returns:
-        float32 [N, classes], rows sum to 1.
+        float32 [views, N, classes].
     """
-    return _mean_over(network.logits(dihedral_views(images, views), embeddings), views)
+    return _of_views(network.logits(dihedral_views(images, views), embeddings), views)
+
+
+def mean_probabilities(network: CellClassifier, images: Tensor, embeddings: Sequence[Tensor], views: int) -> Tensor:
+    """Probabilities before calibration, the mean over views: float32 [N, classes], rows sum to 1; see `view_logits`."""
+    return view_logits(network, images, embeddings, views).softmax(-1).mean(0)
+
+
+def top_logit(logits: Tensor) -> Tensor:
+    """The largest logit of each image, the mean over views: [views, N, classes] to [N]."""
+    return logits.amax(-1).mean(0)
 
 
 class ClassifierModel(nn.Module):
@@ -110,10 +121,11 @@ class ClassifierModel(nn.Module):
         detector: of unfamiliar images; None only until the classifier is calibrated.
         precision: `float32` (predictions agree to 1e-5 everywhere) or `bf16` (faster; probabilities differ by 0.0003
             in the mean and up to 0.05, as `benchmarks/predict.py` prints). Distances are always in float32.
+        open_set: of cells of no class; None until the classifier is calibrated, and for one of an earlier version.
 
     `forward` takes uint8 [N, decoded_size, decoded_size, 3] and returns probabilities float32 [N, classes], calibrated,
-    the mean over the classifier's views, and distances float32 [N] from the known cells; above 1 an image is unlike
-    them.
+    the mean over the classifier's views; distances float32 [N] from the known cells, above 1 an image is unlike them;
+    and scores float32 [N], above 1 a cell is none of the classes.
     """
 
     def __init__(
@@ -123,12 +135,13 @@ class ClassifierModel(nn.Module):
         encoders: Sequence[FrozenEncoder],
         detector: MahalanobisDetector | None = None,
         precision: str = "float32",
+        open_set: OpenSetDetector | None = None,
     ) -> None:
         super().__init__()
         self.config, self.precision = config, precision
         self.network = network
         self.encoders = nn.ModuleList(encoders)
-        self.detector = detector
+        self.detector, self.open_set = detector, open_set
         #: The laboratory at whose scale pictures are framed; None where each picture's own is estimated.
         self.site = config.site if config.adapted_to else None
         self.crop = CentralCrop(config.decoded_size, config.size, config.crop)
@@ -171,7 +184,7 @@ class ClassifierModel(nn.Module):
         own = copy.deepcopy(self)
         encoders = [encoder.with_crop(encoder.config.input_size, crop) for encoder in own.frozen_encoders]
         config = own.config.model_copy(update={"crop": crop})
-        made = ClassifierModel(config, own.network, encoders, own.detector, own.precision)
+        made = ClassifierModel(config, own.network, encoders, own.detector, own.precision, own.open_set)
         return made.to(self.device)
 
     def of_site(self, site: Site | None) -> ClassifierModel:
@@ -196,19 +209,23 @@ class ClassifierModel(nn.Module):
         return framed._replace(remark=site.remark())
 
     def with_network(self, network: CellClassifier) -> ClassifierModel:
-        """This classifier with another network of the same method; shares its encoders and detector."""
-        made = ClassifierModel(self.config, network, self.frozen_encoders, self.detector, self.precision)
+        """This classifier with another network of the same method; shares its encoders and detectors."""
+        encoders = self.frozen_encoders
+        made = ClassifierModel(self.config, network, encoders, self.detector, self.precision, self.open_set)
         return made.to(self.device)
 
-    def calibrated(self, detector: MahalanobisDetector, **found: object) -> ClassifierModel:
-        """This classifier with its detector and what else calibration found; shares its network and encoders.
+    def calibrated(
+        self, detector: MahalanobisDetector, open_set: OpenSetDetector | None = None, **found: object
+    ) -> ClassifierModel:
+        """This classifier with its detectors and what else calibration found; shares its network and encoders.
 
         Args:
             detector: of unfamiliar images.
+            open_set: of cells of no class; None for the one that it has.
             found: fields of `ClassifierConfig`, such as `temperature`.
         """
-        config = self.config.model_copy(update=found)
-        made = ClassifierModel(config, self.network, self.frozen_encoders, detector, self.precision)
+        config, encoders = self.config.model_copy(update=found), self.frozen_encoders
+        made = ClassifierModel(config, self.network, encoders, detector, self.precision, open_set or self.open_set)
         return made.to(self.device)
 
     @property
@@ -218,20 +235,25 @@ class ClassifierModel(nn.Module):
 
     # --- from pixels to predictions
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pixels = _scaled(images)
         seen = self.crop(pixels)
         shown = [seen if crop is self.crop else crop(pixels) for crop in self.encoder_crops]
         embeddings, views = self._embeddings(shown), self.config.views
         assert self.detector is not None, "the classifier is not calibrated yet"
         if isinstance(self.network, PixelClassifier) and self.precision == "float32":
-            logits, early = self.network.logits_and_early(dihedral_views(seen, views), embeddings)
+            each, early = self.network.logits_and_early(dihedral_views(seen, views), embeddings)
+            logits = _of_views(each, views)
             # of the upright view
             features = low_level_features(seen, [each.unflatten(0, (views, -1))[0] for each in early])
-            return self.apply_temperature(_mean_over(logits, views)), self.detector(features)
-        with self._autocast():
-            raw = mean_probabilities(self.network, seen, embeddings, views)
-        return self.apply_temperature(raw), self.detector(self._low_level_features(seen, shown))
+        else:
+            with self._autocast():
+                logits = view_logits(self.network, seen, embeddings, views)
+            features = self._low_level_features(seen, shown)
+        distance = self.detector(features)
+        kind = measured_kind(self.network.standardisers, embeddings, views)
+        score = self.open_set(top_logit(logits), distance, kind) if self.open_set else torch.zeros_like(distance)
+        return self.apply_temperature(logits.softmax(-1).mean(0)), distance, score
 
     def _embeddings(self, shown: Sequence[Tensor]) -> list[Tensor]:
         """Of what each encoder is shown [N, 3, S, S]: [views * N, width], in the order of `dihedral_views`."""
@@ -277,8 +299,8 @@ class ClassifierModel(nn.Module):
         """The prediction for each of pictures that `picture` made."""
         found = self.predict_pixels(np.stack([each.pixels for each in pictures]), len(pictures))
         return [
-            Prediction(probabilities, float(distance), each.why, each.remark)
-            for probabilities, distance, each in zip(*found, pictures, strict=True)
+            Prediction(probabilities, float(distance), each.why, each.remark, float(score))
+            for probabilities, distance, score, each in zip(*found, pictures, strict=True)
         ]
 
     @torch.no_grad()
@@ -344,10 +366,31 @@ class ClassifierModel(nn.Module):
             float32 [N, classes], rows sum to 1.
         """
 
-        def raw(seen: Tensor, stored: list[Tensor]) -> Tensor:
-            return mean_probabilities(self.network, seen, stored, self.config.views)
+        return self.evidence(pixels, rows, embeddings)[0]
 
-        return self._with_stored(pixels, rows, embeddings, raw).numpy()
+    @torch.no_grad()
+    def evidence(
+        self, pixels: np.ndarray, rows: np.ndarray, embeddings: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `from_embeddings` returns, and what tells cells of no class: see `OpenSetDetector.forward`.
+
+        Args:
+            pixels, rows, embeddings: as for `from_embeddings`.
+
+        Returns:
+            Probabilities before calibration, float32 [N, classes]; the largest logit, float32 [N]; and
+            `measured_kind`, float32 [N, F].
+        """
+
+        def found(seen: Tensor, stored: list[Tensor]) -> Tensor:
+            logits = view_logits(self.network, seen, stored, self.config.views)
+            kind = measured_kind(self.network.standardisers, stored, self.config.views)
+            columns = [logits.softmax(-1).mean(0), top_logit(logits)[:, None]]
+            return torch.cat([*columns, kind] if kind.numel() else columns, 1)
+
+        joined = self._with_stored(pixels, rows, embeddings, found).numpy()
+        classes = len(self.classes)
+        return joined[:, :classes], joined[:, classes], joined[:, classes + 1 :]
 
     @torch.no_grad()
     def last_inputs(self, pixels: np.ndarray, rows: np.ndarray, embeddings: Sequence[np.ndarray]) -> list[Tensor]:
@@ -386,9 +429,11 @@ class ClassifierModel(nn.Module):
     def predict_embedded(self, pixels: np.ndarray, cells: CellImages) -> Predictions:
         """Predictions for cells whose embeddings are stored already; `pixels` as for `from_embeddings`."""
         assert self.detector is not None, "the classifier is not calibrated yet"
-        raw = self.from_embeddings(pixels, cells.rows, cells.embeddings)
+        raw, top, kind = self.evidence(pixels, cells.rows, cells.embeddings)
         calibrated = self.apply_temperature(torch.from_numpy(raw)).numpy()
-        return Predictions(calibrated, self.detector.distance(self.features(pixels, cells.rows)))
+        distance = self.detector.distance(self.features(pixels, cells.rows))
+        score = self.open_set.score(top, distance, kind) if self.open_set else np.zeros_like(distance)
+        return Predictions(calibrated, distance, score)
 
     def _over(self, pixels: np.ndarray, rows: np.ndarray, work: Callable[[Tensor, slice], Tensor]) -> np.ndarray:
         parts = _parts(len(rows), max(1, 256 // self.config.views))
@@ -399,9 +444,9 @@ class ClassifierModel(nn.Module):
         return torch.from_numpy(np.array(pixels[part])).to(self.device)  # a copy: torch warns of read-only memory maps
 
 
-def _mean_over(logits: Tensor, views: int) -> Tensor:
-    """Probabilities [N, classes], the mean over the views, of logits [views * N, classes]."""
-    return logits.float().softmax(1).unflatten(0, (views, -1)).mean(0)
+def _of_views(logits: Tensor, views: int) -> Tensor:
+    """Logits float32 [views, N, classes] of [views * N, classes]."""
+    return logits.float().unflatten(0, (views, -1))
 
 
 def _scaled(images: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hemacell.classifiers.model import ClassifierModel
 
 SUFFIXES = (".onnx",)
-INPUT, OUTPUTS = "images", ("probabilities", "distance")
+INPUT, OUTPUTS = "images", ("probabilities", "distance", "none_of_these")
 #: Largest difference to the classifier in torch: of a probability, and of a distance as a share of it.
 MOST_DIFFERENT, MOST_DISTANT = 1e-4, 1e-3
 BATCH = 16  # with eight views 128 images for the networks: more are not faster, and need more memory
@@ -71,7 +71,7 @@ def export_onnx(model: ClassifierModel, file: Path, facts: Mapping[str, str]) ->
     """Write a classifier as one ONNX file, by `torch.onnx.export`.
 
     Input `images`, uint8 [N, decoded_size, decoded_size, 3] with any N; outputs `probabilities`, float32 [N, classes],
-    and `distance`, float32 [N] (see `hemacell.classifiers.model.ClassifierModel`).
+    `distance` and `none_of_these`, float32 [N] (see `hemacell.classifiers.model.ClassifierModel`).
 
     Args:
         model: the classifier, on the CPU and in float32.
@@ -152,7 +152,7 @@ class Difference:
     probability: float
     """largest difference of a probability"""
     distance: float
-    """largest difference of a distance, as a share of it"""
+    """largest difference of a distance, or of a score of being no class, as a share of it"""
     other_class: int
     """images that are given another class"""
 
@@ -176,9 +176,14 @@ def difference(expected: Predictions, found: Predictions) -> Difference:
     return Difference(
         images=len(other),
         probability=float(np.abs(expected.probabilities - found.probabilities).max()),
-        distance=float((np.abs(expected.distance - found.distance) / np.maximum(expected.distance, 1e-6)).max()),
+        distance=max(_relative(getattr(expected, name), getattr(found, name)) for name in OUTPUTS[1:]),
         other_class=int(other.sum()),
     )
+
+
+def _relative(expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference as a share of what is expected; small scores count as 1 % of the threshold."""
+    return float((np.abs(expected - found) / np.maximum(expected, 1e-2)).max())
 
 
 def images_per_second(

@@ -36,5 +36,9 @@ class Standardise(nn.Module):
         """Those that are used."""
         return SiteStatistics(self.mean.cpu().numpy().copy(), self.std.cpu().numpy().copy(), 0)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def standardised(self, embeddings: Tensor) -> Tensor:
+        """Float [N, width] to [N, width], whatever a subclass makes of them."""
         return ((embeddings - self.mean) / self.std).clamp(-_CLIP_SIGMA, _CLIP_SIGMA)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self.standardised(embeddings)

@@ -364,3 +364,6 @@ class CalibrationSettings(Settings):
     ood_false_positive_rate: Key[float] = Field(
         0.01, ge=0, lt=1, description="share of cells like the known ones that may be flagged as out of distribution"
     )
+    open_set_false_positive_rate: Key[float] = Field(
+        0.02, ge=0, lt=1, description="share of cells of the known classes that may be flagged as none of them; 0: none"
+    )

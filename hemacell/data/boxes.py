@@ -24,7 +24,7 @@ from hemacell.data.whole_pictures import WholePictures
 MARGIN = 1.5
 """Side of the crop, in longer sides of the box: boxes are drawn tightly, while crops of cells show their surround."""
 
-_WHOLE = WholePictures()  # the boxes of a picture follow each other, and several threads read at once
+WHOLE_PICTURES = WholePictures()  # the boxes of a picture follow each other, and several threads read at once
 _FRAGMENT = re.compile(r"(.+)#xywh=(-?\d+),(-?\d+),(\d+),(\d+)", re.DOTALL)
 
 
@@ -74,7 +74,7 @@ def read_path(path: str, bits: int | None = None) -> Picture:
     file, box = split_box(path)
     if box is None:
         return read_picture(Path(file), bits=bits)
-    picture = _WHOLE.read(file, bits)
+    picture = WHOLE_PICTURES.read(file, bits)
     return Picture(crop_around(picture.image, box), picture.note)
 
 

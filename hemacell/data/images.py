@@ -69,7 +69,8 @@ def read_picture(source: Path | bytes, max_pixels: int = MAX_PIXELS, bits: int |
             if not clear.getchannel("A").getbbox():
                 return Picture(clear.convert("RGB"), "transparent everywhere: the colours below are shown")
             image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
-        return Picture(image.convert("RGB"), note)
+        # converted to what it is, a picture would be copied: 120 MB for one of 40 megapixels
+        return Picture(image if image.mode == "RGB" else image.convert("RGB"), note)
     except (OSError, ValueError) as error:
         raise UnreadableImage(f"of mode {image.mode} cannot be turned into RGB: {in_one_line(error)}") from error
 

@@ -37,6 +37,12 @@ class WholePictures:
             self._fill(key, picture)
         return picture.result()
 
+    def forget(self) -> None:
+        """Let go of all pictures that are held."""
+        with self._lock:
+            for key in [key for key, each in self._held.items() if each.done()]:
+                del self._held[key]
+
     def _fill(self, key: _Key, picture: Future[Picture]) -> None:
         file, bits = Path(key[0]), key[1]
         try:

@@ -24,6 +24,8 @@ class Acceptance:
     """[N, C], the probabilities before the temperature"""
     is_ood: NDArray[np.bool_]
     """[N], images that are flagged as out of distribution, which are never accepted"""
+    is_unknown: NDArray[np.bool_] | None = None
+    """[N], cells that are flagged as none of the classes, which are never accepted; None where none is"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Evaluation:
     """95 % intervals of scores, by a bootstrap over images, or over groups where the predictions have them"""
     selective: SelectivePrediction | None = None
     reliability: Mapping[str, float] = field(default_factory=dict)
-    """`ece_uncalibrated`, `aurc`, `accepted_…`, `ood_share` (share of images that are flagged)"""
+    """`ece_uncalibrated`, `aurc`, `accepted_…`; `ood_share` and `none_of_these_share`, of images that are flagged"""
     confidence_threshold: float | None = None
     saliency: Mapping[str, float] = field(default_factory=dict)
     """from `saliency_metrics`"""
@@ -77,11 +79,13 @@ def evaluate(
     if acceptance is None:
         return Evaluation(predictions, scores, limits, saliency=saliency or {})
     threshold, is_ood = acceptance.confidence_threshold, acceptance.is_ood
-    kept = accepted(labels, probabilities, threshold, is_ood=is_ood, groups=predictions.groups)
+    is_unknown = np.zeros_like(is_ood) if acceptance.is_unknown is None else acceptance.is_unknown
+    kept = accepted(labels, probabilities, threshold, is_ood=is_ood | is_unknown, groups=predictions.groups)
     reliability = {
         "ece_uncalibrated": expected_calibration_error(labels, acceptance.uncalibrated),
         "aurc": risk_coverage(labels, probabilities).area,
         **kept.metrics(),
         "ood_share": float(is_ood.mean()),
+        "none_of_these_share": float(is_unknown.mean()),
     }
     return Evaluation(predictions, scores, limits, kept, reliability, threshold, saliency or {})

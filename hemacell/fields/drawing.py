@@ -37,6 +37,15 @@ class DrawnBox(NamedTuple):
     """Why it is no usual cell: drawn in grey, with this in place of a label where there is none and it has room."""
 
 
+def shrunk(field: Image.Image) -> tuple[Image.Image, float]:
+    """A field as large as it is drawn at most, and its scale, 1 or less: of a slide only the small copy is held."""
+    scale = min(1.0, MOST_SIDE / max(field.size))
+    if scale == 1:
+        return field, scale
+    size = max(1, round(field.width * scale)), max(1, round(field.height * scale))
+    return field.resize(size, Image.Resampling.BOX), scale
+
+
 def draw_boxes(field: NDArray[np.uint8], boxes: Sequence[DrawnBox], classes: Sequence[str] = ()) -> Image.Image:
     """Draw boxes on a copy of a field, a colour for each class, grey for those with a reason.
 

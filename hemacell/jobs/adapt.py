@@ -210,7 +210,7 @@ class Adapted:
 
 def adapt_to_pictures(job: AdaptJob, model: ClassifierModel, pictures: FramedImages) -> Adapted:
     """Take the laboratory's statistics; learn from its labels where there are some. Pictures are embedded once."""
-    from hemacell.classifiers.adaptation import adapted
+    from hemacell.classifiers.adaptation import adapted, with_site_threshold
     from hemacell.classifiers.cells import CellImages
     from hemacell.classifiers.site_head import learn_from_labels
     from hemacell.evaluation.prior_shift import class_shares
@@ -231,6 +231,7 @@ def adapt_to_pictures(job: AdaptJob, model: ClassifierModel, pictures: FramedIma
     known = known_groups(images)
     groups = tuple(known[row] for row in rows) if known else ()
     moved, learnt = learn_from_labels(made, pixels, labelled, groups)
+    moved = with_site_threshold(moved, model, pixels, embeddings)  # its logits are others now
     final, held_out = _calibrated(moved, learnt.held_out, labelled.labels, groups)
     ways = {"before": before.probabilities[rows], "adapted": after.probabilities[rows], "labelled": held_out}
     names, digests = (tuple(np.asarray(each)[rows]) for each in (images.names, images.table["sha256"]))
@@ -262,9 +263,14 @@ def _calibrated(
     temperature = fit_temperature(held_out, labels)
     probabilities = apply_temperature(np.exp(held_out), temperature)
     threshold = choose_confidence_threshold(probabilities, labels, model.config.target_risk, groups)
-    found = {"temperature": temperature, "confidence_threshold": threshold}
-    counts = {"calibration_images": len(labels), "site_labels": len(labels)}
-    return model.calibrated(model.detector, **found, **counts), probabilities
+    made = model.calibrated(
+        model.detector,
+        temperature=temperature,
+        confidence_threshold=threshold,
+        calibration_images=len(labels),
+        site_labels=len(labels),
+    )
+    return made, probabilities
 
 
 def log_adaptation(job: AdaptJob, run: Tracker, found: Adapted, pictures: FramedImages) -> str:

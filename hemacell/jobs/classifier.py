@@ -210,6 +210,7 @@ def calibrate_on_val(
         settings.target_risk,
         settings.ood_false_positive_rate,
         known_groups(val),
+        settings.open_set_false_positive_rate,
     )
     scores = classification_metrics(val.labels, found.val.probabilities, val.classes)
     over_all = {f"calibrated_val/{name}": value for name, value in scores.items() if "/" not in name}

@@ -40,7 +40,9 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
     tested = confusion_of(job.model, tally.classes)
     if tested is None:
         logger.warning(f"{_why_unknown(job.model)}: the counts are not corrected")
-    counted = differentials(tally, tested, seed=asked.seed, resamples=asked.resamples)
+    counted = differentials(
+        tally, tested, tells_other=config.open_set_rate > 0, seed=asked.seed, resamples=asked.resamples
+    )
     origin = Origin(
         model=job.model.uri,
         source=job.inputs.source.name,
@@ -51,6 +53,7 @@ def log_differential(job: PredictJob, run: Tracker, tally: Tally) -> None:
         crop=canonical_text(asked.crop),
         own_crop="auto" if config.framing or asked.crop == "auto" else canonical_text(config.crop),
         confidence_threshold=config.confidence_threshold,
+        open_set=config.open_set_in_words(),
         calibration="" if config.shows_target_risk else config.calibration_in_words(),
     )
     with FILES.written(asked, job.output, run) as (table, page):

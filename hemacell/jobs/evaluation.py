@@ -95,7 +95,7 @@ def evaluate_and_log(
 def acceptance_of(config: ClassifierConfig, found: ClassifierPredictions) -> Acceptance:
     """What decides which predictions of a calibrated classifier are accepted without review."""
     uncalibrated = apply_temperature(found.probabilities, 1 / config.temperature)
-    return Acceptance(config.confidence_threshold, uncalibrated, found.is_ood)
+    return Acceptance(config.confidence_threshold, uncalibrated, found.is_ood, found.is_unknown)
 
 
 def embed_images(model: ClassifierModel, images: FramedImages, what: str) -> CellImages:

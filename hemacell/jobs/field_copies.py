@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from hemacell.data.boxes import split_box
+from hemacell.core.memory import hand_back
+from hemacell.data.boxes import WHOLE_PICTURES, split_box
 from hemacell.data.images import UnreadableImage, image_size
 from hemacell.fields.reasons import CUT_OFF, DIRT, PLATELET, REASONS, SMUDGE, TOUCHES
 from hemacell.jobs.extra_files import ExtraFiles
@@ -51,6 +52,8 @@ def log_fields(job: PredictJob, run: Tracker, found: FoundCells) -> None:
     run.metrics(_metrics(table))
     for line in notes(table, inputs):
         logger.info(line)
+    WHOLE_PICTURES.forget()
+    hand_back()
     chosen = _spread(np.flatnonzero(table["why"] == ""), job.settings.drawn_fields)
     names = _file_names([inputs.cells.fields.names[field] for field in chosen])
     progress = Progress("drawing", "fields")
@@ -150,14 +153,16 @@ def _boxes(job: PredictJob, found: FoundCells, chosen: Sequence[int]) -> Iterato
 
 
 def _draw(fields: Inputs, field: int, boxes: Sequence[DrawnBox], classes: Sequence[str], file: Path) -> None:
-    from hemacell.fields.drawing import draw_boxes
+    from hemacell.fields.drawing import draw_boxes, shrunk
 
     picture = read_image(fields.path(field), fields.bits)
     if isinstance(picture, str):
         logger.warning(f"{fields.names[field]} {picture}: it is not drawn")
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    draw_boxes(np.asarray(picture), boxes, classes).save(file, quality=_QUALITY)
+    picture, scale = shrunk(picture)
+    small = [each._replace(box=tuple(scale * np.array(each.box))) for each in boxes]
+    draw_boxes(np.asarray(picture), small, classes).save(file, quality=_QUALITY)
 
 
 def _spread(numbers: np.ndarray, most: int) -> list[int]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hemacell.config.jobs import EvaluateSettings
+from hemacell.core.errors import UserError
 from hemacell.core.files import digests_of_files
 from hemacell.data.class_names import LEFT_OUT, ClassMap
 from hemacell.data.manifest import Account
@@ -93,8 +94,13 @@ def find_fields(job: Job) -> LabelledFields:
     """Look up the classifier, and read the boxes; loads neither network nor pictures.
 
     Raises:
-        UserError: there is no such classifier, no boxes in any known form, or none that can be used.
+        UserError: there is no such classifier, no boxes in any known form, or none that can be used; or adapt=true.
     """
+    if job.settings.adapt:
+        raise UserError(
+            "adapt=true is for single cells, and these are whole fields: adapt the classifier by them first (-e adapt "
+            "with find_cells=true), and name it by site="
+        )
     model = find_classifier(job.settings.model, job.source.kind, job.settings.site)
     folder = fetch(model, job.cache)
     classes = tuple(classes_of(folder))
@@ -223,7 +229,9 @@ def _log_classes(
     pairs = [(row, label, each, predictions[row]) for row, label in matched if not isinstance(each := shown[row], str)]
     read = [(row, label, each, made) for row, label, each, made in pairs if not isinstance(made, str)]
     answers = Answers(
-        np.stack([made.probabilities for *_, made in read]), np.array([made.distance for *_, made in read])
+        np.stack([made.probabilities for *_, made in read]),
+        np.array([made.distance for *_, made in read]),
+        np.array([made.none_of_these for *_, made in read]),
     )
     names = [cells.places[row] for row, *_ in read]
     scored = Predictions(

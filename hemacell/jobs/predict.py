@@ -305,7 +305,12 @@ def log_predictions(job: PredictJob, run: Tracker) -> Tally:
     shown = max(1, min(MOST_THUMBNAILS, ALL_THUMBNAILS // (smears * len(classes))))
     tally = tallied(classes, read_output(job.output), job.inputs.smears, shown if job.settings.differential else 0)
     counts = {f"count/{name}": float(count) for name, count in zip(classes, tally.total(), strict=True)}
-    shares = {"images": tally.images, "unreadable": tally.all_unreadable, "needs_review": tally.review_share}
+    shares = {
+        "images": tally.images,
+        "unreadable": tally.all_unreadable,
+        "needs_review": tally.review_share,
+        "none_of_these": tally.all_other,
+    }
     run.metrics({**counts, **shares})
     digest = sha256_of(job.output)
     run.tags({OUTPUT_DIGEST: digest, OUTPUT_PATH: job.output})

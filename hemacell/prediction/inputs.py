@@ -64,6 +64,8 @@ class Inputs:
     @cached_property
     def bits(self) -> int | None:
         """Depth of the camera, see `images.camera_bits`; reads the first bytes of all files."""
+        if self.cells:
+            return self.cells.fields.bits
         files = {split_box(str(self.path(number)))[0] for number in range(len(self)) if self.places[number]}
         return camera_bits(file for file in files if "\0" not in file and os.path.isfile(file))
 

@@ -25,7 +25,7 @@ from hemacell.core.files import TEMPORARY, atomic_write, sha256_of
 
 SUFFIXES = (".csv", ".parquet")
 _MARKER, _LOCK, _PARTS = "job.json", "lock", "part-*.parquet"
-_READ_BACK = ["image", "class", "probability", "needs_review", "why"]
+_READ_BACK = ["image", "class", "probability", "needs_review", "why", "none_of_these"]
 _ROWS_AT_ONCE = 65_536  # of a finished file: bounds the memory, and makes a Parquet file's row groups worth reading
 
 
@@ -203,7 +203,9 @@ def in_words(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def read_output(output: Path) -> Iterator[pd.DataFrame]:
-    """`image`, `class`, `probability`, `needs_review` and `why` of a finished output, some ten thousand rows at a time.
+    """`image`, `class`, `probability`, `needs_review`, `why` and `none_of_these` of a finished output, in parts.
+
+    A part has some ten thousand rows.
 
     An empty text is '', not NaN.
     """
@@ -214,7 +216,7 @@ def read_output(output: Path) -> Iterator[pd.DataFrame]:
             chunksize=_ROWS_AT_ONCE,
             dtype=dict.fromkeys(("image", "class", "why"), "str"),
             keep_default_na=False,
-            na_values={"probability": [""]},
+            na_values={"probability": [""], "none_of_these": [""]},
         )
     else:
         with pq.ParquetFile(output) as file:

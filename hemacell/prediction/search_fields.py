@@ -19,6 +19,7 @@ import numpy as np
 
 from hemacell.core.errors import UserError
 from hemacell.core.files import disk_error
+from hemacell.core.memory import hand_back
 from hemacell.core.provenance import library_versions, sources_digest
 from hemacell.data.boxes import Box, split_box, with_box
 from hemacell.data.whole_pictures import about_pixels
@@ -68,6 +69,7 @@ def search_fields(
         _search(fields, log, threads, progress)
     except OSError as error:
         raise disk_error(error, f"cannot store the cells of the fields in {log.file}") from error
+    hand_back()  # the network needs room
     cells = FoundCells.of([SearchedField.from_json(log.texts[str(field)]) for field in range(len(fields))])
     _require_some(fields, cells)
     return Found(_inputs(fields, cells, _known_diameters(fields, log)), cells)

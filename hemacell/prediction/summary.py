@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hemacell.classifiers.description import OPEN_SET_THRESHOLD
 from hemacell.prediction.table import UNLIKE
 
 MOST_UNLIKE = 0.5
@@ -22,6 +23,7 @@ class Tally:
         classes: C names.
         counts: smear -> int [C], cells called by each class; in the order in which the smears came.
         needs_review: smear -> int [C], how many of them need review.
+        other: smear -> int [C], how many of them are like none of the classes.
         unlike: smear -> cells that are unlike those that the classifier knows.
         unreadable: smear -> images that could not be read.
         first_unreadable: the first of these, with its reason; '' without such images.
@@ -32,6 +34,7 @@ class Tally:
         self.classes = tuple(classes)
         self.counts: dict[str, NDArray[np.int64]] = {}
         self.needs_review: dict[str, NDArray[np.int64]] = {}
+        self.other: dict[str, NDArray[np.int64]] = {}
         self.unlike: dict[str, int] = {}
         self.unreadable: dict[str, int] = {}
         self.first_unreadable = ""
@@ -48,7 +51,11 @@ class Tally:
             self.first_unreadable = f"{unread['image'].iloc[0]}: {unread['why'].iloc[0]}"
         for smear, part in table.groupby("smear", sort=False):
             name = str(smear)
-            for counted, rows in ((self.counts, part), (self.needs_review, part[part["needs_review"]])):
+            for counted, rows in (
+                (self.counts, part),
+                (self.needs_review, part[part["needs_review"]]),
+                (self.other, part[part["none_of_these"] > OPEN_SET_THRESHOLD]),
+            ):
                 found = rows["class"].value_counts().reindex(self.classes, fill_value=0).to_numpy(np.int64)
                 counted[name] = counted.get(name, np.zeros(len(self.classes), np.int64)) + found
             unlike = part["why"].str.contains(UNLIKE, regex=False) & (part["class"] != "")
@@ -73,6 +80,11 @@ class Tally:
     def review_share(self) -> float:
         """Share of the images that need review, unreadable ones included; 0 to 1."""
         return (sum(int(each.sum()) for each in self.needs_review.values()) + self.all_unreadable) / max(1, self._rows)
+
+    @property
+    def all_other(self) -> int:
+        """Cells that are like none of the classes, in all smears."""
+        return sum(int(each.sum()) for each in self.other.values())
 
     def withheld(self, smear: str | None = None) -> str:
         """Why no shares are shown of a smear, or of all together: most cells are unlike the known ones; else ''."""

@@ -27,12 +27,18 @@ PRIOR_SHIFT = (
     "The classifier was trained on cells in other proportions than those of a smear, and is biased to these: of two "
     "similar classes it prefers the one that was more common in training. The corrected shares account for its errors "
     "on its own test images. They assume that it confuses the classes here as it did there, so with the same stain, "
-    "scanner and crop. A cell of any other class is still assigned to one of these classes."
+    "scanner and crop. A cell of any other class that is not found to be one is assigned to one of these classes."
+)
+#: The name of cells that are like none of the classes, and what must be known about their share.
+OTHER = "other / not classified"
+OTHER_NOTE = (
+    "cells that are like none of the classes: what was called so, a few cells of the classes included; cells of other "
+    "kinds that were not found are counted among the classes, so that this share may be too small as well as too large"
 )
 
 
 #: What to do where most cells are unlike the known ones.
-REMEDY = "Whole fields need find_cells=true; for another laboratory adapt the classifier by some of its pictures."
+REMEDY = "For another laboratory adapt the classifier by some of its pictures; whole fields need find_cells=true."
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,17 @@ class Origin:
     own_crop: str
     """the crop of these images, and that of the classifier's test"""
     confidence_threshold: float
+    open_set: str = ""
+    """what is known of cells that are called none of the classes"""
     calibration: str = ""
     """what val could not show about the threshold, '' where it did"""
 
 
 def table_of(counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> pd.DataFrame:
     """One row per smear and class: counts, shares and limits in 0 to 1 (NaN where undefined), and `note`.
+
+    `share` and `corrected` are shares of the cells that are called by a class, `of_all` those of all readable cells.
+    Where the classifier tells cells that are like none of its classes, a row `other / not classified` follows.
 
     Args:
         counted: the smears, in order.
@@ -66,18 +77,26 @@ def table_of(counted: Sequence[Differential], confusion: NDArray[np.int64] | Non
         {
             "smear": each.smear,
             "class": name,
-            "count": int(each.counts[i]),
+            "count": count,
             "cells": each.cells,
             **_columns("share", each.raw, i),
             **_columns("corrected", each.corrected, i),
-            "needs_review": int(each.needs_review[i]),
+            **_columns("of_all", each.of_all, i),
+            "needs_review": review,
             "unreadable": each.unreadable,
             "note": f"no shares: {each.withheld}" if each.withheld else note,
         }
         for each in counted
-        for i, (name, note) in enumerate(zip(each.classes, notes(each, confusion), strict=True))
+        for i, (name, count, review, note) in enumerate(_lines(each, confusion))
     ]
     return pd.DataFrame(rows)
+
+
+def _lines(each: Differential, confusion: NDArray[np.int64] | None) -> list[tuple[str, int, int, str]]:
+    """(name, cells, of these to review, note) of each class, and of the cells of none where these are told."""
+    texts = notes(each, confusion)
+    lines = list(zip(each.classes, map(int, each.counts), map(int, each.needs_review), texts, strict=True))
+    return [*lines, *([(OTHER, each.others, each.others, OTHER_NOTE)] if each.other is not None else [])]
 
 
 def write_table(file: Path, counted: Sequence[Differential], confusion: NDArray[np.int64] | None) -> None:
@@ -107,15 +126,17 @@ def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs
                 "name": each.smear,
                 "cells": each.cells,
                 "unreadable": each.unreadable,
-                "review": int(each.needs_review.sum()),
+                "review": int(each.needs_review.sum()) + each.others,
+                "others": each.others,
+                "of_all": each.of_all is not None,
                 "corrected": each.corrected is not None,
                 "withheld": each.withheld,
                 "rows": _rows(each, origin.confusion),
                 "notes": _notes(each, origin.confusion),
                 "galleries": [
-                    {"name": name, "count": int(each.counts[i]), "cells": pictures.get((each.smear, name), [])}
-                    for i, name in enumerate(each.classes)
-                    if each.counts[i]
+                    {"name": name, "count": count, "cells": pictures.get((each.smear, name), [])}
+                    for name, count in zip(each.classes, _called(each), strict=True)
+                    if count
                 ],
             }
             for each in counted
@@ -128,43 +149,53 @@ def write_page(file: Path, counted: Sequence[Differential], tally: Tally, inputs
     )
 
 
+def _called(each: Differential) -> list[int]:
+    """Cells whose nearest class is each of the C, those of none included: [C]."""
+    return (each.counts + (0 if each.other is None else each.other)).tolist()
+
+
 def _columns(name: str, limits: Limits | None, i: int) -> dict[str, float]:
-    if limits is None:
+    if limits is None or i >= len(limits.share):
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
     return {name: limits.share[i], f"{name}_low": limits.low[i], f"{name}_high": limits.high[i]}
 
 
 def _rows(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[str, object]]:
-    marked = [bool(note) and confusion is not None for note in notes(each, confusion)]
-    return [_row(each, i, mark) for i, mark in enumerate(marked)]
+    lines = _lines(each, confusion)
+    marked = [bool(note) and (confusion is not None or name == OTHER) for name, _, _, note in lines]
+    return [_row(each, i, *line[:3], mark) for i, (line, mark) in enumerate(zip(lines, marked, strict=True))]
 
 
 def _notes(each: Differential, confusion: NDArray[np.int64] | None) -> list[dict[str, str]]:
     """The notes on the rows that have a mark; classes with the same note together."""
-    if confusion is None or not each.cells or each.withheld:  # a warning of the page covers these
+    if not each.cells or each.withheld:  # a warning of the page covers these
         return []
     together: dict[str, list[str]] = {}
-    for name, note in zip(each.classes, notes(each, confusion), strict=True):
-        if note:
+    for name, _, _, note in _lines(each, confusion):
+        if note and (confusion is not None or name == OTHER):
             together.setdefault(note, []).append(name)
     return [{"classes": ", ".join(names), "text": note} for note, names in together.items()]
 
 
-def _row(each: Differential, i: int, mark: bool) -> dict[str, object]:
+def _row(each: Differential, i: int, name: str, count: int, review: int, mark: bool) -> dict[str, object]:
+    known = i < len(each.classes)
+    shown = [(each.raw, "raw"), (each.corrected, "corrected")] if known else []
     return {
-        "name": each.classes[i],
+        "name": name,
         "mark": mark,
-        "count": int(each.counts[i]),
-        "review": int(each.needs_review[i]),
+        "count": count,
+        "review": review,
         "raw": _words(each.raw, i),
-        "corrected": _words(each.corrected, i) if each.corrected else None,
-        "bars": [
-            _bar(limits, i, kind) for limits, kind in ((each.raw, "raw"), (each.corrected, "corrected")) if limits
-        ],
+        "corrected": _words(each.corrected, i),
+        "of_all": _words(each.of_all, i),
+        "bars": [_bar(limits, i, kind) for limits, kind in shown if limits],
     }
 
 
-def _words(limits: Limits, i: int) -> dict[str, str]:
+def _words(limits: Limits | None, i: int) -> dict[str, str]:
+    """What stands in a row's cells; nothing where a share has no meaning."""
+    if limits is None or i >= len(limits.share):
+        return {"share": "", "limits": ""}
     share = "–" if np.isnan(limits.share[i]) else f"{100 * limits.share[i]:.1f} %"
     return {"share": share, "limits": f"{100 * limits.low[i]:.1f} to {100 * limits.high[i]:.1f}"}
 
@@ -189,6 +220,8 @@ def _warnings(counted: Sequence[Differential], origin: Origin) -> list[str]:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(classes, tested / tested.sum(), strict=True))
         found.append(f"{PRIOR_SHIFT} Its test images were {shares}.")
         found += doubts(classes, origin.confusion)
+    if origin.open_set:
+        found.append(f"{origin.open_set[0].upper()}{origin.open_set[1:]}.")
     if origin.crop != origin.own_crop:
         found.append(
             f"These images were cropped with crop={origin.crop}, those of the classifier's test with "

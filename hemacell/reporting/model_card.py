@@ -69,7 +69,7 @@ def classifier_card(
         "**Not for clinical use.** "
         "It was trained on the stain and scanner of one laboratory: expect lower scores on images of another, and "
         "measure them first (`mlflow run . -e evaluate -P data=DIR`). Other cells, and images of anything else, are "
-        "also assigned to one of these classes; most of them are flagged (`needs_review`), see below."
+        "also assigned to one of these classes; a part of them is flagged (`needs_review`), see below."
     )
     used = "".join(f"- `{name}`: {uri}\n" for name, uri in encoders.items()) or "- none\n"
     facts = "".join(f"- {label}: {text}\n" for label, text in reliability.items())

@@ -22,7 +22,7 @@ def reliability_in_words(
     Args:
         config: of the classifier.
         on_val, on_test: what its threshold does on the half of val that it was chosen on, and on test.
-        metrics: on test: `ece`, `ece_uncalibrated` and `ood_share`.
+        metrics: on test: `ece`, `ece_uncalibrated`, `ood_share` and `none_of_these_share`.
         flagged: kind of altered image -> share that is flagged.
     """
     kinds = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in flagged.items())
@@ -33,4 +33,6 @@ def reliability_in_words(
         f"on test {on_test.in_words()}",
         "out of distribution": f"{metrics['ood_share']:.1%} of the test cells are flagged (false alarms); of images "
         f"made from them: {kinds}",
+        "none of the classes": f"{config.open_set_in_words()}; {metrics['none_of_these_share']:.1%} of the test cells "
+        "are flagged so (false alarms)",
     }

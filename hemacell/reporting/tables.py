@@ -29,4 +29,5 @@ def prediction_summary(tally: Tally) -> str:
     width = max(len(name) for name in tally.classes)
     lines = [f"{name:<{width}} {count:>10} {share:>8.1%}" for name, count, share in rows]
     head = f"{'':<{width}} {'images':>10} {'share':>8}"
-    return "\n".join([head, *lines, review])
+    other = f"like none of the classes: {tally.all_other} of these"
+    return "\n".join([head, *lines, *([other] if tally.all_other else []), review])

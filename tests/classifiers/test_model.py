@@ -86,10 +86,11 @@ def test_predictions_are_those_of_stored_embeddings(model, tmp_path):
     embeddings = [
         embed(encoder, pixels, rows, names, StoredViews(8, False), tmp_path, "float32") for encoder in model.encoders
     ]
-    found, distance = model.predict_images(SQUARE)
+    found, distance, score = model.predict_images(SQUARE)
     stored = model.predict_embedded(pixels, CellImages(rows, np.zeros(5, int), embeddings))
     assert stored.probabilities == pytest.approx(found, abs=1e-5)
     assert stored.distance == pytest.approx(distance, rel=1e-4)
+    assert not score.any() and not stored.none_of_these.any()  # one of an earlier version
     raw = model.from_embeddings(pixels, rows, embeddings)
     assert found == pytest.approx(apply_temperature(raw, 1.7), abs=1e-5)
     assert found.dtype == distance.dtype == np.float32 and found.shape == (5, 3)
@@ -182,9 +183,10 @@ def test_another_crop_shares_no_tensor(model):
 def test_a_classifier_on_another_device_can_be_given_another_crop(model):
     moved = model.with_crop(0.8).to("meta").with_crop(1.0)
     assert {each.device.type for each in (*moved.parameters(), *moved.buffers())} == {"meta"}
-    probabilities, distance = moved(torch.zeros(2, 36, 36, 3, dtype=torch.uint8, device="meta"))
+    probabilities, distance, score = moved(torch.zeros(2, 36, 36, 3, dtype=torch.uint8, device="meta"))
     assert probabilities.shape == (2, 3) and distance.shape == (2,)
-    assert probabilities.device.type == distance.device.type == "meta"
+    assert score.shape == (2,)
+    assert {each.device.type for each in (probabilities, distance, score)} == {"meta"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hemacell.classifiers.onnx_file import (
     images_per_second,
     require_onnx,
 )
+from hemacell.classifiers.open_set import OpenSetDetector
 from hemacell.core.errors import UserError
 from hemacell.data.augmentation import apply_augmentation, identity_augmentation
 from hemacell.encoders.frozen import create_encoder
@@ -53,7 +54,16 @@ def make(config: ClassifierConfig, bodies, with_detector) -> ClassifierModel:
         for layer in network.modules():
             if isinstance(layer, torch.nn.GroupNorm):
                 layer.weight.uniform_(0.5, 1.5)
-    return with_detector(ClassifierModel(config, network, encoders))
+    return with_open_set(with_detector(ClassifierModel(config, network, encoders)), pictures(40, 2))
+
+
+def with_open_set(model: ClassifierModel, pixels: np.ndarray) -> ClassifierModel:
+    """The classifier with a limit for cells of no class that one in ten of some pictures lies beyond."""
+    rows = np.arange(len(pixels))
+    _, top, kind = model.evidence(pixels, rows, model.embed_pixels(pixels))
+    given = top, model.distances(pixels), kind
+    found = OpenSetDetector.fit(kind, rows % 3).with_false_positive_rate(*given, 0.1)
+    return model.calibrated(model.detector, found)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +121,7 @@ def test_the_file_says_what_it_needs_and_gives(exported):
     assert [(each.name, each.type) for each in session.get_outputs()] == [
         ("probabilities", "tensor(float)"),
         ("distance", "tensor(float)"),
+        ("none_of_these", "tensor(float)"),
     ]
     assert session.get_modelmeta().custom_metadata_map == {
         "classes": "Basophil,Eosinophil,Lymphocyte",
@@ -133,11 +144,13 @@ def test_only_float32_is_exported(model, tmp_path):
 
 def test_how_far_answers_lie_apart():
     probabilities = np.array([[0.7, 0.3], [0.5001, 0.4999]], np.float32)
-    expected = Predictions(probabilities, np.array([0.5, 2.0], np.float32))
+    scores = np.array([0.1, 4.0], np.float32)
+    expected = Predictions(probabilities, np.array([0.5, 2.0], np.float32), scores)
     assert difference(expected, expected) == Difference(2, 0, 0, 0) and difference(expected, expected).is_small
-    other = difference(expected, Predictions(probabilities[:, ::-1], np.array([0.5, 2.2], np.float32)))
+    other = difference(expected, Predictions(probabilities[:, ::-1], np.array([0.5, 2.2], np.float32), scores))
     assert other.probability == pytest.approx(0.4) and other.distance == pytest.approx(0.1) and other.other_class == 2
     assert "differ by 4.0e-01 at most" in other.in_words()
+    assert difference(expected, expected._replace(none_of_these=2 * scores)).distance == pytest.approx(1)
     for apart in (
         Difference(2, 2e-4, 0, 0),
         Difference(2, 0, 2e-3, 0),

@@ -63,6 +63,9 @@ def test_few_are_held_those_that_were_asked_for_last(reads, files, most, most_pi
     for _ in range(3):
         alone.read(files[3], None)
     assert len(reads[0]) == before + 1
+    alone.forget()
+    alone.read(files[3], None)
+    assert len(reads[0]) == before + 2
 
 
 def test_large_ones_are_read_one_at_a_time(reads, files, monkeypatch):

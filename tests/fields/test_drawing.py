@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hemacell.fields import drawing
 from hemacell.fields.drawing import DrawnBox, draw_boxes
@@ -52,6 +53,9 @@ def test_a_slide_is_made_smaller(monkeypatch):
     image = draw_boxes(_field(200, 400), [DrawnBox((0, 0, 400, 200), "A")])
     assert image.size == (100, 50)
     assert _has(image, BLUE)
+    small, scale = drawing.shrunk(Image.fromarray(_field(200, 400)))
+    assert small.size == (100, 50) and scale == 0.25
+    assert drawing.shrunk(small) == (small, 1)
 
 
 @pytest.mark.parametrize("box", [(-20, -20, 5, 5), (290, 190, 400, 400), (50, 50, 50, 50), (0, 0, 300, 200)])

@@ -103,7 +103,7 @@ def test_what_the_file_holds(inputs, tmp_path, suffix):
     output = tmp_path / f"cells{suffix}"
     work(output, inputs, Network())
     table = pd.read_csv(output) if suffix == ".csv" else pd.read_parquet(output)
-    columns = ["image", "class", "probability", "p_Dark", "p_Light", "needs_review", "why", "model"]
+    columns = ["image", "class", "probability", "p_Dark", "p_Light", "needs_review", "why", "none_of_these", "model"]
     assert (
         list(table.columns) == columns
         and list(table["image"]) == inputs.names

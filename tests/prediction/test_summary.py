@@ -20,7 +20,8 @@ def predictions() -> pd.DataFrame:
     why = np.where(label == "", "has zero size", "")
     names = [f"{number}.jpg" for number in range(200)]
     columns = {"image": names, "class": label, "probability": probability, "needs_review": doubt, "why": why}
-    return pd.DataFrame(columns)
+    score = np.where(label == "", np.nan, np.where(np.arange(200) % 9, 0.5, 1.5))
+    return pd.DataFrame({**columns, "none_of_these": score})
 
 
 def test_chunks_add_up(predictions):
@@ -34,7 +35,10 @@ def test_chunks_add_up(predictions):
         assert tally.needs_review[smear].tolist() == [
             ((part["class"] == n) & part["needs_review"]).sum() for n in CLASSES
         ]
+        unknown = part[part["none_of_these"] > 1]
+        assert tally.other[smear].tolist() == [(unknown["class"] == name).sum() for name in CLASSES]
         assert tally.unreadable[smear] == (part["class"] == "").sum()
+    assert tally.all_other == (predictions["none_of_these"] > 1).sum() > 15
     assert tally.images == 200 and tally.total().sum() + tally.all_unreadable == 200
     assert tally.review_share == pytest.approx(predictions["needs_review"].mean())
     first = predictions[predictions["class"] == ""].iloc[0]
@@ -58,9 +62,8 @@ def test_as_many_predictions_as_images(predictions):
 
 
 def test_nothing_readable():
-    table = pd.DataFrame(
-        {"image": ["x"], "class": [""], "probability": [np.nan], "needs_review": [True], "why": ["is cut"]}
-    )
+    columns = {"image": ["x"], "class": [""], "probability": [np.nan], "needs_review": [True], "why": ["is cut"]}
+    table = pd.DataFrame({**columns, "none_of_these": [np.nan]})
     tally = tallied(CLASSES, [table], ["all"], shown=3)
     assert tally.counts["all"].tolist() == [0, 0, 0] and tally.review_share == 1.0
 
@@ -86,7 +89,9 @@ def test_no_shares_of_a_smear_most_of_whose_cells_are_unlike_the_known_ones(unli
     whys = ["unlike the cells that the model knows (2.1 times the usual distance)"] * unlike + [""] * (6 - unlike)
     rows = [(f"{n}.jpg", "A", 0.9, bool(why), why) for n, why in enumerate(whys)]
     rows += [("7.jpg", "B", 0.9, False, "")] * 6 + [("8.jpg", "", np.nan, True, "has zero size")]
-    table = pd.DataFrame(rows, columns=["image", "class", "probability", "needs_review", "why"])
+    table = pd.DataFrame(rows, columns=["image", "class", "probability", "needs_review", "why"]).assign(
+        none_of_these=0.5
+    )
     tally = tallied(CLASSES, [table[:2], table[2:]], ["s"] * 6 + ["t"] * 7)
     assert tally.unlike == {"s": unlike, "t": 0} and not tally.withheld("t") and not tally.withheld()
     assert bool(tally.withheld("s")) is withheld
@@ -99,3 +104,15 @@ def test_no_shares_of_a_smear_most_of_whose_cells_are_unlike_the_known_ones(unli
     said = prediction_summary(alone)
     assert ("no shares are shown" in said) is withheld and ("%" in said.splitlines()[0]) is False
     assert f"to be reviewed: {unlike / 6:.1%}" in said
+
+
+def test_other_cells_are_counted_apart_only_where_they_are_told(predictions):
+    tally = tallied(CLASSES, [predictions], ["all"] * 200)
+    (plain,), (told,) = differentials(tally, None), differentials(tally, None, tells_other=True)
+    assert plain.other is None and plain.of_all is None and plain.cells == told.cells
+    assert told.others == tally.all_other and (told.counts + told.other == plain.counts).all()
+    assert told.of_all.share == pytest.approx(np.append(told.counts, told.others) / told.cells)
+    known = np.diag([50, 50, 50])
+    (corrected,) = differentials(tally, known, tells_other=True, resamples=200)
+    assert corrected.of_all.share == pytest.approx(told.of_all.share)
+    assert (corrected.of_all.low <= told.of_all.share).all() and (corrected.of_all.high[:2] > 0.1).all()

@@ -91,12 +91,20 @@ def test_by_mlflow_run(own, tmp_path):
 
 
 @pytest.mark.slow
-def test_single_cells_with_boxes_asked_for(own, other_laboratory, capsys):
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"find_cells": True}, "no boxes found; expected a table with the columns"),
+        ({"adapt": True}, "adapt=true is for"),
+    ],
+)
+def test_what_is_refused(own, other_laboratory, tmp_path, capsys, given, words):
     from hemacell.cli import main
     from hemacell.config.jobs import JOBS
 
-    given = own.command("evaluate", data=other_laboratory, find_cells=True, threads=1)[3:]
+    data = made(tmp_path / "data", "table") if "adapt" in given else other_laboratory
+    given = own.command("evaluate", data=data, threads=1, **given)[3:]
     with own.here(), pytest.raises(SystemExit) as end:
         main(JOBS["evaluate"], import_module("projects.evaluate").run, given)
-    assert end.value.code == 2 and "no boxes found; expected a table with the columns" in capsys.readouterr().err
+    assert end.value.code == 2 and words in capsys.readouterr().err
     assert not own.runs("attributes.status = 'RUNNING'")

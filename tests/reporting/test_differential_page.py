@@ -37,12 +37,13 @@ def smears(tmp_path):
             "probability": np.where(bad, np.nan, np.linspace(0.4, 0.95, 12)),
             "needs_review": [number < 4 or bad[number] for number in range(12)],
             "why": np.where(bad, "has zero size", ""),
+            "none_of_these": np.where(bad, np.nan, [1.5 if number < 2 else 0.2 for number in range(12)]),
         }
     )
     return inputs, tallied(CLASSES, [answers], inputs.smears, shown=2)
 
 
-def write(tmp_path, smears, confusion, **others):
+def write(tmp_path, smears, confusion, tells_other=False, **others):
     inputs, tally = smears
     counted = [
         differential(
@@ -52,6 +53,7 @@ def write(tmp_path, smears, confusion, **others):
             tally.needs_review[name],
             tally.unreadable[name],
             confusion,
+            other=tally.other[name] if tells_other else None,
             resamples=200,
         )
         for name in tally.counts
@@ -90,6 +92,23 @@ def test_table_and_page(tmp_path, smears):
     assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (88, 88)
     first = page.index('class="doubt"')
     assert first < page.index("<figure><img")
+
+
+def test_cells_of_no_class_are_counted_apart(tmp_path, smears):
+    confusion = np.array([[80, 20], [5, 295]])
+    plain, _ = write(tmp_path, smears, confusion)
+    assert plain["of_all"].isna().all()
+    table, page = write(tmp_path, smears, confusion, tells_other=True, open_set="some words")
+    other = table[table["class"] == "other / not classified"].set_index("smear")
+    assert other["count"].sum() == 2 and other["share"].isna().all() and (other["needs_review"] == other["count"]).all()
+    assert other["of_all"].to_numpy() == pytest.approx((other["count"] / other["cells"]).to_numpy(), abs=1e-5)
+    assert (other["of_all_high"] > 0.1).all()
+    assert table.groupby("smear")["count"].sum().to_dict() == {"<b>two": 6, "one": 5}
+    for name in ("share", "corrected", "of_all"):
+        assert table.groupby("smear")[name].sum().to_numpy() == pytest.approx([1, 1], abs=1e-5)
+    assert "2 like none of the classes" in page and "Some words." in page and "of all cells" in page
+    assert "this share may be too small as well as too large" in page
+    assert len(re.findall(r'src="data:image/jpeg;base64,', page)) == 8  # they are still shown beside the nearest class
 
 
 def test_what_must_be_said_when_it_is_so(tmp_path, smears):

@@ -25,7 +25,7 @@ from hemacell.tracking.serving import client
 from hemacell.tracking.serving.payload import decode
 
 CLASSES = ["Eosinophil", "Lymphocyte"]
-COLUMNS = ["class", "probability", "p_Eosinophil", "p_Lymphocyte", "needs_review", "why"]
+COLUMNS = ["class", "probability", "p_Eosinophil", "p_Lymphocyte", "needs_review", "why", "none_of_these"]
 
 
 def picture(red: int, size=(40, 30)) -> Image.Image:
@@ -76,6 +76,7 @@ def test_a_served_classifier_answers_in_order_and_excuses_bad_rows(store, regist
         "DataType.double",
         "DataType.boolean",
         "DataType.string",
+        "DataType.double",
     ]
 
 

@@ -9,7 +9,11 @@ Hopkins and King 2010, Am. J. Political Science 54). Shares enter q linearly, so
 q P^-1 lies in the simplex it is the maximum; elsewhere expectation-maximisation climbs to it.
 
 The correction assumes that a cell of a given class is called what such a cell was called in the test: the same stain,
-scanner and crop, and no cells of other kinds.
+scanner and crop.
+
+Cells that are like none of the classes are counted by themselves, as "other / not classified": shares of the classes
+are among the rest, and beside them among all. A part of the known cells is called other too, and not all cells of other
+kinds are: the share of other cells is what was called so, not what is there.
 """
 
 from __future__ import annotations
@@ -54,13 +58,22 @@ class Differential:
     """as counted, with exact binomial limits"""
     corrected: Limits | None
     """for the classifier's errors; None where these are unknown"""
+    other: NDArray[np.int64] | None = None
+    """[C], cells that are like none of the classes, by the nearest one; not in `counts`. None where none is told"""
+    of_all: Limits | None = None
+    """[C + 1], shares of all readable cells, the last that of `other`; corrected where the errors are known"""
     withheld: str = ""
     """why its shares are not shown, and are NaN; '' where they are"""
 
     @property
+    def others(self) -> int:
+        """Cells that are like none of the classes."""
+        return 0 if self.other is None else int(self.other.sum())
+
+    @property
     def cells(self) -> int:
         """Readable images."""
-        return int(self.counts.sum())
+        return int(self.counts.sum()) + self.others
 
 
 def differential(
@@ -71,6 +84,7 @@ def differential(
     unreadable: int,
     confusion: ArrayLike | None,
     *,
+    other: ArrayLike | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Differential:
@@ -79,10 +93,12 @@ def differential(
     Args:
         smear: its name.
         classes: C names.
-        counts: int [C], cells called by each class.
+        counts: int [C], cells called by each class, those of `other` included.
         needs_review: int [C], how many of these.
         unreadable: images that could not be read.
         confusion: int [C, C], the classifier's test: rows true, columns called; None leaves the correction out.
+        other: int [C], how many of the called cells are like none of the classes; None where the classifier cannot
+            tell.
         seed: of the bootstrap.
         resamples: of the bootstrap, 200 or more.
 
@@ -91,22 +107,35 @@ def differential(
         >>> count.raw.share.tolist(), count.corrected.share.round(3).tolist()
         ([0.38, 0.62], [0.381, 0.619])
     """
-    called = np.asarray(counts, dtype=np.int64)
+    found = None if other is None else _counts(other)
+    called = _counts(counts) - (0 if found is None else found)
+    review = np.asarray(needs_review, dtype=np.int64) - (0 if found is None else found)  # all of these need it
+    bootstrap = {"seed": seed, "resamples": resamples}
     return Differential(
         smear=smear,
         classes=tuple(classes),
         counts=called,
-        needs_review=np.asarray(needs_review, dtype=np.int64),
+        needs_review=review,
         unreadable=unreadable,
         raw=raw_shares(called),
-        corrected=None if confusion is None else corrected_shares(called, confusion, seed=seed, resamples=resamples),
+        corrected=None if confusion is None else corrected_shares(called, confusion, **bootstrap),
+        other=found,
+        of_all=None if found is None else _shares_of_all(np.append(called, found.sum()), confusion, **bootstrap),
     )
 
 
 def differentials(
-    tally: Tally, confusion: ArrayLike | None, *, seed: int = 0, resamples: int = RESAMPLES
+    tally: Tally,
+    confusion: ArrayLike | None,
+    *,
+    tells_other: bool = False,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> list[Differential]:
-    """Count every smear of a tally; see `differential` for the rest."""
+    """Count every smear of a tally; see `differential` for the rest.
+
+    `tells_other`: whether the classifier can tell cells that are like none of its classes.
+    """
     counted = [
         differential(
             smear,
@@ -115,6 +144,7 @@ def differentials(
             tally.needs_review[smear],
             tally.unreadable[smear],
             confusion,
+            other=tally.other[smear] if tells_other else None,
             seed=seed,
             resamples=resamples,
         )
@@ -127,8 +157,16 @@ def _withheld(each: Differential, reason: str) -> Differential:
     """The counts without their shares, where there is a reason."""
     if not reason:
         return each
-    nothing = _nothing(len(each.classes))
-    return replace(each, raw=nothing, corrected=each.corrected and nothing, withheld=reason)
+    nothing, of_all = _nothing(len(each.classes)), _nothing(len(each.classes) + 1)
+    corrected = each.corrected and nothing
+    return replace(each, raw=nothing, corrected=corrected, of_all=each.of_all and of_all, withheld=reason)
+
+
+def _shares_of_all(called: NDArray[np.int64], confusion: ArrayLike | None, **bootstrap: int) -> Limits:
+    """Shares of C classes and of what is called none of them, [C + 1], which is taken to be called so correctly."""
+    if confusion is None:
+        return raw_shares(called)
+    return corrected_shares(called, np.pad(np.asarray(confusion), (0, 1)), **bootstrap)
 
 
 def raw_shares(counts: ArrayLike) -> Limits:

@@ -35,7 +35,8 @@ def differential_shares(table: pd.DataFrame, most: int = 9) -> Figure:
     for panel in grid.flat[len(shown) :]:
         panel.set_axis_off()
     for panel, smear in zip(grid.flat, shown, strict=False):
-        rows = table[table["smear"] == smear].to_dict("records")
+        counted = table[(table["smear"] == smear) & (table["share"].notna() | (table["cells"] == 0))]
+        rows = counted.to_dict("records")  # without the cells of no class, which have a share of all cells only
         for y, row in enumerate(rows):
             for name, offset, ink, marker, _ in _KINDS:
                 if not math.isnan(row[name]):

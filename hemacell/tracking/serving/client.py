@@ -67,7 +67,7 @@ class Classifier:
             >>> table = hemacell.load("models:/hemacell-wbc@sample").predict(["cell.jpg", "missing.jpg"])
             >>> list(table.columns)  # doctest: +NORMALIZE_WHITESPACE
             ['class', 'probability', 'p_Basophil', 'p_Eosinophil', 'p_Lymphocyte', 'p_Monocyte', 'p_Neutrophil',
-             'needs_review', 'why']
+             'needs_review', 'why', 'none_of_these']
             >>> bool(table["needs_review"][1]), table["why"][1]
             (True, 'cannot be opened: No such file or directory')
         """
