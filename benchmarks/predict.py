@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--model", default=defaults.model)
     parser.add_argument("--precision", default=defaults.precision, choices=("float32", "bf16"))
     parser.add_argument("--device", default=defaults.device, choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--crop", type=float, default=defaults.crop)
+    parser.add_argument("--crop", type=lambda text: text if text == "auto" else float(text), default=defaults.crop)
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--limit", type=int, default=0, help="only so many images, from the first on; 0 for all")
