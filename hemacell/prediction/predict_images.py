@@ -81,17 +81,7 @@ def classify(
     total = len(inputs)
     done = total - sum(len(parts.span(number)) for number in missing)
     started, begun = time.perf_counter(), done
-    notes: list[str] = []
-    fields: set[int] = set()
-
-    def read(row: int) -> Framed | str:
-        image = read_image(inputs.path(row), inputs.bits, notes.append)
-        if isinstance(image, str):
-            return image
-        if may_be_fields and is_field(image):
-            fields.add(row)
-        return _as_found(classifier.picture(image), inputs, row)
-
+    read = _Reader(classifier, inputs, may_be_fields)
     todo = (row for number in missing for row in parts.span(number))
     with (
         closing(read_ahead(todo, read, ahead=_AHEAD * batch)) as pictures,
@@ -102,15 +92,37 @@ def classify(
             while len(predictions) < len(rows):
                 few = next(batches)
                 numbers = rows[len(predictions) : len(predictions) + len(few)]
-                predictions += [
-                    each if isinstance(each, str) else with_remark(each, row in fields)
-                    for each, row in zip(few, numbers, strict=True)
-                ]
+                predictions += map(read.with_remark, few, numbers)
                 done += len(few)
                 if progress:
                     progress(done, total)
             parts.write(number, _table(classifier, inputs, rows, predictions, model))
-    return Speed(done - begun, time.perf_counter() - started, dict(Counter(notes)))
+    return Speed(done - begun, time.perf_counter() - started, dict(Counter(read.notes)))
+
+
+class _Reader:
+    """Reads and frames single images, by their row; remembers what is to be said of them.
+
+    Attributes:
+        notes: of images that were read, in any order.
+    """
+
+    def __init__(self, classifier: ClassifierModel, inputs: Inputs, may_be_fields: bool) -> None:
+        self.notes: list[str] = []
+        self._classifier, self._inputs, self._may_be_fields = classifier, inputs, may_be_fields
+        self._fields: set[int] = set()  # rows that look like fields
+
+    def __call__(self, row: int) -> Framed | str:
+        image = read_image(self._inputs.path(row), self._inputs.bits, self.notes.append)
+        if isinstance(image, str):
+            return image
+        if self._may_be_fields and is_field(image):
+            self._fields.add(row)
+        return _as_found(self._classifier.picture(image), self._inputs, row)
+
+    def with_remark(self, prediction: Prediction | str, row: int) -> Prediction | str:
+        """The prediction for a row, with what its picture looks like."""
+        return prediction if isinstance(prediction, str) else with_remark(prediction, row in self._fields)
 
 
 def predict_all(
@@ -120,11 +132,7 @@ def predict_all(
 
     Arguments as for `classify`.
     """
-
-    def read(row: int) -> Framed | str:
-        image = read_image(inputs.path(row), inputs.bits)
-        return image if isinstance(image, str) else _as_found(classifier.picture(image), inputs, row)
-
+    read = _Reader(classifier, inputs, may_be_fields=False)
     predictions: list[Prediction | str] = []
     shown: list[Framed | str] = []
     with closing(read_ahead(range(len(inputs)), read, ahead=_AHEAD * batch)) as pictures:
