@@ -19,7 +19,8 @@ from hemacell.framing.description import MARGIN
 from tests.projects.conftest import bomb, small_disk
 
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
-COLUMNS = ["image", "class", "probability", *(f"p_{name}" for name in CLASSES), "needs_review", "why", "none_of_these", "model"]
+PROBABILITIES = [f"p_{name}" for name in CLASSES]
+COLUMNS = ["image", "class", "probability", *PROBABILITIES, "needs_review", "why", "none_of_these", "model"]
 BAD = {
     "zero.jpg": "has zero size",
     "text.jpg": "is not an image",
