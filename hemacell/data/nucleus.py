@@ -33,6 +33,9 @@ _CENTRAL = 0.25  # spread of the weight of the centre, in sides
 _LOBE_AREA = 0.05  # of the main part
 _LOBE_STAIN = 0.6  # of what the main part absorbs above the threshold; red cells lie just above it
 _LOBE_GAP = 0.8  # of the radius of what is found so far
+_ANOTHER_AREA = 0.5  # of the nucleus, from which on what is as dark is that of another cell
+_CUT = 0.6  # of the diameter, on the border: the chord of a disc that lacks 5 % of its area
+_NEAR = 0.45  # diameters between centre and border; red cells that are taken for lobes leave the centre where it is
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -47,6 +50,15 @@ class Nucleus:
     """bool [s, s], s at most `SIDE`: the pixels of the small picture that belong to it."""
     glass: Floats
     """float64 [3], 0 to 255: the colour of the empty glass."""
+    has_neighbour: bool = False
+    """Whether the picture shows another nucleus that is about as large and dark."""
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether much of it lies on the border of the picture, and its centre is as near as that makes it."""
+        on_border = self.mask[[0, -1]].sum() + self.mask[1:-1, [0, -1]].sum()
+        away = min(*self.center, *(1 - place for place in self.center))
+        return bool(on_border > _CUT * self.diameter * len(self.mask) and away < _NEAR * self.diameter)
 
     @cached_property
     def hull(self) -> Floats:
@@ -118,11 +130,12 @@ def nucleus_of(small: Pictures, glass: Floats) -> Nucleus | None:
     threshold = _threshold(absorbed)
     # What is narrower than the disc is no nucleus.
     mask = _opened(absorbed > threshold)
+    neighbour = False
     if mask.any():
-        mask = _with_lobes(mask, absorbed - threshold)
+        mask, neighbour = _with_lobes(mask, absorbed - threshold)
     if mask.mean() < _LEAST_AREA:
         return None
-    return Nucleus(_filled(mask), glass)
+    return Nucleus(_filled(mask), glass, neighbour)
 
 
 def shrunk(picture: Pictures) -> Pictures:
@@ -211,14 +224,14 @@ def _over_disc(mask: Bools, join: np.ufunc) -> Bools:
     return join(wide, join(join(five[:, 1:-3], five[:, 2:-2]), five[:, 3:-1]))
 
 
-def _with_lobes(mask: Bools, excess: NDArray[np.float32]) -> Bools:
+def _with_lobes(mask: Bools, excess: NDArray[np.float32]) -> tuple[Bools, bool]:
     """The part that is darkest near the centre, and those that are close to it, as dark, and not small.
 
-    Lobes are added nearest first, so that a row of them is followed.
+    Lobes are added nearest first, so that a row of them is followed. Also whether one of the others is about as large.
     """
     parts, count = ndimage.label(mask, np.ones((3, 3)))
     if count == 1:
-        return mask
+        return mask, False
     flat = parts.ravel()
     areas = np.bincount(flat)[1:]
     means = np.bincount(flat, excess.ravel())[1:] / areas
@@ -233,7 +246,7 @@ def _with_lobes(mask: Bools, excess: NDArray[np.float32]) -> Bools:
             break
         found |= parts == nearest + 1
         lobes.remove(nearest)
-    return found
+    return found, any(areas[lobe] >= _ANOTHER_AREA * found.sum() for lobe in lobes)
 
 
 def _filled(mask: Bools) -> Bools:

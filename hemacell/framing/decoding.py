@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 #: Gives what a step reports its progress to.
 Reports = Callable[[str], Progress]
 
-_COLUMNS = 9  # of what is stored: x, y, diameter, glass and density in red, green, blue
+_COLUMNS = 11  # of what is stored: x, y, diameter, glass and density in red, green, blue, cut off, neighbour
 _NOWHERE = (np.nan, np.nan)
 _CHUNK = 256  # pictures between two reports of progress
 
@@ -77,10 +77,12 @@ def measure_images(
     small = decode(manifest, SIDE, cache, max_bad, progress("decoding") if progress else None)
     assert small.sides is not None  # it was decoded from files
     report = progress("finding nuclei") if progress else None
-    numbers = small.derived(f"nuclei-{FRAMING_VERSION}", _COLUMNS, lambda: _numbers(small, report))
+    numbers = small.derived(f"nuclei-{FRAMING_VERSION}-{_COLUMNS}", _COLUMNS, lambda: _numbers(small, report))
     return small, [
-        Measured((x, y) if diameter else None, diameter, (r, g, b), (dr, dg, db), side)
-        for (x, y, diameter, r, g, b, dr, dg, db), side in zip(numbers.tolist(), small.sides.tolist(), strict=True)
+        Measured((x, y) if diameter else None, diameter, (r, g, b), (dr, dg, db), side, bool(cut), bool(neighbour))
+        for (x, y, diameter, r, g, b, dr, dg, db, cut, neighbour), side in zip(
+            numbers.tolist(), small.sides.tolist(), strict=True
+        )
     ]
 
 
@@ -93,7 +95,7 @@ def decode_framed(
     cache: Path,
     progress: Progress | None = None,
 ) -> FramedImages:
-    """Decode images framed, see `hemacell.framing.frame.frame`; those without a nucleus are counted in the notes.
+    """Decode images framed, see `hemacell.framing.frame.frame`; what is wrong with some is counted in the notes.
 
     Args:
         small, found: of `measure_images`.
@@ -116,12 +118,22 @@ def decode_framed(
 
 
 def _numbers(small: Decoded, progress: Progress | None) -> np.ndarray:
-    """What is measured of each small picture, float64 [N, 9]; NaN for what is not found."""
+    """What is measured of each small picture, float64 [N, `_COLUMNS`]; NaN for what is not found."""
     numbers = np.full((len(small), _COLUMNS), np.nan)
     for start in range(0, len(small), _CHUNK):
         part = slice(start, start + _CHUNK)
         some = map_in_threads(lambda square: measured_square(square, 0), small.array[part], available_cores())
-        numbers[part] = [(*(each.center or _NOWHERE), each.diameter, *each.glass, *each.density) for each in some]
+        numbers[part] = [
+            (
+                *(each.center or _NOWHERE),
+                each.diameter,
+                *each.glass,
+                *each.density,
+                each.is_cut_off,
+                each.has_neighbour,
+            )
+            for each in some
+        ]
         if progress:
             progress(min(start + _CHUNK, len(small)), len(small))
     return numbers

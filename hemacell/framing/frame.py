@@ -22,6 +22,8 @@ FRAMING_VERSION = 1
 MOST_GAIN = 4.5
 """Of optical densities: noise in the palest stains is not enlarged further."""
 NO_NUCLEUS = "no nucleus is found: the middle of the picture is used"
+CUT_OFF = "the nucleus is cut off at the border of the picture"
+TWO_NUCLEI = "two nuclei are in the picture: the one nearer to the middle is used"
 
 Picture = NDArray[np.uint8]
 
@@ -75,7 +77,13 @@ def frame(image: Image.Image, site: Site, framing: Framing, size: int, known: Me
     found = known or measured(image)
     pixels = cut(image, window_of(image.size, found.center, site, framing), size)
     glass = np.asarray(found.glass if framing.glass else (255, 255, 255))
-    return Framed(recoloured(pixels, glass, stain_gain(site, framing)), "" if found.center else NO_NUCLEUS)
+    return Framed(recoloured(pixels, glass, stain_gain(site, framing)), _flaw(found))
+
+
+def _flaw(found: Measured) -> str:
+    if found.center is None:
+        return NO_NUCLEUS
+    return CUT_OFF if found.is_cut_off else TWO_NUCLEI if found.has_neighbour else ""
 
 
 def cut(image: Image.Image, window: Window, size: int) -> Picture:

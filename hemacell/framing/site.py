@@ -45,6 +45,10 @@ class Measured(NamedTuple):
     """mean optical density of the nucleus over that glass, red, green, blue; 0 where none is found"""
     side: int
     """of that square, in pixels of the file"""
+    is_cut_off: bool = False
+    """whether the nucleus lies on the border of that square"""
+    has_neighbour: bool = False
+    """whether another nucleus is there that is about as large and dark"""
 
 
 def measured(image: Image.Image) -> Measured:
@@ -59,7 +63,8 @@ def measured_square(square: NDArray[np.uint8], side: int) -> Measured:
     if nucleus is None:
         return Measured(None, 0.0, _colour(glass), _NO_DENSITY, side)
     density = optical_density(square[nucleus.mask][None], glass).mean((0, 1))
-    return Measured(nucleus.center, nucleus.diameter, _colour(glass), _colour(density), side)
+    flaws = nucleus.is_cut_off, nucleus.has_neighbour
+    return Measured(nucleus.center, nucleus.diameter, _colour(glass), _colour(density), side, *flaws)
 
 
 def _colour(values: NDArray[np.floating]) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hemacell.classifiers.description import Prediction
 from hemacell.core.threads import set_threads
-from hemacell.framing.frame import Framed
+from hemacell.framing.frame import NO_NUCLEUS, Framed
 from hemacell.framing.site import Measured, estimate_site, measured
 from hemacell.prediction.field_check import is_field, with_remark
 from hemacell.prediction.inputs import Inputs
@@ -148,9 +148,10 @@ def _as_found(picture: Framed, inputs: Inputs, row: int) -> Framed:
     """A picture with what is to be said of how it lies in its field."""
     if inputs.cells is None:
         return picture
+    own = picture.why if picture.why == NO_NUCLEUS else ""  # of borders and neighbours the finder knows more
     why, remark = (
         "; ".join(filter(None, texts))
-        for texts in ((picture.why, inputs.cells.doubt(row)), (picture.remark, inputs.cells.remark(row)))
+        for texts in ((own, inputs.cells.doubt(row)), (picture.remark, inputs.cells.remark(row)))
     )
     return picture._replace(why=why, remark=remark)
 

@@ -68,3 +68,15 @@ def test_optical_density_is_the_logarithm_of_glass_over_pixel():
     picture = np.array([[[100, 255, 0]]], np.uint8)
     density = optical_density(picture, np.array([200.0, 200.0, 200.0]))
     assert density[0, 0] == pytest.approx([np.log(2), 0, np.log(200)], rel=1e-6)
+
+
+def test_a_neighbour_is_told_and_lobes_and_small_things_are_none():
+    assert find_nucleus(_picture([(0.4, 0.5, 0.12), (0.8, 0.5, 0.12)])).has_neighbour
+    assert not find_nucleus(_picture([(0.42, 0.5, 0.1), (0.6, 0.5, 0.1)])).has_neighbour
+    assert not find_nucleus(_picture([(0.4, 0.5, 0.14), (0.8, 0.5, 0.06)])).has_neighbour
+
+
+@pytest.mark.parametrize(("x", "cut"), [(0.15, False), (0.12, False), (0.03, True)])
+def test_a_nucleus_on_the_border_is_cut_off(x, cut):
+    assert find_nucleus(_picture([(x, 0.5, 0.12)])).is_cut_off == cut
+    assert find_nucleus(_picture([(0.5, 1 - x, 0.12)])).is_cut_off == cut

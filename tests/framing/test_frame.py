@@ -6,9 +6,11 @@ from PIL import Image, ImageDraw
 
 from hemacell.framing.description import MARGIN, Framing, Site
 from hemacell.framing.frame import (
+    CUT_OFF,
     FRAMING_VERSION,
     MOST_GAIN,
     NO_NUCLEUS,
+    TWO_NUCLEI,
     Window,
     cut,
     cut_mask,
@@ -90,6 +92,13 @@ def test_without_a_nucleus_the_middle_is_used(colour):
     window = window_of(image.size, None, site_of(cell()), FRAMING)
     assert window.left + window.side / 2 == pytest.approx(40) and window.top + window.side / 2 == pytest.approx(30)
     assert window.side == pytest.approx(FRAMING.field * MARGIN * site_of(cell()).share(square) * square)
+
+
+def test_what_is_wrong_with_a_picture_is_said():
+    found = measured(cell())
+    site = site_of(cell())
+    for changed, why in (({}, ""), ({"is_cut_off": True}, CUT_OFF), ({"has_neighbour": True}, TWO_NUCLEI)):
+        assert frame(cell(), site, FRAMING, 32, found._replace(**changed)).why == why
 
 
 def test_a_window_is_what_pillow_cuts():
