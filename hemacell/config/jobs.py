@@ -144,9 +144,9 @@ class CellSettings(
         description="other laboratories' images, scored too: NAME:DIR with commas between; NAME stands in the metrics",
         examples=["lisc:DIR"],
     )
-    external_labels: Key[tuple[Annotated[int, Field(ge=1)], ...]] = Field(
+    external_labels: Key[tuple[Annotated[int, Field(ge=0)], ...]] = Field(
         (5, 10, 20),
-        description="labels of each class there, for which it is measured what they would bring; '' measures none",
+        description="labels of each class there, for which it is measured what they would bring; 0 measures none",
         examples=["5,10"],
     )
 

@@ -279,7 +279,7 @@ def _evaluate_external(
     cells, split = embed_images(model, pictures, name), split_of(name)
     found = {split: evaluate_images(run, model, pictures, split, steps, intervals=True, cells=cells)}
     if model.network.standardisers:
-        amounts = job.settings.external_labels
+        amounts = tuple(filter(None, job.settings.external_labels))
         found[split_of(name, ADAPTED)] = evaluate_adapted(run, model, pictures, name, cells, amounts, steps)
     return found
 
