@@ -83,6 +83,8 @@ def test_every_run_is_a_child_that_compares_well(study):
     for child in children:
         assert child.data.metrics["test/macro_f1"] >= 0
         assert {"external/near/macro_f1", "external/far_away/macro_f1"} <= set(child.data.metrics)
+        has_encoder = child.data.params["encoders"] != "none"
+        assert ("external_adapted/near/macro_f1" in child.data.metrics) == has_encoder
         assert child.data.tags["threads"] == "1"
         assert "step" not in child.data.metrics, "it is the axis, and would head the comparison page"
     # runs of a study register nothing
@@ -109,6 +111,7 @@ def test_what_lies_on_the_run_of_the_study(study):
     assert {"report.html", "report.md", "results.csv", "runs.json", "answer.txt"} <= set(files)
     assert {f"figures/external-{name}_label_efficiency.png" for name in ("near", "far_away")} <= set(files)
     assert "sample" in files["report.html"].read_text().lower()
+    assert "| near | random-prcc |" in files["report.md"].read_text().partition("## Other laboratories")[2]
     assert len(json.loads(files["runs.json"].read_text())) == 8
     inputs = {each.tags[0].value: each.dataset for each in run.inputs.dataset_inputs}
     assert set(inputs) == {"study", "external/near", "external/far_away"} and "skipped-external-far_away.csv" in files
