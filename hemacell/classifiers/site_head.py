@@ -131,7 +131,7 @@ def move_layers(given: Layers, labels: np.ndarray, classes: Sequence[str], group
 
 
 def _folds(labels: np.ndarray, most: int, groups: Sequence[str] = ()) -> np.ndarray:
-    """The fold of each image, int64 [N]: the groups (or images) of each class are dealt out in turn.
+    """The fold of each image, int64 [N]: the groups (or images) of each class are spread evenly, and so are all.
 
     There are as many folds as the rarest class has groups, two at least and `most` at most.
     """
@@ -142,8 +142,9 @@ def _folds(labels: np.ndarray, most: int, groups: Sequence[str] = ()) -> np.ndar
     count = min(most, max(2, min(map(len, owned.values()))))
     fold_of = np.full(units.max() + 1, -1)
     for own in owned.values():
-        left = rng.permutation(own[fold_of[own] < 0])  # a group of two classes has its fold by the first
-        fold_of[left] = np.arange(len(left)) % count
+        for unit in rng.permutation(own[fold_of[own] < 0]):  # a group of two classes has its fold by the first
+            of_class, of_all = (np.bincount(each[each >= 0], minlength=count) for each in (fold_of[own], fold_of))
+            fold_of[unit] = np.lexsort((of_all, of_class))[0]
     return fold_of[units]
 
 

@@ -518,6 +518,11 @@ class AdaptSettings(ComputeSettings, JobSettings):
             if not getattr(self, name).strip():
                 example = example_text(type(self).model_fields[name])
                 raise ValueError(f"{name}: expected a name, found nothing; type for example {name}={example}")
+        if self.find_cells and self.labels:
+            raise ValueError(
+                "labels: expected none with find_cells=true, as cells of fields have no names yet; leave labels out, "
+                "or cut the labelled cells out of their fields"
+            )
         if not SITE_NAME.fullmatch(self.site):
             raise ValueError(
                 f"site: expected at most 40 lower-case letters, digits, '-' and '_', found '{self.site}'; "

@@ -71,6 +71,8 @@ def about_pixels(file: Path) -> int:
         width, height = image_size(file)
     except UnreadableImage:
         return file.stat().st_size // 3 if file.is_file() else 0
+    except (OSError, ValueError):  # a name that no file can have; its reader says so
+        return 0
     return width * height
 
 

@@ -30,8 +30,9 @@ def scored_classes(labels: np.ndarray) -> np.ndarray:
 def draws_of_labels(labels: np.ndarray, groups: Sequence[str], amount: int, draws: int) -> Iterator[LabelDraw]:
     """Draw cells to label, at random.
 
-    A group gives one cell of a class at most, and at most half of the groups of a class are taken, so that enough is
-    left to be scored: rare classes have fewer labels than `amount`. Classes with fewer cells than `LEAST` are left out.
+    A group gives one cell of a class at most, and at most half of the groups of each class are taken, by whichever
+    class, so that enough is left to be scored: rare classes have fewer labels than `amount`, or none. Classes with
+    fewer cells than `LEAST` are left out.
 
     Args:
         labels: int [N].
@@ -43,13 +44,22 @@ def draws_of_labels(labels: np.ndarray, groups: Sequence[str], amount: int, draw
     units = np.arange(len(labels)) if numbers is None else numbers
     known = scored_classes(labels)
     usable = np.isin(labels, known)
+    has = np.zeros((units.max() + 1, len(known)), bool)  # which groups have which classes
+    has[units[usable], np.searchsorted(known, labels[usable])] = True
+    most = has.sum(0) // 2
     for draw in range(draws):
         rng = np.random.default_rng([draw, amount])
-        chosen = []
+        taken = np.zeros(len(has), bool)
+        labelled: list[int] = []
         for label in known:
-            own = rng.permutation(np.flatnonzero(labels == label))
-            _, first = np.unique(units[own], return_index=True)
-            firsts = own[np.sort(first)]
-            chosen.append(firsts[: min(amount, len(firsts) // 2)])
-        labelled = np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
-        yield LabelDraw(labelled, np.flatnonzero(usable & ~np.isin(units, units[labelled])))
+            seen: set[int] = set()
+            for cell in rng.permutation(np.flatnonzero(labels == label)):
+                unit = int(units[cell])
+                if len(seen) == amount:
+                    break
+                if unit in seen or not (taken[unit] or (has[taken].sum(0) + has[unit] <= most)[has[unit]].all()):
+                    continue
+                taken[unit] = True
+                seen.add(unit)
+                labelled.append(int(cell))
+        yield LabelDraw(np.array(sorted(labelled), np.int64), np.flatnonzero(usable & ~taken[units]))

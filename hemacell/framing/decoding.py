@@ -112,7 +112,7 @@ def decode_framed(
         return framed.pixels, framed.why
 
     scale, gain = site.model_dump(include={"diameter", "unit"}), stain_gain(site, framing).round(6).tolist()
-    recipe = f"framed {FRAMING_VERSION} {framing.model_dump_json(exclude={'density'})} {scale} {gain}"
+    recipe = f"framed {FRAMING_VERSION} with flaws {framing.model_dump_json(exclude={'density'})} {scale} {gain}"
     decoded = decode_pictures(small.manifest, make, recipe, size, cache, 1.0, progress)
     return FramedImages(replace(decoded, bad=[*small.bad, *decoded.bad]), small, site, framing, found)
 

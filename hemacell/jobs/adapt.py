@@ -23,7 +23,7 @@ from hemacell.core.threads import available_cores, set_threads
 from hemacell.data.boxes import digests_of_paths
 from hemacell.data.class_names import LEFT_OUT
 from hemacell.data.corrections import labels_of
-from hemacell.data.groups import known_groups
+from hemacell.data.groups import groups_digest, known_groups
 from hemacell.data.manifest import Manifest, Row
 from hemacell.evaluation.predictions import Predictions
 from hemacell.jobs.field_search import cells_of_fields
@@ -103,7 +103,7 @@ class AdaptJob:
 
 
 def prepare(settings: AdaptSettings) -> AdaptJob:
-    """Settle what is adapted to which pictures; loads no network and decodes no image.
+    """Settle what is adapted to which pictures; loads no network, and decodes no image but fields.
 
     Raises:
         UserError: no such classifier, images or labels; labels of too few classes; the site exists already.
@@ -119,7 +119,12 @@ def prepare(settings: AdaptSettings) -> AdaptJob:
         inputs = cells_of_fields(inputs, cache, threads).inputs
     images, labels = _with_labels(_manifest_of(inputs, classes_of(folder)), settings.labels)
     logger.info(inputs.summary())
-    inputs_digest = {"model": model.model_id, "images": images.digest, "labels": json.dumps(sorted(labels.items()))}
+    inputs_digest = {
+        "model": model.model_id,
+        "images": images.digest,
+        "labels": json.dumps(sorted(labels.items())),
+        "groups": groups_digest(images),
+    }
     sources = sources_digest(*settings.computed_by)
     key = step_key(NAME, sources, settings.texts(*IN_KEY), inputs_digest, threads)
     done = "" if settings.force else finished_run(NAME, key) or ""

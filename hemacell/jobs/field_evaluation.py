@@ -72,8 +72,8 @@ def are_fields(job: Job) -> bool:
     """Whether `data` names fields: the settings say so, or there are boxes and nothing that is read as single cells."""
     if job.settings.find_cells:
         return True
-    root = job.source.root
-    return root.is_dir() and find_source(root, "wbc") is None and has_annotations(root)
+    root = opened(job.source.root)
+    return root.is_dir() and find_source(job.source.root, "wbc") is None and has_annotations(root)
 
 
 def run_on_fields(job: Job) -> str:
@@ -94,12 +94,17 @@ def find_fields(job: Job) -> LabelledFields:
     """Look up the classifier, and read the boxes; loads neither network nor pictures.
 
     Raises:
-        UserError: there is no such classifier, no boxes in any known form, or none that can be used; or adapt=true.
+        UserError: there is no such classifier, no boxes in any known form, or none that can be used; or a setting is
+            given that is for single cells.
     """
     if job.settings.adapt:
         raise UserError(
             "adapt=true is for single cells, and these are whole fields: adapt the classifier by them first (-e adapt "
             "with find_cells=true), and name it by site="
+        )
+    if job.settings.group:
+        raise UserError(
+            "group= is for pictures of single cells, and these are whole fields, each a group; leave it out"
         )
     model = find_classifier(job.settings.model, job.source.kind, job.settings.site)
     folder = fetch(model, job.cache)
@@ -138,6 +143,10 @@ def evaluate_fields(job: Job, run: Tracker, fields: LabelledFields) -> None:
         logger.info(line)
     _log_inputs(run, fields)
     found = search_fields(fields.inputs, job.cache, job.threads, Progress("finding cells", "fields"))
+    unread = [number for number, reason in enumerate(found.cells.reasons) if reason]
+    if unread:
+        first = f"{fields.inputs.names[unread[0]]} {found.cells.reasons[unread[0]]}"
+        logger.warning(f"{len(unread)} fields cannot be read, and their boxes are not scored; the first: {first}")
     model, predictions, shown = _classified(job, fields, found.inputs)
     boxes = _field_boxes(fields, found.inputs, found.cells.scores, _labels(model, predictions))
     run.metrics({f"{SPLIT}/{name}": value for name, value in field_metrics(boxes, fields.classes).items()})
@@ -195,18 +204,20 @@ def _rows_of_fields(cells: Inputs, fields: int) -> list[list[int]]:
 
 
 def _field_boxes(fields: LabelledFields, cells: Inputs, scores: np.ndarray, labels: Sequence[str]) -> list[FieldBoxes]:
-    """What was found in each field, and what is there."""
+    """What was found in each field, and what is there; nothing of a field that cannot be read."""
     found = cells.cells
     assert found is not None
+    unread = set(found.field[found.number < 0])
     return [
         FieldBoxes(
             found.boxes[rows],
             scores[found.number[rows]],
-            [(box.left, box.top, box.left + box.width, box.top + box.height) for _, box in boxes],
+            [(box.left, box.top, box.left + box.width, box.top + box.height) for _, box in there],
             [labels[row] for row in rows],
-            [label for label, _ in boxes],
+            [label for label, _ in there],
         )
-        for rows, boxes in zip(_rows_of_fields(cells, len(fields.boxes)), fields.boxes, strict=True)
+        for field, rows in enumerate(_rows_of_fields(cells, len(fields.boxes)))
+        for there in [() if field in unread else fields.boxes[field]]
     ]
 
 

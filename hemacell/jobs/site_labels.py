@@ -10,7 +10,7 @@ import numpy as np
 
 from hemacell.core.progress import Progress
 from hemacell.data.groups import known_groups
-from hemacell.evaluation.label_draws import draws_of_labels, scored_classes
+from hemacell.evaluation.label_draws import LabelDraw, draws_of_labels, scored_classes
 from hemacell.evaluation.laboratories import with_labels
 from hemacell.evaluation.metrics import confusion_counts, confusion_metrics
 from hemacell.tracking.runs.tracker import Tracker
@@ -83,8 +83,8 @@ def scores_with_labels(
 
     Returns:
         Amount -> metric -> its value in each draw: `macro_f1` over the classes that are drawn from, `accuracy`, and
-        `f1/<Class>` of these. Empty where there are fewer than two such classes, and for a classifier without linear
-        last layers.
+        `f1/<Class>` of these. Without amounts for which groups are too few; empty where there are fewer than two such
+        classes, and for a classifier without linear last layers.
     """
     from hemacell.classifiers.site_head import last_layers_of, move_layers
 
@@ -97,7 +97,11 @@ def scores_with_labels(
     found: dict[int, dict[str, list[float]]] = {}
     for number, amount in enumerate(amounts):
         values: dict[str, list[float]] = {}
-        for draw, (labelled, rest) in enumerate(draws_of_labels(cells.labels, groups, amount, draws)):
+        drawn = list(draws_of_labels(cells.labels, groups, amount, draws))
+        if not all(_can_be_scored(cells.labels, scored, each) for each in drawn):
+            logger.warning(f"too few patients or slides to learn from {amount} labels of each class and score the rest")
+            continue
+        for draw, (labelled, rest) in enumerate(drawn):
             own = [groups[row] for row in labelled] if groups else ()
             layers = move_layers(given.of(labelled), cells.labels[labelled], model.classes, own).layers
             called = given.of(rest).probabilities(layers).argmax(1)
@@ -109,3 +113,8 @@ def scores_with_labels(
             progress(number * draws + draw + 1, len(amounts) * draws)
         found[amount] = values
     return found
+
+
+def _can_be_scored(labels: np.ndarray, scored: np.ndarray, draw: LabelDraw) -> bool:
+    """Whether two classes or more are labelled, and every class is left to be scored."""
+    return len(np.unique(labels[draw.labelled])) > 1 and set(labels[draw.scored]) == set(scored)

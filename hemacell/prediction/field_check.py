@@ -1,4 +1,4 @@
-"""Pictures of whole fields among what should be single cells: a set is judged by many of them, one picture never alone.
+"""Pictures of whole fields among what should be single cells: a set is judged by many of them.
 
 `looks_like_field` is wrong for one in ten cells of some laboratories, and seldom for more than half of a set.
 """

@@ -66,18 +66,22 @@ def search_fields(
     key = f"{fields.digest()} {sources_digest(__name__)} {library_versions()}"
     log = _Log(cache / _FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.jsonl")
     try:
-        _search(fields, log, threads, progress)
+        searched = _search(fields, log, threads, progress)
     except OSError as error:
         raise disk_error(error, f"cannot store the cells of the fields in {log.file}") from error
     hand_back()  # the network needs room
-    cells = FoundCells.of([SearchedField.from_json(log.texts[str(field)]) for field in range(len(fields))])
+    cells = FoundCells.of([searched[field] for field in range(len(fields))])
     _require_some(fields, cells)
     return Found(_inputs(fields, cells, _known_diameters(fields, log)), cells)
 
 
-def _search(fields: Inputs, log: _Log, threads: int, progress: Callable[[int, int], None] | None) -> None:
-    """Search what is not searched yet."""
-    missing = [field for field in range(len(fields)) if str(field) not in log.texts]
+def _search(
+    fields: Inputs, log: _Log, threads: int, progress: Callable[[int, int], None] | None
+) -> dict[int, SearchedField]:
+    """What is found in each field; what is not in the log is searched, and logged where it can be read."""
+    known_fields = (field for field in range(len(fields)) if str(field) in log.texts)
+    searched = {field: SearchedField.from_json(log.texts[str(field)]) for field in known_fields}
+    missing = [field for field in range(len(fields)) if field not in searched]
     for smear, diameter in _diameters(fields, log).items():
         log.add(f"smear {smear}", repr(diameter))
     known = _known_diameters(fields, log)
@@ -88,14 +92,15 @@ def _search(fields: Inputs, log: _Log, threads: int, progress: Callable[[int, in
             return SearchedField([], picture).to_json()
         return SearchedField(find_cells(np.asarray(picture), known.get(fields.smears[field]))).to_json()
 
-    done = len(fields) - len(missing)
     for group in _groups(fields, missing):
         with closing(read_ahead(group, search, len(group), min(threads, len(group)))) as texts:
             for field, text in zip(group, texts, strict=True):
-                log.add(str(field), text)
-                done += 1
+                searched[field] = SearchedField.from_json(text)
+                if not searched[field].reason:  # which may be a fault of the disk or the network
+                    log.add(str(field), text)
                 if progress:
-                    progress(done, len(fields))
+                    progress(len(searched), len(fields))
+    return searched
 
 
 def _known_diameters(fields: Inputs, log: _Log) -> dict[str, float]:

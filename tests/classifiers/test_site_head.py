@@ -47,6 +47,13 @@ def test_each_fold_has_every_class():
     assert _folds(np.repeat([0, 1], [3, 9]), 5).max() == 2
 
 
+@pytest.mark.parametrize("groups", [(), ("a", "b"), ("a", "b", "a")], ids=["one of each", "a slide each", "two slides"])
+def test_there_is_no_empty_fold(groups):
+    labels = np.array([0, 1, 1][: len(groups) or 3])
+    folds = _folds(labels, 5, groups)
+    assert set(folds) == set(range(folds.max() + 1)) and folds.max() >= 1
+
+
 def test_a_group_is_in_one_fold():
     labels = np.repeat([0, 1], [12, 9])
     groups = [f"a{number % 4}" for number in range(12)] + ["a0", "a1", *[f"b{number % 3}" for number in range(7)]]

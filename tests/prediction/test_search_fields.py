@@ -81,6 +81,18 @@ def test_a_smear_of_another_magnification_has_its_own_scale(tmp_path):
     assert widths[3] / widths[0] == pytest.approx(2, rel=0.15)
 
 
+def test_a_field_that_could_not_be_read_is_tried_again(folder, tmp_path, monkeypatch):
+    """As after a fault of the network: the file is what it was."""
+    real = module.read_image
+    monkeypatch.setattr(
+        module, "read_image", lambda path, bits: "is gone" if path.name == "1.png" else real(path, bits)
+    )
+    assert search(folder, tmp_path / "cache").cells.cells_of_fields().tolist() == [0, 0, 3, 0]
+    monkeypatch.setattr(module, "read_image", real)
+    found = search(folder, tmp_path / "cache").cells
+    assert found.cells_of_fields().tolist() == [2, 0, 3, 0] and not found.reasons[0]
+
+
 def test_a_search_that_was_cut_short_goes_on(folder, tmp_path, monkeypatch):
     whole = search(folder, tmp_path / "whole")
     real, left = module.find_cells, [1]

@@ -166,6 +166,7 @@ def test_mistakes_are_one_line(own, laboratory, labelled, refused, tmp_path):
     assert "site: expected a name, found nothing" in refused(site="")
     assert "lower-case letters" in refused(site="Lab 3")
     assert "images: expected a name" in refused(images="")
+    assert "labels: expected none with find_cells=true" in refused(labels=labelled(4), find_cells=True)
     assert "no such file" in refused(images=tmp_path / "nowhere")
     assert "all labels are Monocyte" in refused(labels=labelled(5, ("Monocyte",)))
     other = tmp_path / "other.csv"

@@ -84,6 +84,16 @@ def test_found_missed_and_classified(own, tmp_path, capsys, form):
 
 
 @pytest.mark.slow
+def test_boxes_of_a_field_that_cannot_be_read_are_not_scored(own, tmp_path, capsys):
+    data = made(tmp_path / "data", "table")
+    whole = (data / "1.png").read_bytes()
+    (data / "1.png").write_bytes(whole[: len(whole) // 2])
+    run = own.run("evaluate", data=data, threads=1)
+    assert run.data.metrics["fields/detection/recall"] == pytest.approx(1 / 2)
+    assert "1 fields cannot be read, and their boxes are not scored; the first: 1.png" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_by_mlflow_run(own, tmp_path):
     done = own.mlflow_run("evaluate", data=made(tmp_path / "data", "table"), threads=1)
     assert done.returncode == 0 and "white cells: 3 found, 4 there" in done.stdout, done.stderr

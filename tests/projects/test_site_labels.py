@@ -54,3 +54,10 @@ def test_means_and_deviations_are_logged_and_nothing_where_it_cannot_be_learnt(m
     assert logged["external_labels/near/4/macro_f1"] == pytest.approx(np.mean(scores["macro_f1"]))
     assert logged["external_labels/near/4/accuracy_sd"] == pytest.approx(np.std(scores["accuracy"], ddof=1))
     assert scores_with_labels(model, pixels, cells.select(np.arange(20)), (), (4,), 5) == {}
+
+
+def test_too_few_patients_are_one_line(model, laboratory, caplog):
+    pixels, cells = laboratory
+    assert scores_with_labels(model, pixels, cells, ["one", "other"] * 21, (4,), 5).keys() == {4}
+    assert scores_with_labels(model, pixels, cells, [*["one"] * 20, *["other"] * 22], (4, 5), 5) == {}
+    assert caplog.text.count("too few patients or slides to learn from") == 2
