@@ -110,10 +110,10 @@ def test_mlflow_loads_it_and_it_answers_as_the_classifier(made):
         loaded = mlflow.pyfunc.load_model("models:/hemacell-wbc-onnx@sample")
     signature = loaded.metadata.signature
     assert signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "uint8", "shape": (-1, 64, 64, 3)}
-    assert signature.outputs.input_names() == ["probabilities", "distance"]
+    assert signature.outputs.input_names() == ["probabilities", "distance", "none_of_these"]
     found = loaded.predict({"images": pixels})
     assert found["probabilities"] == pytest.approx(expected_of(made, pixels), abs=1e-5)
-    assert found["distance"].shape == (5,)
+    assert found["distance"].shape == found["none_of_these"].shape == (5,)
 
 
 def test_nothing_in_it_is_a_pickle(made):

@@ -123,7 +123,9 @@ def _signature(config: ClassifierConfig) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    shapes: Mapping[str, tuple[int, ...]] = dict(zip(OUTPUTS, ((-1, len(config.classes)), (-1,)), strict=True))
+    shapes: Mapping[str, tuple[int, ...]] = {
+        name: (-1, len(config.classes)) if name == OUTPUTS[0] else (-1,) for name in OUTPUTS
+    }
     images = TensorSpec(np.dtype(np.uint8), (-1, config.decoded_size, config.decoded_size, 3), INPUT)
     return ModelSignature(
         Schema([images]), Schema([TensorSpec(np.dtype(np.float32), shape, name) for name, shape in shapes.items()])
@@ -138,9 +140,10 @@ def _card(name: str, model: RegisteredModel, config: ClassifierConfig, checked: 
     return (
         f"# {name}: {model.uri} for onnxruntime\n\n"
         f"Input `{INPUT}`: uint8 [N, {side}, {side}, 3], RGB, {pictures}; batches of {BATCH} need little memory. "
-        f"Outputs: `{OUTPUTS[0]}`, float32 [N, {len(config.classes)}], of {', '.join(config.classes)}; and "
-        f"`{OUTPUTS[1]}`, float32 [N]. An image needs review where its greatest probability is below "
-        f"{config.confidence_threshold:.4g}, and where the distance is above 1: it is out of distribution."
+        f"Outputs: `{OUTPUTS[0]}`, float32 [N, {len(config.classes)}], of {', '.join(config.classes)}; "
+        f"`{OUTPUTS[1]}` and `{OUTPUTS[2]}`, float32 [N]. An image needs review where its greatest probability is "
+        f"below {config.confidence_threshold:.4g}, where the distance is above 1, as it is out of distribution, and where "
+        f"`{OUTPUTS[2]}` is above 1, as it is like none of the classes."
         f"\n\nChecked against {model.uri} in torch, float32: {checked}.\n\n"
         f"What follows is the card of {model.uri}.\n\n{card_of(model)}"
     )
