@@ -142,8 +142,8 @@ def _card(name: str, model: RegisteredModel, config: ClassifierConfig, checked: 
         f"Input `{INPUT}`: uint8 [N, {side}, {side}, 3], RGB, {pictures}; batches of {BATCH} need little memory. "
         f"Outputs: `{OUTPUTS[0]}`, float32 [N, {len(config.classes)}], of {', '.join(config.classes)}; "
         f"`{OUTPUTS[1]}` and `{OUTPUTS[2]}`, float32 [N]. An image needs review where its greatest probability is "
-        f"below {config.confidence_threshold:.4g}, where the distance is above 1, as it is out of distribution, and where "
-        f"`{OUTPUTS[2]}` is above 1, as it is like none of the classes."
+        f"below {config.confidence_threshold:.4g}, where the distance is above 1 (out of distribution), and where "
+        f"`{OUTPUTS[2]}` is above 1 (like none of the classes)."
         f"\n\nChecked against {model.uri} in torch, float32: {checked}.\n\n"
         f"What follows is the card of {model.uri}.\n\n{card_of(model)}"
     )
